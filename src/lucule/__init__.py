@@ -1,0 +1,1 @@
+"""lucule: from blinking molecules to biology without hand-set thresholds."""

@@ -1,0 +1,104 @@
+"""Configurations: frozen, unknown keys refused, YAML in and out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lucule.core.errors import InputError
+from lucule.core.files import write_text
+
+
+class Config(BaseModel):
+    """Base of every configuration. Field names carry the unit (`pixel_size_nm`); a mistyped key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def parse(cls, values: dict[str, Any], *, source: str = "settings") -> Self:
+        """Validate `values`; an error names each wrong key, its value and what is allowed."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise InputError(
+                f"{source} cannot be used",
+                received="; ".join(_explain(detail) for detail in error.errors()),
+                allowed=f"{cls.__name__} has the keys {', '.join(cls.model_fields)}",
+            ) from None
+
+    @classmethod
+    def from_yaml(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a configuration from a YAML file."""
+        return cls.parse(read_yaml(path), source=str(path))
+
+    def to_yaml(self, path: str | os.PathLike[str]) -> Path:
+        """Write the configuration, all keys included, to a YAML file."""
+        return write_text(path, dump_yaml(self.model_dump(mode="json")))
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some values changed; the copy is validated again."""
+        return self.parse(self.model_dump() | changes, source="changed settings")
+
+    def __repr_args__(self) -> Any:
+        """Show only what differs from the default."""
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if field.is_required() or value != field.get_default(call_default_factory=True):
+                yield name, value
+
+
+def _explain(detail: Any) -> str:
+    key = ".".join(str(part) for part in detail["loc"]) or "(the whole)"
+    if detail["type"] == "extra_forbidden":
+        return f"{key} is not a known key"
+    if detail["type"] == "missing":
+        return f"{key} is missing"
+    return f"{key}={detail['input']!r}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+
+
+def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a YAML file that holds one mapping."""
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise InputError(f"{path} must hold keys and values", received=type(values).__name__)
+    return values
+
+
+def dump_yaml(values: Any) -> str:
+    """Values as YAML text, in the order given."""
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=110)
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """Turn `["epsilon_nm=50", "camera.kind=scmos"]` into nested settings; values are read as YAML.
+
+    Examples
+    --------
+    >>> parse_assignments(["epsilon_nm=50", "camera.kind=scmos"])
+    {'epsilon_nm': 50, 'camera': {'kind': 'scmos'}}
+    """
+    settings: dict[str, Any] = {}
+    for assignment in assignments:
+        key, separator, value = assignment.partition("=")
+        if not separator or not key:
+            raise InputError("--set needs key=value", received=assignment, allowed="for example --set k=100")
+        *parents, last = key.split(".")
+        target = settings
+        for parent in parents:
+            target = target.setdefault(parent, {})
+        try:
+            target[last] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"--set {key}: the value is not valid YAML", received=value) from None
+    return settings
