@@ -71,7 +71,8 @@ def parse(text: str, columns: Iterable[str]) -> pl.Expr:
     known = set(columns)
     if not isinstance(tree, ast.Compare | ast.BoolOp | ast.UnaryOp | ast.Call):
         raise InputError("The condition must compare something", received=text, allowed=_HELP)
-    return _expression(tree, known, text)
+    condition: pl.Expr = _expression(tree, known, text)
+    return condition
 
 
 def _expression(node: ast.expr, columns: set[str], text: str) -> Any:

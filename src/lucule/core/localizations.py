@@ -123,7 +123,7 @@ class Localizations:
 
         Tables with different origins are moved to that of the first.
         """
-        return _concat(tables)
+        return concat(tables)
 
     def save(self, path: str | os.PathLike[str], *, layout: parquet.Layout = "input") -> Path:
         """Write to one Parquet file, metadata included.
@@ -151,12 +151,12 @@ class Localizations:
     @classmethod
     def lazy(cls, path: str | os.PathLike[str]) -> LazyLocalizations:
         """Open a file written by `save` without reading its rows."""
-        meta = parquet.read_meta(path)
+        meta = parquet.read_meta(Path(path))
         if meta is None:
             raise FormatError(
                 f"{path} was not written by lucule", next_step="read it with lucule.read or lucule convert"
             )
-        return LazyLocalizations(pl.scan_parquet(path), meta)
+        return LazyLocalizations(pl.scan_parquet(Path(path)), meta)
 
     def to_pandas(self) -> pd.DataFrame:
         """The table as a pandas DataFrame (needs pandas and pyarrow)."""
@@ -191,7 +191,7 @@ class LazyLocalizations:
 
     def crop(self, region: Region) -> Self:
         """Keep rows inside `region`; whole row groups outside its bounds are never read."""
-        x_min, y_min, x_max, y_max = (np.float32(value) for value in region.bounds)
+        x_min, y_min, x_max, y_max = (pl.lit(value, pl.Float32) for value in region.bounds)
         x, y = pl.col("x"), pl.col("y")
         frame = self.frame.filter((x >= x_min) & (x < x_max) & (y >= y_min) & (y < y_max))
         if not region.is_rectangle:
@@ -217,7 +217,8 @@ class LazyLocalizations:
 
 
 @step
-def _concat(tables: Sequence[Localizations]) -> Localizations:
+def concat(tables: Sequence[Localizations]) -> Localizations:
+    """See `Localizations.concat`."""
     if not tables:
         raise InputError("There is no table to join")
     first = tables[0]

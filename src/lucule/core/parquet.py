@@ -49,7 +49,7 @@ def write(data: pl.DataFrame, meta: Meta, path: str | os.PathLike[str], layout: 
     return Path(path)
 
 
-def read_meta(path: str | os.PathLike[str]) -> Meta | None:
+def read_meta(path: Path) -> Meta | None:
     """Metadata of a Parquet file; None when it was not written by lucule.
 
     Raises

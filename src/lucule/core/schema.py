@@ -134,14 +134,11 @@ def _cast(values: pl.Series, column: Column) -> pl.Series:
     try:
         return values.cast(column.dtype, strict=True)
     except pl.exceptions.InvalidOperationError:
-        limits = (
-            pl.Series([0], dtype=column.dtype).lower_bound()[0],
-            pl.Series([0], dtype=column.dtype).upper_bound()[0],
-        )
+        limits = np.iinfo(str(column.dtype).lower())
         raise ColumnError(
             f"Column {column.name} is out of range",
-            received=f"{values.min()} to {values.max()}",
-            allowed=f"{limits[0]} to {limits[1]}",
+            received=f"{values.min()!s} to {values.max()!s}",
+            allowed=f"{limits.min} to {limits.max}",
         ) from None
 
 

@@ -1,0 +1,113 @@
+"""Work over many inputs: one small interface, three places to run.
+
+One task is one movie, table or field. Paths go in and paths come out. A single task runs in this process, several run
+in a pool of processes, and with an `address` they run on a dask cluster.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
+from concurrent.futures import Future, ProcessPoolExecutor
+from typing import Any, ParamSpec, Self, TypeVar
+
+from lucule.core.errors import InputError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Executor:
+    """Runs tasks. Use it as a context manager; leaving it by an error forgets what has not begun."""
+
+    def __init__(self, pool: futures.Executor) -> None:
+        self._pool = pool
+
+    def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Start `function`; the returned future holds its result or its exception."""
+        return self._pool.submit(function, *args, **kwargs)
+
+    def map(self, function: Callable[[Any], T], items: Iterable[Any]) -> list[T]:
+        """Results in the order of `items`; the first exception is raised."""
+        return [task.result() for task in [self.submit(function, item) for item in items]]
+
+    def as_completed(self, tasks: Iterable[Future[T]]) -> Iterator[Future[T]]:
+        """Futures in the order in which they finish."""
+        return futures.as_completed(list(tasks))
+
+    def cancel(self) -> None:
+        """Forget tasks that have not begun."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def close(self) -> None:
+        """Wait for running tasks and release the workers."""
+        self._pool.shutdown(wait=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is not None:
+            self.cancel()
+        self.close()
+
+
+def executor(tasks: int, *, workers: int | None = None, address: str | None = None) -> Executor:
+    """Choose where `tasks` tasks run.
+
+    Parameters
+    ----------
+    workers
+        Number of processes; by default one for each core, and never more than there are tasks.
+    address
+        Address of a dask scheduler, for example `tcp://head:8786` (needs the extra `cluster`).
+
+    Examples
+    --------
+    >>> with executor(tasks=1) as here:
+    ...     here.map(abs, [-1, 2])
+    [1, 2]
+    """
+    if address is not None:
+        return Executor(_dask(address))
+    workers = min(tasks, workers or os.cpu_count() or 1)
+    if workers <= 1:
+        return Executor(_Here())
+    pool = ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),  # forking after threads have started can hang
+        initializer=_limit_threads,
+        initargs=(max(1, (os.cpu_count() or 1) // workers),),
+    )
+    return Executor(pool)
+
+
+class _Here(futures.Executor):
+    """Runs each task at once, in this process."""
+
+    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        task: Future[T] = Future()
+        try:
+            task.set_result(function(*args, **kwargs))
+        except Exception as error:  # as in every executor, the caller meets it in the future
+            task.set_exception(error)
+        return task
+
+
+def _dask(address: str) -> futures.Executor:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise InputError(
+            "A cluster address needs dask", received=address, next_step='pip install "lucule[cluster]"'
+        ) from None
+    pool: futures.Executor = Client(address).get_executor()
+    return pool
+
+
+def _limit_threads(threads: int) -> None:
+    """Share the cores between the workers; the libraries read these when they are imported, later than this."""
+    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)

@@ -1,0 +1,76 @@
+"""What is done already: one SQLite file beside the results.
+
+A piece of work is known by its name and a fingerprint of everything that decides its outcome (input, resolved settings,
+model, version). It counts as done while its outputs still have the content that was recorded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from lucule.core.errors import WorkError
+from lucule.core.files import file_sha256
+
+
+def fingerprint(*parts: Any) -> str:
+    """Hash of JSON-able values, 64 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class Ledger:
+    """Record of finished work in `folder`; several processes may write to it.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> ledger = Ledger(folder)
+    >>> ledger.is_done("copy", "f1")
+    False
+    >>> _ = (folder / "a.txt").write_text("result")
+    >>> ledger.record("copy", "f1", [folder / "a.txt"])
+    >>> ledger.is_done("copy", "f1"), ledger.is_done("copy", "f2")
+    (True, False)
+    >>> _ = (folder / "a.txt").write_text("changed by hand")
+    >>> ledger.is_done("copy", "f1")
+    False
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self._folder = Path(folder)
+        self._path = self._folder / ".lucule.sqlite"
+        with closing(self._connect()) as connection, connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS done (work TEXT PRIMARY KEY, fingerprint TEXT, outputs TEXT)"
+            )
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            return sqlite3.connect(self._path, timeout=60)
+        except (OSError, sqlite3.Error) as error:
+            raise WorkError(f"Cannot keep the record of finished work: {error}", received=self._path) from None
+
+    def is_done(self, work: str, fingerprint: str) -> bool:
+        """Whether `work` was finished with this fingerprint and its outputs are unchanged."""
+        with closing(self._connect()) as connection:
+            row = connection.execute("SELECT fingerprint, outputs FROM done WHERE work = ?", (work,)).fetchone()
+        if row is None or row[0] != fingerprint:
+            return False
+        outputs: dict[str, str] = json.loads(row[1])
+        paths = {self._folder / name: digest for name, digest in outputs.items()}
+        return all(path.is_file() for path in paths) and all(file_sha256(p) == digest for p, digest in paths.items())
+
+    def record(self, work: str, fingerprint: str, outputs: Iterable[Path]) -> None:
+        """Note that `work` is finished; `outputs` lie inside the folder of the ledger."""
+        digests = {str(path.relative_to(self._folder)): file_sha256(path) for path in outputs}
+        with closing(self._connect()) as connection, connection:
+            connection.execute("INSERT OR REPLACE INTO done VALUES (?, ?, ?)", (work, fingerprint, json.dumps(digests)))
