@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -38,8 +40,12 @@ class Executor:
         return futures.as_completed(list(tasks))
 
     def cancel(self) -> None:
-        """Forget tasks that have not begun."""
+        """Forget tasks that have not begun and interrupt those that run."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        if isinstance(self._pool, ProcessPoolExecutor):
+            for worker in multiprocessing.active_children():
+                if worker.pid is not None:
+                    os.kill(worker.pid, signal.SIGINT)
 
     def close(self) -> None:
         """Wait for running tasks and release the workers."""
@@ -78,7 +84,7 @@ def executor(tasks: int, *, workers: int | None = None, address: str | None = No
     pool = ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),  # forking after threads have started can hang
-        initializer=_limit_threads,
+        initializer=_prepare_worker,
         initargs=(max(1, (os.cpu_count() or 1) // workers),),
     )
     return Executor(pool)
@@ -107,7 +113,8 @@ def _dask(address: str) -> futures.Executor:
     return pool
 
 
-def _limit_threads(threads: int) -> None:
-    """Share the cores between the workers; the libraries read these when they are imported, later than this."""
+def _prepare_worker(threads: int) -> None:
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(1))  # leaves without printing a traceback
+    # the cores are shared between the workers; the libraries read these when they are imported, later than this
     for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)

@@ -1,0 +1,118 @@
+"""How lucule writes to a terminal: results to standard output, progress and messages to standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+from rich.progress import Task as Bar
+from rich.table import Table
+from rich.text import Text
+
+from lucule.core.progress import Task
+
+console = Console()
+errors = Console(stderr=True)
+
+
+class _Rate(ProgressColumn):
+    """Units per second."""
+
+    def render(self, task: Bar) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{_short(speed)} {task.fields['unit']}/s" if speed else "", style="cyan")
+
+
+class _BarTask:
+    def __init__(self, bars: Bars, identity: Any) -> None:
+        self._bars, self._identity = bars, identity
+
+    def advance(self, amount: int = 1) -> None:
+        self._bars.advance(self._identity, amount)
+
+
+class _RichProgress:
+    """Shows tasks as bars with rate and time left."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+
+    @contextmanager
+    def task(self, label: str, total: int | None = None, unit: str = "") -> Iterator[Task]:
+        identity = self._bars.add_task(label, total=total, unit=unit)
+        try:
+            yield _BarTask(self._bars, identity)
+        finally:
+            self._bars.stop_task(identity)
+            self._bars.refresh()
+
+
+@contextmanager
+def progress_bars() -> Iterator[_RichProgress]:
+    """Progress on standard error; nothing but the final messages when that is not a terminal."""
+    with Bars(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=errors,
+        disable=not errors.is_terminal,
+    ) as bars:
+        yield _RichProgress(bars)
+
+
+def show_results(target: Console, results: Mapping[str, Any]) -> None:
+    """Print results, one line each; lists of mappings become tables."""
+    for key, value in results.items():
+        if isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value):
+            target.print(_table(key, value))
+        elif isinstance(value, Mapping):
+            target.print(Text(key, style="bold"))
+            for name, item in value.items():
+                target.print(Text(f"  {name}: {_cell(item)}"))
+        else:
+            target.print(Text(f"{key}: {_cell(value)}"))
+
+
+def _table(title: str, rows: list[Mapping[str, Any]]) -> Table:
+    table = Table(title=title.replace("_", " "), title_justify="left")
+    for name in rows[0]:
+        number = all(isinstance(row.get(name), int | float | None) for row in rows)
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(row.get(name))) for name in rows[0]))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    if isinstance(value, list | tuple):
+        return ", ".join(_cell(item) for item in value)
+    return str(value)
+
+
+def _short(number: float) -> str:
+    for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= limit:
+            return f"{number / limit:.1f} {suffix}"
+    return f"{number:.1f}"

@@ -1,0 +1,192 @@
+"""Many inputs, one folder of results: what every workflow shares.
+
+Each input has a folder of its own. A stage is skipped when its outputs are there, unchanged, and were made from the
+same input with the same settings, model and version. An input that fails does not stop the others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lucule.core import SILENT, Config, InputError, LuculeError, Progress, package_version
+from lucule.core.config import dump_yaml
+from lucule.core.executor import executor
+from lucule.core.files import write_text
+from lucule.core.ledger import Ledger, fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one input.
+
+    Attributes
+    ----------
+    name
+        Name of its folder.
+    source
+        Path of the input.
+    summary
+        The key numbers of its result; empty when it failed.
+    warnings
+        What a reader of the report must know first.
+    error, exit_code
+        The reason why it failed, and 0, 1 or 2 as for the command line.
+    """
+
+    name: str
+    source: str
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Runs the stages of one input and remembers which are done."""
+
+    ledger: Ledger
+    folder: Path
+    base: str
+
+    def run(self, stage: str, settings: Any, outputs: Sequence[str], make: Callable[[], object]) -> bool:
+        """Call `make` unless its outputs are up to date; tell whether it was called.
+
+        `base` and `settings` must name all that decides the outcome.
+        """
+        paths = [self.folder / name for name in outputs]
+        work, key = f"{self.folder.name}/{stage}", fingerprint(self.base, stage, settings)
+        if self.ledger.is_done(work, key):
+            return False
+        make()
+        self.ledger.record(work, key, paths)
+        return True
+
+
+def folder_names(inputs: Sequence[Path]) -> list[str]:
+    """A folder name for each input: its stem, with the parent's name before it where stems repeat.
+
+    Examples
+    --------
+    >>> folder_names([Path("a/cell.csv"), Path("b/cell.csv"), Path("b/other.hdf5")])
+    ['a_cell', 'b_cell', 'other']
+    """
+    stems = [path.stem for path in inputs]
+    names = [
+        stem if stems.count(stem) == 1 else f"{path.resolve().parent.name}_{stem}"
+        for path, stem in zip(inputs, stems, strict=True)
+    ]
+    if len(set(names)) < len(names):
+        names = [f"{name}_{position + 1}" for position, name in enumerate(names)]
+    return names
+
+
+def check_inputs(inputs: Sequence[Path], out: Path) -> None:
+    """Refuse what cannot work before anything is written."""
+    if not inputs:
+        raise InputError("There is no input", next_step="name at least one file")
+    if repeated := {str(path) for path in inputs if [p.resolve() for p in inputs].count(path.resolve()) > 1}:
+        raise InputError("The same input is named twice", received=", ".join(sorted(repeated)))
+    if out.exists() and not out.is_dir():
+        raise InputError("The output must be a folder", received=out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"Cannot make the output folder: {error.strerror}", received=out) from None
+    if not os.access(out, os.W_OK):
+        raise InputError("The output folder cannot be written to", received=out)
+
+
+def run_all(
+    analyse: Callable[..., Outcome],
+    inputs: Sequence[Path],
+    out: Path,
+    settings: Config,
+    *,
+    workers: int | None = None,
+    address: str | None = None,
+    progress: Progress = SILENT,
+) -> list[Outcome]:
+    """Run `analyse(path, folder, settings, progress)` for each input; outcomes in the order of the inputs.
+
+    One input runs here with its own progress bars; several run in worker processes.
+    """
+    names = folder_names(inputs)
+    with executor(len(inputs), workers=workers, address=address) as workers_:
+        inner = progress if len(inputs) == 1 and address is None else SILENT
+        tasks = {
+            workers_.submit(analyse, path.resolve(), out.resolve() / name, settings, inner): (name, path)
+            for name, path in zip(names, inputs, strict=True)
+        }
+        outcomes = {}
+        with progress.task("Inputs", total=len(tasks), unit="inputs") as bar:
+            for task in workers_.as_completed(tasks):
+                name, path = tasks[task]
+                error = task.exception()
+                outcomes[name] = task.result() if error is None else _failed(name, path, error)
+                bar.advance()
+    return [outcomes[name] for name in names]
+
+
+def _failed(name: str, path: Path, error: BaseException) -> Outcome:
+    if isinstance(error, LuculeError):
+        text, code = str(error), error.exit_code
+    elif isinstance(error, BrokenProcessPool):
+        text, code = (
+            "The process that worked on this input was killed, perhaps for lack of memory. Next: --workers 1.",
+            1,
+        )
+    else:
+        text, code = f"{type(error).__name__}: {error}", 1
+    return Outcome(name, str(path), error=text, exit_code=code)
+
+
+def save_outcome(outcome: Outcome, path: Path) -> None:
+    """Keep an outcome as JSON, so that a later report needs no second analysis."""
+    write_text(path, json.dumps(asdict(outcome), indent=1))
+
+
+def load_outcome(path: Path) -> Outcome:
+    """Read what `save_outcome` wrote."""
+    values = json.loads(path.read_text(encoding="utf-8"))
+    return Outcome(**values | {"warnings": tuple(values["warnings"])})
+
+
+def write_run_file(path: Path, workflow: str, inputs: Sequence[Path], settings: Config) -> Path:
+    """Write `run.yaml`: what `lucule run run.yaml` needs to do the same again, and what it ran with."""
+    return write_text(
+        path,
+        dump_yaml(
+            {
+                "workflow": workflow,
+                "inputs": [str(item.resolve()) for item in inputs],
+                "settings": settings.model_dump(mode="json"),
+                "versions": versions(),
+            }
+        ),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of lucule and of what its numbers depend on."""
+    packages = ("numpy", "scipy", "numba", "polars", "shapely", "torch")
+    return {
+        "lucule": package_version(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def exit_code(outcomes: Sequence[Outcome]) -> int:
+    """0 when all is well; 2 when only bad input stood in the way; else 1."""
+    codes = {outcome.exit_code for outcome in outcomes} - {0}
+    return 0 if not codes else 2 if codes == {2} else 1
