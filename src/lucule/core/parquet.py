@@ -35,7 +35,7 @@ def write(data: pl.DataFrame, meta: Meta, path: str | os.PathLike[str], layout: 
     if layout == "tiles":
         order = np.argsort(curve_order(data["x"].to_numpy(), data["y"].to_numpy()), kind="stable")
         if "row" not in data.columns:
-            data = data.with_row_index("row")
+            data = data.with_columns(row=pl.int_range(pl.len(), dtype=pl.UInt32))
         data = data[order]
     with atomic_path(path) as temporary:
         data.write_parquet(

@@ -122,7 +122,7 @@ def _cast(values: pl.Series, column: Column) -> pl.Series:
         return values
     if not len(values):
         return values.cast(column.dtype)
-    if not (values.dtype.is_numeric() or values.dtype == pl.Boolean):
+    if not (values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null)):
         raise _not_numeric(values, column)
     if column.dtype.is_float():
         return values.cast(column.dtype).fill_null(float("nan"))

@@ -1,0 +1,82 @@
+"""Executor, ledger, files, errors: nothing lost, nothing done twice, nothing half-written."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+
+import pytest
+
+from lucule.core import FormatError, InputError, LuculeError
+from lucule.core.executor import executor
+from lucule.core.files import atomic_path, file_sha256, write_text
+from lucule.core.ledger import Ledger, fingerprint
+
+
+def half(number: int) -> float:
+    if number < 0:
+        raise InputError("Negative", received=number)
+    return number / 2
+
+
+def process_id(_: int) -> int:
+    return os.getpid()
+
+
+def test_one_task_runs_here() -> None:
+    with executor(tasks=1) as workers:
+        assert workers.submit(process_id, 0).result() == os.getpid()
+        assert isinstance(workers.submit(half, -1).exception(), InputError)
+
+
+def test_several_tasks_run_in_other_processes_and_keep_their_order() -> None:
+    with executor(tasks=3, workers=2) as workers:
+        assert workers.map(half, [4, 2, 6]) == [2, 1, 3]
+        assert os.getpid() not in workers.map(process_id, [0, 1])
+        tasks = [workers.submit(half, number) for number in (-3, 8)]
+        failures = [task.exception() for task in workers.as_completed(tasks)]
+    error = next(failure for failure in failures if failure)
+    assert isinstance(error, InputError)
+    assert str(error) == "Negative. Received: -3."
+
+
+def test_ledger_notices_every_change(tmp_path) -> None:
+    ledger, output = Ledger(tmp_path), tmp_path / "sub" / "a.txt"
+    write_text(output, "one")
+    ledger.record("work", fingerprint("input", {"k": 1}), [output])
+    assert Ledger(tmp_path).is_done("work", fingerprint("input", {"k": 1}))
+    assert not ledger.is_done("work", fingerprint("input", {"k": 2}))
+    assert not ledger.is_done("other", fingerprint("input", {"k": 1}))
+    output.unlink()
+    assert not ledger.is_done("work", fingerprint("input", {"k": 1}))
+
+
+def test_fingerprint_does_not_depend_on_the_order_of_keys() -> None:
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1}) != fingerprint({"a": 1, "b": 3})
+
+
+def test_atomic_path(tmp_path) -> None:
+    target = tmp_path / "deep" / "a.csv"
+    with pytest.raises(KeyboardInterrupt):
+        _interrupted_write(target)
+    assert list(target.parent.iterdir()) == []
+    write_text(target, "whole")
+    assert target.read_text() == "whole"
+    assert file_sha256(target) == hashlib.sha256(b"whole").hexdigest()
+    with pytest.raises(InputError, match="folder"), atomic_path(tmp_path):
+        pass
+
+
+def _interrupted_write(target) -> None:
+    with atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+
+
+def test_errors_say_everything_and_cross_processes() -> None:
+    error = FormatError("Bad file", received="x", allowed="y", next_step="z")
+    assert str(error) == "Bad file. Received: x. Allowed: y. Next: z."
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.exit_code) == (FormatError, str(error), 2)
+    assert LuculeError("a").exit_code == 1
