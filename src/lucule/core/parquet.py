@@ -1,8 +1,8 @@
 """lucule's own file: one Parquet file (zstd) with the table and its metadata.
 
-Two layouts. `input` keeps the order of the rows. `tiles` sorts them along a space-filling curve and adds a column
-`row` with the original position, so that the row groups cover small areas and a region is read out of 10^8 rows by
-touching only the few groups whose recorded limits meet it.
+Two layouts. `input` keeps the order of the rows. `tiles` sorts them into compact tiles and adds a column `row` with the
+original position, so that a region is read out of 10^8 rows by touching only the few row groups whose recorded limits
+meet it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ Layout = Literal["input", "tiles"]
 
 METADATA_KEY: Final = "lucule"
 ROW_GROUP_ROWS: Final = {"input": 250_000, "tiles": 50_000}
-CURVE_CELL_NM: Final = 100.0
 
 
 def write(data: pl.DataFrame, meta: Meta, path: str | os.PathLike[str], layout: Layout = "input") -> Path:
@@ -33,7 +32,7 @@ def write(data: pl.DataFrame, meta: Meta, path: str | os.PathLike[str], layout: 
     if layout not in ROW_GROUP_ROWS:
         raise InputError("Unknown layout", received=layout, allowed="input, tiles")
     if layout == "tiles":
-        order = np.argsort(curve_order(data["x"].to_numpy(), data["y"].to_numpy()), kind="stable")
+        order = tile_order(data["x"].to_numpy(), data["y"].to_numpy(), ROW_GROUP_ROWS["tiles"])
         if "row" not in data.columns:
             data = data.with_columns(row=pl.int_range(pl.len(), dtype=pl.UInt32))
         data = data[order]
@@ -77,23 +76,16 @@ def read_meta(path: Path) -> Meta | None:
         raise FormatError(f"{path} holds damaged metadata: {error.errors()[0]['msg']}") from None
 
 
-def curve_order(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.uint64]:
-    """Position of each point along a Z-order curve over cells of `CURVE_CELL_NM`."""
-    if not len(x):
-        return np.empty(0, np.uint64)
-    columns = ((x - x.min()) / CURVE_CELL_NM).astype(np.uint64)
-    rows = ((y - y.min()) / CURVE_CELL_NM).astype(np.uint64)
-    return _spread_bits(columns) | (_spread_bits(rows) << np.uint64(1))
+def tile_order(x: NDArray[np.float32], y: NDArray[np.float32], tile_rows: int) -> NDArray[np.int64]:
+    """Order of rows in which each `tile_rows` consecutive ones cover a small, compact area.
 
-
-def _spread_bits(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Put a zero between any two of the lower 32 bits."""
-    for shift, mask in (
-        (16, 0x0000FFFF0000FFFF),
-        (8, 0x00FF00FF00FF00FF),
-        (4, 0x0F0F0F0F0F0F0F0F),
-        (2, 0x3333333333333333),
-        (1, 0x5555555555555555),
-    ):
-        values = (values | (values << np.uint64(shift))) & np.uint64(mask)
-    return values
+    Sort-tile-recursive packing: strips of equal count along x, sorted along y within each. Tiles follow the density of
+    the data and do not overlap, which a space-filling curve cannot promise.
+    """
+    order = np.argsort(x, kind="stable")
+    strips = max(1, round(np.sqrt(len(x) / tile_rows)))
+    strip_rows = tile_rows * int(np.ceil(len(x) / strips / tile_rows)) or 1
+    for start in range(0, len(x), strip_rows):
+        strip = order[start : start + strip_rows]
+        order[start : start + strip_rows] = strip[np.argsort(y[strip], kind="stable")]
+    return order
