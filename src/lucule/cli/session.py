@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import typer
 
@@ -22,13 +22,6 @@ from lucule.core.errors import LuculeError
 from lucule.core.progress import Progress
 
 Settings = TypeVar("Settings", bound=Config)
-
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="YAML file with settings.", metavar="FILE.yaml")]
-SetOption = Annotated[
-    list[str], typer.Option("--set", help="One setting, key=value; may be repeated.", metavar="KEY=VALUE")
-]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on standard output.")]
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 
@@ -43,12 +36,13 @@ class Session:
     warnings: list[str] = field(default_factory=list)
     exit_code: int = 0
 
-    def settings(self, kind: type[Settings], config: Path | None, assignments: list[str], **given: Any) -> Settings:
-        """Settings from the file, overridden by `--set`, overridden by the command's own options (None: not given)."""
-        values: dict[str, Any] = read_yaml(config) if config else {}
+    def changed(self, start: Settings, config: Path | None, assignments: list[str], **given: Any) -> Settings:
+        """`start`, overridden by the file, by `--set`, and by the command's own options (None: not given)."""
+        values = start.model_dump(exclude_unset=True)
+        _merge(values, read_yaml(config) if config else {})
         _merge(values, parse_assignments(assignments))
         _merge(values, {key: value for key, value in given.items() if value not in (None, {}, [])})
-        return kind.parse(values, source=str(config) if config else "The settings")
+        return start.parse(values, source=str(config) if config else "The settings")
 
     def plan(self, settings: Config, **plan: Any) -> None:
         """Answer `--dry-run`."""

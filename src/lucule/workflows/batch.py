@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from lucule.core import SILENT, Config, InputError, LuculeError, Progress, package_version
-from lucule.core.config import dump_yaml
+from lucule.core.config import dump_yaml, read_yaml
 from lucule.core.executor import executor
 from lucule.core.files import write_text
 from lucule.core.ledger import Ledger, fingerprint
+
+
+OUTCOME_FILE = "outcome.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +176,30 @@ def write_run_file(path: Path, workflow: str, inputs: Sequence[Path], settings: 
             }
         ),
     )
+
+
+def read_run_file(path: Path, inputs: Sequence[Path]) -> tuple[str, list[Path], dict[str, Any]]:
+    """Workflow, inputs and settings of a `run.yaml`; `inputs`, when given, replace those in the file.
+
+    Raises
+    ------
+    InputError
+        The file is missing or is no `run.yaml`.
+    """
+    values = read_yaml(path)
+    if not isinstance(values.get("workflow"), str) or not isinstance(values.get("settings"), dict):
+        raise InputError(f"{path} is not a run.yaml", allowed="a file that lucule run wrote, with workflow and settings")
+    return values["workflow"], list(inputs) or [Path(item) for item in values.get("inputs", [])], values["settings"]
+
+
+def finished(inputs: Sequence[Path], out: Path) -> list[Outcome]:
+    """Outcomes of an earlier run; inputs that were not finished have an error that says so."""
+    outcomes = []
+    for name, path in zip(folder_names(inputs), inputs, strict=True):
+        kept = out / name / OUTCOME_FILE
+        missing = Outcome(name, str(path), error="This input was not finished. Next: lucule run run.yaml.", exit_code=1)
+        outcomes.append(load_outcome(kept) if kept.exists() else missing)
+    return outcomes
 
 
 def versions() -> dict[str, str]:

@@ -1,0 +1,35 @@
+"""`lucule bench`: accuracy and speed, measured beside the alternatives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lucule.cli.options import DryRunOption, JsonOption
+from lucule.cli.session import session
+
+
+def bench(
+    name: Annotated[str, typer.Argument(help="Name of a benchmark, `all`, or `list`.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the JSON files.")] = Path("bench"),
+    seed: Annotated[int, typer.Option(help="Seed of the data.")] = 1,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Run a benchmark with its baselines and write its table, with machine and versions, as JSON."""
+    with session(inputs=name, as_json=json) as run:
+        from lucule import bench as benchmarks
+
+        if name == "list" or dry_run:
+            run.results = {"benchmarks": [{"name": n, "what": w} for n, w in benchmarks.available().items()]}
+            return
+        names = list(benchmarks.available()) if name == "all" else [name]
+        results = {}
+        for item in names:
+            with run.progress.task(f"Benchmark {item}"):
+                result = benchmarks.run(item, seed=seed)
+            results[item] = result.rows
+            result.save(out / f"{item}.json")
+        run.results = {**results, "written": str(out)}
