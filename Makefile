@@ -10,7 +10,7 @@ STAMP := .venv/.installed
 .PHONY: demo test docs bench clean
 
 demo: $(STAMP)
-	$(BIN)/lucule simulate demo_cell --seed 1 --out demo/cell.csv
+	$(BIN)/lucule simulate caml_demo --seed 1 --out demo/cell.csv
 	$(BIN)/lucule run clusters demo/cell.csv --out demo/results
 	@echo "Open demo/results/report.html"
 
