@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from lucule.core import COLUMNS, ColumnError, InputError, Localizations
-from lucule.io.format import ReadOptions
+from lucule.core import COLUMNS, ColumnError, FormatError, InputError, Localizations
+from lucule.io.format import ReadOptions, pixel_size
 
 # given for a whole batch of files, hence accepted where a file does not need it
 _ALWAYS_ACCEPTED: Final = ("pixel_size_nm",)
@@ -39,7 +41,7 @@ def assign(
     names = list(available)
     if missing := [field for field in options.columns.values() if field not in names]:
         raise ColumnError(
-            f"{path.name} has no column {' and no column '.join(missing)}", allowed=", ".join(names) or "(none)"
+            f"{path} has no column {' and no column '.join(missing)}", allowed=", ".join(names) or "(none)"
         )
     pairs: list[tuple[str, str]] = []
     for name in names:
@@ -70,7 +72,7 @@ def accept(path: Path, options: ReadOptions, *used: str) -> None:
         if value is None or value == {} or option.name in used or option.name in _ALWAYS_ACCEPTED:
             continue
         raise InputError(
-            f"{path.name} is of a format for which {option.name} has no meaning",
+            f"{path} is of a format for which {option.name} has no meaning",
             received=f"{option.name} = {value}",
             next_step=f"leave {option.name} out",
         )
@@ -102,3 +104,50 @@ def numeric_columns(locs: Localizations, title: str) -> dict[str, pl.Series]:
             series = series.fill_null(float("nan"))
         columns[series.name] = series
     return columns
+
+
+_NM: Final = {"angstrom": 0.1, "nm": 1.0, "um": 1e3, "mm": 1e6, "m": 1e9}
+# lucule's lengths and the axis of the pixel size that scales them; z has no pixels
+_LENGTHS: Final = {
+    **dict.fromkeys(("x", "x_err", "sigma_x"), 0),
+    **dict.fromkeys(("y", "y_err", "sigma_y"), 1),
+    **dict.fromkeys(("z", "z_err"), None),
+}
+
+
+def lengths_to_nm(
+    path: Path, columns: Mapping[str, NDArray[Any]], units: Mapping[str, str], options: ReadOptions
+) -> dict[str, NDArray[Any]]:
+    """Columns with every length in nm, for formats that may write the unit of each column.
+
+    lucule's own lengths are nm where the file gives no unit, or `options.unit`; other columns are scaled when their
+    unit is a length.
+
+    Raises
+    ------
+    FormatError
+        A position or precision is in an unknown unit.
+    InputError
+        It is in pixels, and their size is not known.
+    """
+    converted = {}
+    for column, values in columns.items():
+        unit = (options.unit if column in _LENGTHS else None) or units.get(column) or "nm" * (column in _LENGTHS)
+        factor = _NM.get(unit)
+        axis = _LENGTHS.get(column)
+        if axis is not None and unit in ("px", "pixel", "pixels"):
+            factor = pixel_size(path, options)[axis]
+        if factor is None and column in _LENGTHS:
+            raise FormatError(
+                f"{path} gives {column} in a unit that is not understood",
+                received=unit,
+                allowed=f"{', '.join(_NM)}{', px' if axis is not None else ''}",
+                next_step="name the unit of positions and precisions, for example --unit nm",
+            )
+        if factor is not None and factor != 1.0:
+            # positions keep double precision until their origin is known
+            scaled = values.astype(np.float64) * factor
+            converted[column] = scaled if column in ("x", "y", "z") else scaled.astype(np.float32)
+        else:
+            converted[column] = values
+    return converted

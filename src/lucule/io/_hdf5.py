@@ -46,7 +46,7 @@ def _damaged(path: Path, error: Exception) -> FormatError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     cut_off = "truncated" in reason
     return FormatError(
-        f"{path.name} is {'incomplete' if cut_off else 'damaged'}: HDF5 cannot read it",
+        f"{path} is {'incomplete' if cut_off else 'damaged'}: HDF5 cannot read it",
         received=f"{path.stat().st_size:,} bytes; {reason}",
         next_step="copy the file again, or wait until the program that writes it has finished",
     )

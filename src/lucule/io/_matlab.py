@@ -95,7 +95,7 @@ def opened(path: Path) -> Iterator[Struct]:
         variables = scipy.io.loadmat(path, chars_as_strings=True)
     except (ValueError, TypeError, OSError, EOFError, NotImplementedError, IndexError, zlib.error) as error:
         raise FormatError(
-            f"{path.name} is damaged or incomplete: it cannot be read as a MATLAB file",
+            f"{path} is damaged or incomplete: it cannot be read as a MATLAB file",
             received=str(error).splitlines()[0] if str(error) else type(error).__name__,
             next_step="copy the file again, or save it again in MATLAB",
         ) from None

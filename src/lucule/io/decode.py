@@ -78,7 +78,7 @@ def _conventions(path: Path, file: Any, options: ReadOptions) -> tuple[str, tupl
     unit = options.unit or about.get("xy_unit")
     if unit != "px" and unit not in _NM:
         raise InputError(
-            f"{path.name} does not say in which unit its positions are",
+            f"{path} does not say in which unit its positions are",
             received=f"xy_unit: {unit}",
             allowed=f"px, {', '.join(_NM)}",
             next_step="add it, for example --unit px",
@@ -136,9 +136,9 @@ def _scale(field: str, unit: str, size: tuple[float, float] | None) -> float | N
 def _to_nm(values: NDArray[Any], field: str, scale: float, size: tuple[float, float] | None) -> NDArray[Any]:
     axis, _, kind = field.partition("_")
     if kind == "cr":
-        return (np.sqrt(values) * scale).astype(np.float32)
-    if kind == "sig":
-        return (values * scale).astype(np.float32)
+        values = np.sqrt(values)
+    if kind:
+        return np.asarray(values * scale, np.float32)
     # without a known camera there is no pixel whose corner could be the origin
     half_pixel = size["xy".index(axis)] / 2 if size is not None and axis != "z" else 0.0
     return values.astype(np.float64) * scale + half_pixel

@@ -16,12 +16,11 @@ import numpy as np
 import polars as pl
 import yaml
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from lucule.core import FormatError, InputError, Localizations, Meta, package_version
 from lucule.core.files import atomic_path, write_text
-from lucule.io import _hdf5
-from lucule.io._documents import parse_yaml, plain
+from lucule.io import _hdf5, _own
+from lucule.io._documents import parse_yaml
 from lucule.io._fields import accept, assign, numeric_columns
 from lucule.io.format import Contents, FileColumn, Format, Reading, ReadOptions, pixel_size
 
@@ -46,7 +45,6 @@ _LENGTHS: Final = {
     **dict.fromkeys(("y", "y_err", "sigma_y", "std_y", "sy_unc", "y_pick_rot"), "y"),
 }
 _AREAS: Final = ("area", "convexhull")  # of molecule maps; volumes when the map has z
-_OWN: Final = "lucule"  # key of what lucule adds to its metadata document
 
 
 def _sniff(path: Path, head: bytes) -> bool:  # noqa: ARG001
@@ -54,7 +52,7 @@ def _sniff(path: Path, head: bytes) -> bool:  # noqa: ARG001
         table = file.get("locs")
         if hasattr(table, "keys") and "block0_values" in table:
             raise FormatError(
-                f"{path.name} was written by pandas, not by Picasso",
+                f"{path} was written by pandas, not by Picasso",
                 next_step="load and save it in Picasso, or save the table as CSV",
             )
         return {"x", "y"} <= set(getattr(table, "dtype", np.dtype(float)).names or ())
@@ -66,7 +64,7 @@ def _read(path: Path, options: ReadOptions) -> Reading:
         documents = _documents(path, file)
         pairs = _pairs(path, file["locs"].dtype.names, documents, options)
         columns = _columns(file["locs"], pairs)
-    own = _own(documents)
+    own = _note(documents)
     size = pixel_size(path, options, _stored_pixel_size(documents))
     if "frame" in columns and _fractional(columns["frame"]):
         # molecule maps give the mean frame of the localizations of a molecule
@@ -101,7 +99,7 @@ def _pairs(
     # in linked tables n counts frames; in molecule maps, which have no len, it counts localizations of many events
     if "len" in fields:
         known["n"] = "n_frames"
-    return assign(path, fields, known | _own(documents).get("columns", {}), options)
+    return assign(path, fields, known | _own.columns_of(_note(documents)), options)
 
 
 def _columns(table: Any, pairs: list[tuple[str, str]]) -> dict[str, NDArray[Any]]:
@@ -133,12 +131,12 @@ def _documents(path: Path, file: Any) -> list[dict[str, Any]]:
         try:
             found = parse_yaml(sidecar.read_text(encoding="utf-8", errors="replace"))
         except yaml.YAMLError as error:
-            raise FormatError(f"{sidecar.name} is not readable YAML: {str(error).splitlines()[0]}") from None
+            raise FormatError(f"{sidecar} is not readable YAML: {str(error).splitlines()[0]}") from None
     elif "metadata" in file:
         try:
             found = json.loads(_hdf5.text(file["metadata"][()]))
         except (ValueError, TypeError) as error:
-            raise FormatError(f"The metadata in {path.name} is not readable JSON: {error}") from None
+            raise FormatError(f"The metadata in {path} are not readable JSON: {error}") from None
     else:
         found = []
     return [document for document in found if isinstance(document, dict)] if isinstance(found, list) else []
@@ -148,8 +146,8 @@ def _last(documents: list[dict[str, Any]], key: str) -> Any:
     return next((document[key] for document in reversed(documents) if document.get(key)), None)
 
 
-def _own(documents: list[dict[str, Any]]) -> dict[str, Any]:
-    found = _last(documents, _OWN)
+def _note(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    found = _last(documents, _own.KEY)
     return found if isinstance(found, dict) else {}
 
 
@@ -168,11 +166,8 @@ def _stored_pixel_size(documents: list[dict[str, Any]]) -> tuple[float, float] |
 
 
 def _meta(path: Path, documents: list[dict[str, Any]], own: dict[str, Any], size: tuple[float, float]) -> Meta:
-    foreign = [document for document in documents if _OWN not in document]
-    try:
-        meta = Meta.model_validate(own.get("meta", {}))
-    except ValidationError as error:
-        raise FormatError(f"The metadata of {path.name} are damaged: {error.errors()[0]['msg']}") from None
+    foreign = [document for document in documents if _own.KEY not in document]
+    meta = _own.meta_of(own, path)
     values: dict[str, Any] = {}
     if not own:
         height, width, frames = (_whole(_last(documents, key)) for key in ("Height", "Width", "Frames"))
@@ -244,10 +239,7 @@ def _records(columns: Mapping[str, pl.Series]) -> tuple[dict[str, str | None], l
         theirs["cluster"] = "group"
     if "frame" not in columns:
         theirs["mean_frame"] = "frame"
-    names = {column: theirs.get(column, column) for column in columns}
-    for column, field in names.items():
-        if theirs.get(column) != field and list(names.values()).count(field) > 1:
-            names[column] = f"{field}_"
+    names = _own.field_names(columns, {column: field for column, field in theirs.items() if column in columns})
     fields: dict[str, str | None] = {field: column for column, field in names.items()}
     records = [(field, column) for column, field in names.items()]
     if "n_frames" in columns and "len" not in columns:
@@ -268,20 +260,15 @@ def _document(
     rows, columns = locs.meta.shape_px or (0, 0)
     extent = {axis: float(locs.data[axis].max() or 0) / size for axis in "xy"}  # type: ignore[arg-type]
     last_frame = int(locs["frame"].max()) if "frame" in locs and len(locs) else 0
-    meta = locs.meta.model_dump(mode="json", exclude={"vendor"})
-    meta["vendor"] = {key: value for key, value in locs.meta.vendor.items() if key != "picasso"}
     all_fields = dict(fields) if "frame" in fields else {**fields, "frame": None}
-    document: dict[str, Any] = plain(
-        {
-            "Generated by": f"lucule {package_version()}",
-            "Width": max(columns, int(np.ceil(extent["x"] + 0.5))) + shift["x"],
-            "Height": max(rows, int(np.ceil(extent["y"] + 0.5))) + shift["y"],
-            "Frames": max(locs.meta.n_frames or 0, last_frame + 1),
-            "Pixelsize": size,
-            _OWN: {"columns": all_fields, "shift_px": dict(shift), "meta": meta},
-        }
-    )
-    return document
+    return {
+        "Generated by": f"lucule {package_version()}",
+        "Width": max(columns, int(np.ceil(extent["x"] + 0.5))) + shift["x"],
+        "Height": max(rows, int(np.ceil(extent["y"] + 0.5))) + shift["y"],
+        "Frames": max(locs.meta.n_frames or 0, last_frame + 1),
+        "Pixelsize": size,
+        _own.KEY: _own.note(locs, all_fields, vendor="picasso", shift_px=dict(shift)),
+    }
 
 
 FORMAT: Final = Format(

@@ -59,7 +59,7 @@ def _sniff(path: Path, head: bytes) -> bool:
     with _hdf5.opened(path) as file:
         if {"lds", "partnames"} <= set(file):
             raise FormatError(
-                f"{path.name} is one part of a table that SMAP saved in several files",
+                f"{path} is one part of a table that SMAP saved in several files",
                 next_step="save it in SMAP as a single file",
             )
         return "saveloc" in file and "loc" in file["saveloc"]
@@ -71,7 +71,7 @@ def _opened(path: Path) -> Iterator[tuple[_matlab.Struct, _matlab.Struct]]:
         saved = variables.get("saveloc")
         table = saved.get("loc") if isinstance(saved, _matlab.Struct) else None
         if not isinstance(saved, _matlab.Struct) or not isinstance(table, _matlab.Struct):
-            raise FormatError(f"{path.name} holds no SMAP localizations (saveloc.loc)")
+            raise FormatError(f"{path} holds no SMAP localizations (saveloc.loc)")
         yield saved, table
 
 
@@ -161,7 +161,7 @@ def _offsets(
     present = np.unique(field)
     if unknown := [str(number + 1) for number in present if number not in offsets]:
         raise FormatError(
-            f"{path.name} holds localizations of a file that it does not describe",
+            f"{path} holds localizations of a file that it does not describe",
             received=f"filenumber {', '.join(unknown)}",
             allowed=", ".join(str(camera.number) for camera in cameras),
         )
