@@ -1,0 +1,8 @@
+"""Neighbourhoods and tiles: the only room that searches neighbours."""
+
+from lucule.space.classes import nearest_of
+from lucule.space.components import components
+from lucule.space.grid import NeighbourGrid
+from lucule.space.tiling import Tile, tiles
+
+__all__ = ["NeighbourGrid", "Tile", "components", "nearest_of", "tiles"]

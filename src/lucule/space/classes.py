@@ -1,0 +1,125 @@
+"""Distances from every point to the nearest of chosen points."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import ArrayLike, NDArray
+
+from lucule.core import InputError
+from lucule.space import search, tree
+from lucule.space.points import as_float32
+from lucule.space.search import box_distance_squared
+from lucule.space.tree import Tree, node_start
+
+_CHUNK: Final = 1024
+_STACK: Final = 64
+
+
+def nearest_of(points: ArrayLike, targets: ArrayLike) -> NDArray[np.float32]:
+    """Distance from every point to the nearest other point that is a target.
+
+    Parameters
+    ----------
+    points
+        Positions `(n, 2)` or `(n, 3)`, nm.
+    targets
+        `(n,)` bool: which points count.
+
+    Returns
+    -------
+    distances
+        `(n,)`, nm; infinite where there is no other target.
+
+    Raises
+    ------
+    InputError
+        The points cannot be used, or `targets` is not one bool per point.
+
+    Examples
+    --------
+    How far is each clustered localization from the nearest that is not?
+
+    >>> points = np.array([[0.0, 0.0], [10.0, 0.0], [50.0, 0.0]])
+    >>> clustered = np.array([True, True, False])
+    >>> nearest_of(points, ~clustered)
+    array([50., 40., inf], dtype=float32)
+    """
+    places = as_float32(points)
+    chosen = np.asarray(targets)
+    if chosen.dtype != np.bool_ or chosen.shape != (len(places),):
+        raise InputError(
+            "The targets cannot be used",
+            received=f"{chosen.dtype} of shape {chosen.shape}",
+            allowed=f"bool of shape ({len(places)},)",
+        )
+    result = np.full(len(places), np.inf, np.float32)
+    target_rows, other_rows = np.flatnonzero(chosen), np.flatnonzero(~chosen)
+    among = tree.build(places[target_rows])
+    if len(target_rows) > 1:
+        own = np.empty((len(target_rows), 1), np.float32)
+        positions = np.arange(len(target_rows), dtype=np.int32)
+        search.nearest(among, positions, among.order, 1, own, np.empty((0, 1), np.int32))
+        result[target_rows] = own[:, 0]
+    if len(target_rows) and len(other_rows):
+        # their own tree puts them in an order in which one answer bounds the next
+        others = tree.build(places[other_rows])
+        found = np.empty(len(other_rows), np.float32)
+        _nearest_between(others, among, found)
+        result[other_rows] = found
+    return result
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def _nearest_between(queries: Tree, among: Tree, found: NDArray[np.float32]) -> None:
+    dims, n = queries.coordinates.shape
+    for chunk in prange((n + _CHUNK - 1) // _CHUNK):
+        place = np.empty(dims, np.float32)
+        nearest = 0
+        for position in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, n)):
+            for axis in range(dims):
+                place[axis] = queries.coordinates[axis, position]
+            nearest, squared = _nearest_to(among, place, nearest)
+            found[queries.order[position]] = np.sqrt(squared)
+
+
+@njit(cache=True)
+def _nearest_to(tree: Tree, place: NDArray[np.float32], guess: int) -> tuple[int, np.float32]:
+    """Position and squared distance of the point nearest to `place`; the nearer the `guess`, the faster."""
+    n = tree.order.size
+    leaves = 1 << tree.depth
+    nodes, possible = np.empty(_STACK, np.int64), np.empty(_STACK, np.float32)
+    nodes[0], possible[0] = 1, np.float32(0.0)
+    top = 1
+    best, nearest = _squared_distance(tree, guess, place), guess
+    while top > 0:
+        top -= 1
+        node = int(nodes[top])
+        if possible[top] >= best:
+            continue
+        if node >= leaves:
+            for i in range(node_start(node, tree.depth, n), node_start(node + 1, tree.depth, n)):
+                squared = _squared_distance(tree, i, place)
+                if squared < best:
+                    best, nearest = squared, i
+            continue
+        near, far = 2 * node, 2 * node + 1
+        to_near = box_distance_squared(tree.boxes[near], place)
+        to_far = box_distance_squared(tree.boxes[far], place)
+        if to_far < to_near:
+            near, far, to_near, to_far = far, near, to_far, to_near
+        nodes[top], possible[top] = far, to_far
+        nodes[top + 1], possible[top + 1] = near, to_near
+        top += 2
+    return nearest, best
+
+
+@njit(cache=True)
+def _squared_distance(tree: Tree, position: int, place: NDArray[np.float32]) -> np.float32:
+    total = np.float32(0.0)
+    for axis in range(place.size):
+        step = tree.coordinates[axis, position] - place[axis]
+        total += step * step
+    return total

@@ -1,0 +1,172 @@
+"""A balanced k-d tree whose leaves are runs of one sorted array: the order in which neighbours are searched.
+
+A grid of equal cells fails where densities differ by orders of magnitude, which is the rule in clustered data. Here
+every leaf holds 9 to 16 points whatever the density. Node `i` of level `l` covers the positions `(i n) >> l` to
+`((i + 1) n) >> l` of the sorted points, so nothing but the bounding boxes is stored.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+LEAF_SIZE: Final = 16
+_SAMPLES: Final = 31
+# no NaN ever enters, which lets the compiler use vector minimum and maximum
+_NO_NAN: Final = {"nnan", "ninf", "nsz"}
+
+
+class Tree(NamedTuple):
+    """Points in tree order.
+
+    Attributes
+    ----------
+    coordinates
+        `(dims, n)` float32, nm, in tree order.
+    order
+        `(n,)` int32, the input row of each position in the tree.
+    boxes
+        `(2 ** (depth + 1), 2, dims)` float32, nm: lower and upper corner of each node; node 1 is the root, the
+        children of `node` are `2 node` and `2 node + 1`.
+    depth
+        Levels below the root.
+    """
+
+    coordinates: NDArray[np.float32]
+    order: NDArray[np.int32]
+    boxes: NDArray[np.float32]
+    depth: int
+
+
+def build(points: NDArray[np.float32]) -> Tree:
+    """Sort `(n, dims)` finite points into a tree."""
+    n, dims = points.shape
+    depth = 0
+    while (n >> depth) >= LEAF_SIZE:
+        depth += 1
+    tree = Tree(
+        coordinates=np.ascontiguousarray(points.T),
+        order=np.arange(n, dtype=np.int32),
+        boxes=np.empty((2 << depth, 2, dims), np.float32),
+        depth=depth,
+    )
+    if n:
+        _divide_all(tree, min(depth, 8))
+    return tree
+
+
+@njit(cache=True, inline="always")
+def node_start(node: int, level: int, n: int) -> int:
+    """First position of a node that lies on `level`; one past its last is `node_start(node + 1, level, n)`."""
+    return ((node - (1 << level)) * n) >> level
+
+
+@njit(cache=True, inline="always")
+def level_of(node: int) -> int:
+    """Level of a node, 0 for the root."""
+    level = 0
+    while node > 1:
+        node >>= 1
+        level += 1
+    return level
+
+
+@njit(cache=True)
+def is_one_place(box: NDArray[np.float32]) -> bool:
+    """Whether all points of the node are identical."""
+    same = True
+    for axis in range(box.shape[1]):
+        same &= box[0, axis] == box[1, axis]
+    return same
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def _divide_all(tree: Tree, shared_levels: int) -> None:
+    for level in range(shared_levels):
+        for node in prange(1 << level, 2 << level):
+            _divide(tree, node, level)
+    for top in prange(1 << shared_levels, 2 << shared_levels):
+        # one thread finishes a subtree, which by now fits its cache
+        for below in range(tree.depth - shared_levels + 1):
+            for node in range(top << below, (top + 1) << below):
+                _divide(tree, node, shared_levels + below)
+
+
+@njit(cache=True)
+def _divide(tree: Tree, node: int, level: int) -> None:
+    """Set the box of a node and move its lower half (along the longest side) in front of its upper half."""
+    dims, n = tree.coordinates.shape
+    start, stop = node_start(node, level, n), node_start(node + 1, level, n)
+    axis, longest = 0, np.float32(-1.0)
+    for a in range(dims):
+        low, high = _extent(tree.coordinates[a], start, stop)
+        tree.boxes[node, 0, a], tree.boxes[node, 1, a] = low, high
+        if high - low > longest:
+            axis, longest = a, high - low
+    if longest == 0.0:
+        # searches take only the first few of many identical points: those with the lowest rows
+        if level == 0 or not is_one_place(tree.boxes[node >> 1]):
+            tree.order[start:stop].sort()
+    elif level < tree.depth:
+        _partition(tree.coordinates, tree.order, axis, start, stop, node_start(2 * node + 1, level + 1, n))
+
+
+@njit(cache=True, fastmath=_NO_NAN)
+def _extent(values: NDArray[np.float32], start: int, stop: int) -> tuple[np.float32, np.float32]:
+    low = high = values[start]
+    for i in range(start + 1, stop):
+        low = min(low, values[i])
+        high = max(high, values[i])
+    return low, high
+
+
+@njit(cache=True)
+def _partition(
+    coordinates: NDArray[np.float32], order: NDArray[np.int32], axis: int, start: int, stop: int, middle: int
+) -> None:
+    """Reorder positions `start` to `stop` so that those before `middle` are not above those from `middle` on."""
+    key = coordinates[axis]
+    low, high = start, stop - 1
+    while low < high:
+        pivot = _pivot(key, low, high, middle)
+        i, j = low, high
+        while i <= j:
+            while key[i] < pivot:
+                i += 1
+            while key[j] > pivot:
+                j -= 1
+            if i <= j:
+                for a in range(coordinates.shape[0]):
+                    coordinates[a, i], coordinates[a, j] = coordinates[a, j], coordinates[a, i]
+                order[i], order[j] = order[j], order[i]
+                i += 1
+                j -= 1
+        if middle <= j:
+            high = j
+        elif middle >= i:
+            low = i
+        else:
+            return
+
+
+@njit(cache=True)
+def _pivot(key: NDArray[np.float32], low: int, high: int, middle: int) -> np.float32:
+    """A value close to the one that belongs at `middle`, from a sorted sample."""
+    size = high - low + 1
+    if size < 4 * _SAMPLES:
+        a, b, c = key[low], key[low + size // 2], key[high]
+        return np.float32(max(min(a, b), min(max(a, b), c)))
+    sample = np.empty(_SAMPLES, np.float32)
+    step = size // _SAMPLES
+    for s in range(_SAMPLES):
+        # scattered within its stretch, so that no regular input meets the same ranks every time
+        value = key[low + s * step + (s * 2654435761 + size) % step]
+        i = s
+        while i > 0 and sample[i - 1] > value:
+            sample[i] = sample[i - 1]
+            i -= 1
+        sample[i] = value
+    return np.float32(sample[(middle - low) * _SAMPLES // size])

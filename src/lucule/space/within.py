@@ -1,0 +1,71 @@
+"""Counting the points within a radius."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from lucule.space.search import box_distance_squared
+from lucule.space.tree import Tree, is_one_place, level_of, node_start
+
+_CHUNK: Final = 1024
+_STACK: Final = 64
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def count(tree: Tree, radii: NDArray[np.float32], counts: NDArray[np.int32]) -> None:
+    """Fill `counts`; both it and `radii` are in input order."""
+    n = tree.order.size
+    for chunk in prange((n + _CHUNK - 1) // _CHUNK):
+        place = np.empty(tree.coordinates.shape[0], np.float32)
+        for position in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, n)):
+            row = tree.order[position]
+            for axis in range(place.size):
+                place[axis] = tree.coordinates[axis, position]
+            counts[row] = _count_around(tree, place, radii[row]) - 1
+
+
+@njit(cache=True)
+def _count_around(tree: Tree, place: NDArray[np.float32], radius: np.float32) -> int:
+    dims, n = tree.coordinates.shape
+    leaves = 1 << tree.depth
+    stack = np.empty(_STACK, np.int64)
+    stack[0] = 1
+    top, total = 1, 0
+    while top > 0:
+        top -= 1
+        node = int(stack[top])
+        box = tree.boxes[node]
+        if np.sqrt(box_distance_squared(box, place)) > radius:
+            continue
+        inside = np.sqrt(_farthest_squared(box, place)) <= radius
+        if node < leaves and not inside:
+            stack[top] = 2 * node + 1
+            stack[top + 1] = 2 * node
+            top += 2
+            continue
+        level = tree.depth if node >= leaves else level_of(node)
+        start, stop = node_start(node, level, n), node_start(node + 1, level, n)
+        if inside or is_one_place(box):
+            total += stop - start
+            continue
+        for i in range(start, stop):
+            squared = np.float32(0.0)
+            for axis in range(dims):
+                step = tree.coordinates[axis, i] - place[axis]
+                squared += step * step
+            total += np.sqrt(squared) <= radius
+    return total
+
+
+@njit(cache=True)
+def _farthest_squared(box: NDArray[np.float32], place: NDArray[np.float32]) -> np.float32:
+    """Squared distance to the farthest corner; never below the computed one of any point inside."""
+    total = np.float32(0.0)
+    for axis in range(place.size):
+        step = max(place[axis] - box[0, axis], box[1, axis] - place[axis])
+        total += step * step
+    return total
