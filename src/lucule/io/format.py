@@ -92,7 +92,8 @@ class Sniffer(Protocol):
     damaged file is answered with False or, when it is surely of this format, with a FormatError.
     """
 
-    def __call__(self, path: Path, head: bytes, /) -> bool: ...
+    def __call__(self, path: Path, head: bytes, /) -> bool:
+        """Whether the file is of this format."""
 
 
 @dataclass(frozen=True, slots=True)

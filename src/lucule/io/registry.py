@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple
 from lucule.core import InputError
 from lucule.io.format import Format
 
-Family = Literal["text", "parquet", "hdf5", "mat5", "zip", "npy", "folder", "unknown"]
+Family = Literal["text", "parquet", "hdf5", "mat5", "zip", "npy", "asdf", "folder", "unknown"]
 
 
 class Entry(NamedTuple):
@@ -24,8 +24,28 @@ class Entry(NamedTuple):
 
 
 # name -> module that holds FORMAT. Within a family the more specific formats come first.
+# Of several that write the same ending (.csv), the first is the one chosen by the ending alone.
 ENTRIES: Final[dict[str, Entry]] = {
     "lucule": Entry("lucule.io.lucule_parquet", ("parquet",)),
+    "parquet": Entry("lucule.io.parquet_table", ("parquet",)),
+    "picasso": Entry("lucule.io.picasso", ("hdf5",)),
+    "decode": Entry("lucule.io.decode", ("hdf5",)),
+    "smap": Entry("lucule.io.smap", ("hdf5", "mat5")),
+    "smlm": Entry("lucule.io.smlm", ("zip",)),
+    "locan": Entry("lucule.io.locan", ("asdf",)),
+    "abbelight": Entry("lucule.io.abbelight", ("text",)),
+    "thunderstorm": Entry("lucule.io.thunderstorm", ("text",)),
+    "rapidstorm": Entry("lucule.io.rapidstorm", ("text",)),
+    "nstorm": Entry("lucule.io.nstorm", ("text",)),
+    "elyra": Entry("lucule.io.elyra", ("text",)),
+    "nanoimager": Entry("lucule.io.nanoimager", ("text",)),
+    "rainstorm": Entry("lucule.io.rainstorm", ("text",)),
+    "smlm_challenge": Entry("lucule.io.smlm_challenge", ("text",)),
+    "decode_csv": Entry("lucule.io.decode_csv", ("text",)),
+    "smap_csv": Entry("lucule.io.smap_csv", ("text",)),
+    "minflux_csv": Entry("lucule.io.minflux_csv", ("text",)),
+    "caml": Entry("lucule.io.caml", ("text",)),
+    "delimited": Entry("lucule.io.delimited", ("text",)),
 }
 
 
@@ -63,6 +83,7 @@ _MAGIC: Final[tuple[tuple[int, bytes, Family], ...]] = (
     (0, b"MATLAB 5.0 MAT-file", "mat5"),
     (0, b"PK\x03\x04", "zip"),
     (0, b"\x93NUMPY", "npy"),
+    (0, b"#ASDF ", "asdf"),
 )
 
 
