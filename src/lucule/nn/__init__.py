@@ -1,0 +1,17 @@
+"""Torch building blocks and the training loop; no localization tables here."""
+
+from lucule.nn.device import choose_device, count_parameters, torch_threads
+from lucule.nn.pointwise import PointwiseDense
+from lucule.nn.training import Batches, Epoch, FitSettings, TensorBatches, fit
+
+__all__ = [
+    "Batches",
+    "Epoch",
+    "FitSettings",
+    "PointwiseDense",
+    "TensorBatches",
+    "choose_device",
+    "count_parameters",
+    "fit",
+    "torch_threads",
+]
