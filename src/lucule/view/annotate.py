@@ -1,0 +1,194 @@
+"""Scale bar and legend on a picture, drawn with Pillow and the font that comes with matplotlib."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from lucule.view.frame import round_down
+from lucule.view.picture import ColourBar, Legend, Picture, Swatches
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont
+
+# pictures smaller than this are enlarged by a whole factor; narrower ones are set on a canvas of this size
+READABLE_SIDE_PX: Final = 480
+CANVAS_PX: Final = (300, 120)
+BAR_FRACTION: Final = 0.25
+INK: Final = (245, 247, 250)
+MUTED_INK: Final = (176, 182, 192)
+PAPER: Final = (0, 0, 0)
+STRIP: Final = (13, 15, 18)
+
+
+def scale_bar_nm(width_nm: float) -> float:
+    """Length of the scale bar for a picture of `width_nm`: 1, 2 or 5 times a power of ten, up to a quarter of it.
+
+    Examples
+    --------
+    >>> scale_bar_nm(40_000), scale_bar_nm(1_500)
+    (10000.0, 200.0)
+    """
+    return round_down(width_nm * BAR_FRACTION)
+
+
+def length_text(nm: float) -> str:
+    """A length with its unit.
+
+    Examples
+    --------
+    >>> length_text(500), length_text(2000), length_text(0.5)
+    ('500 nm', '2 µm', '0.5 nm')
+    """
+    if nm >= 1e6:
+        return f"{nm / 1e6:g} mm"
+    return f"{nm / 1e3:g} µm" if nm >= 1e3 else f"{nm:g} nm"
+
+
+def annotate(picture: Picture, *, scale_bar: bool = True, legend: bool = True) -> Image:
+    """The picture as a Pillow image, with scale bar inside it and legend below."""
+    from PIL import Image, ImageDraw
+
+    image = Image.fromarray(np.ascontiguousarray(picture.rgb))
+    below = picture.legend if legend else None
+    if not scale_bar and below is None:
+        return image
+    factor = max(1, math.ceil(READABLE_SIDE_PX / max(image.size)))
+    if factor > 1:
+        image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    shown_width = image.width
+    canvas_width, canvas_height = max(image.width, CANVAS_PX[0]), max(image.height, CANVAS_PX[1])
+    size = _font_size(canvas_width, canvas_height)
+    strip = round(3.1 * size) if below is not None else 0
+    canvas = Image.new("RGB", (canvas_width, canvas_height + strip), PAPER)
+    left, top = (canvas_width - image.width) // 2, (canvas_height - image.height) // 2
+    canvas.paste(image, (left, top))
+    draw = ImageDraw.Draw(canvas)
+    if scale_bar:
+        _draw_scale_bar(draw, shown_width, picture.pixel_nm / factor, canvas_width, canvas_height, size)
+    if below is not None:
+        draw.rectangle((0, canvas_height, canvas_width, canvas_height + strip), fill=STRIP)
+        _draw_legend(canvas, draw, below, canvas_width, canvas_height, strip, size)
+    return canvas
+
+
+def _font_size(width: int, height: int) -> int:
+    return int(np.clip(round(math.sqrt(width * height) / 42), 13, 64))
+
+
+@cache
+def font(size: int) -> FreeTypeFont:
+    """The font of all writing in pictures (DejaVu Sans, comes with matplotlib) in a size in pixels."""
+    import matplotlib as mpl
+    from PIL import ImageFont
+
+    path = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    return ImageFont.truetype(str(path), size)
+
+
+def _draw_scale_bar(
+    draw: ImageDraw, shown_width: int, pixel_nm: float, canvas_width: int, canvas_height: int, size: int
+) -> None:
+    length_nm = scale_bar_nm(shown_width * pixel_nm)
+    length = max(1, round(length_nm / pixel_nm))
+    thickness = max(3, round(size / 4.5))
+    margin = round(size * 1.1)
+    right, bottom = canvas_width - margin, canvas_height - margin
+    text = length_text(length_nm)
+    letters = font(size)
+    text_width = draw.textlength(text, font=letters)
+    # the writing may be wider than the bar: then both are centred on each other, still inside the margin
+    centre = right - max(length, text_width) / 2
+    halo = max(1, round(size / 12))
+    x0 = round(centre - length / 2)
+    box = (x0, bottom - thickness, x0 + length - 1, bottom - 1)
+    draw.rectangle((box[0] - halo, box[1] - halo, box[2] + halo, box[3] + halo), fill=PAPER)
+    draw.rectangle(box, fill=INK)
+    draw.text(
+        (centre, bottom - thickness - size * 0.35),
+        text,
+        font=letters,
+        fill=INK,
+        anchor="ms",
+        stroke_width=halo,
+        stroke_fill=PAPER,
+    )
+
+
+def _draw_legend(canvas: Image, draw: ImageDraw, legend: Legend, width: int, top: int, strip: int, size: int) -> None:
+    if isinstance(legend, ColourBar):
+        _draw_colour_bar(canvas, draw, legend, width, top, strip, size)
+    else:
+        _draw_swatches(draw, legend, width, top, strip, size)
+
+
+def _draw_colour_bar(
+    canvas: Image, draw: ImageDraw, bar: ColourBar, width: int, top: int, strip: int, size: int
+) -> None:
+    from PIL import Image
+
+    small = font(max(11, round(size * 0.85)))
+    margin, middle = round(size * 1.1), top + strip / 2
+    low, high = number_text(bar.low), number_text(bar.high)
+    gap = round(size * 0.6)
+    numbers = draw.textlength(low, font=small) + draw.textlength(high, font=small)
+    title = _fitting(draw, bar.title, small, width - 2 * margin - numbers - 3 * gap - 3 * size)
+    room = width - 2 * margin - numbers - draw.textlength(title, font=small) - 3 * gap
+    length = int(np.clip(room, 2 * size, 14 * size))
+    x = float(margin)
+    draw.text((x, middle), low, font=small, fill=INK, anchor="lm")
+    x += draw.textlength(low, font=small) + gap
+    thickness = max(8, round(size * 0.8))
+    ramp = Image.fromarray(bar.table[None, :, :]).resize((length, thickness), Image.Resampling.NEAREST)
+    canvas.paste(ramp, (round(x), round(middle - thickness / 2)))
+    x += length + gap
+    draw.text((x, middle), high, font=small, fill=INK, anchor="lm")
+    x += draw.textlength(high, font=small) + gap
+    draw.text((x, middle), title, font=small, fill=MUTED_INK, anchor="lm")
+
+
+def _draw_swatches(draw: ImageDraw, legend: Swatches, width: int, top: int, strip: int, size: int) -> None:
+    small = font(max(11, round(size * 0.85)))
+    x, middle, radius = float(round(size * 1.1)), top + strip / 2, size * 0.38
+    for text, colour in legend.entries:
+        shown = _fitting(draw, text, small, width - x - 3 * radius - size)
+        if text and not shown:
+            return
+        draw.ellipse((x, middle - radius, x + 2 * radius, middle + radius), fill=colour)
+        x += 3 * radius
+        if not text:
+            continue
+        draw.text((x, middle), shown, font=small, fill=INK, anchor="lm")
+        x += draw.textlength(shown, font=small) + 1.4 * size
+
+
+def _fitting(draw: ImageDraw, text: str, font: FreeTypeFont, room: float) -> str:
+    """As much of `text` as fits, cut at the end."""
+    if draw.textlength(text, font=font) <= room:
+        return text
+    while text and draw.textlength(text + "…", font=font) > room:
+        text = text[:-1]
+    return text.rstrip() + "…" if text else ""
+
+
+def number_text(value: float) -> str:
+    """A number with three significant digits, without exponents where they can be avoided.
+
+    Examples
+    --------
+    >>> number_text(1234.5), number_text(0.01234), number_text(-312.4)
+    ('1,230', '0.0123', '-312')
+    """
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    if abs(value) >= 1e6 or abs(value) < 1e-3:
+        return f"{value:.2e}"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    text = f"{round(value, 2 - math.floor(math.log10(abs(value)))):,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
