@@ -32,8 +32,8 @@ Arrays = dict[str, NDArray[Any]]
 NAMES: Final = {"x": "x", "y": "y", "z": "z", "eco": "photons"}
 # what is read of an iteration: photon counts, rates (Hz), ratios, state
 _ITERATION: Final = ("eco", "ecc", "efo", "efc", "fbg", "cfr", "dcr", "sta")
-# flags that have done their work, positions before drift correction, clock and steering of the beam
-_NOT_READ: Final = ("vld", "fnl", "bot", "eot", "itr", "lnc", "tic", "ext")
+# flags that have done their work, other positions than the final one, clock and steering of the beam
+_NOT_READ: Final = ("vld", "fnl", "bot", "eot", "itr", "lnc", "rpos", "tic", "ext")
 _FLOAT32: Final = ("efo", "efc", "fbg", "cfr", "dcr")
 _UNITS: Final = {"loc": "m", "pos": "nm", "tim": "s", "t": "s"} | dict.fromkeys(("efo", "efc", "fbg"), "Hz")
 _NM: Final = {"nm": 1.0, "um": 1e3, "m": 1e9}
@@ -99,9 +99,9 @@ def _opened(path: Path, options: ReadOptions) -> Iterator[_Content]:
         with _matlab.opened(path) as variables:
             published = variables.get("minflux")
             if isinstance(published, _matlab.Struct):
-                names = {_PUBLISHED.get(name, name): name for name in published if published.size(name) is not None}
-                becomes = {name: _becomes(field) if name != "rpos" else None for field, name in names.items()}
-                yield _Content(0, becomes, [{field: published[name] for field, name in names.items()}])
+                names = [name for name in published if published.size(name) is not None]
+                becomes = {name: _becomes(_PUBLISHED.get(name, name)) for name in names}
+                yield _Content(0, becomes, [{_PUBLISHED.get(name, name): published[name] for name in names}])
             else:
                 iterations = variables["itr"]
                 inner = list(iterations) if isinstance(iterations, _matlab.Struct) else None
