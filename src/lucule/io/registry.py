@@ -32,6 +32,7 @@ ENTRIES: Final[dict[str, Entry]] = {
     "decode": Entry("lucule.io.decode", ("hdf5",)),
     "smap": Entry("lucule.io.smap", ("hdf5", "mat5")),
     "smlm": Entry("lucule.io.smlm", ("zip",)),
+    "minflux": Entry("lucule.io.minflux", ("npy", "zip", "mat5", "hdf5", "text")),
     "locan": Entry("lucule.io.locan", ("asdf",)),
     "abbelight": Entry("lucule.io.abbelight", ("text",)),
     "thunderstorm": Entry("lucule.io.thunderstorm", ("text",)),
