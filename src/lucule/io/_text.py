@@ -218,7 +218,7 @@ def count_rows(path: Path, shape: Layout) -> int | None:
     if shape.whole:
         return shape.rows_in_head
     with path.open("rb") as stream:
-        if path.stat().st_size > 2**29 or is_gzip(stream.read(2)) or shape.encoding == "utf-16":
+        if path.stat().st_size > 2**31 or is_gzip(stream.read(2)) or shape.encoding == "utf-16":
             return None
         stream.seek(0)
         count, last = 0, b""

@@ -18,7 +18,7 @@ from lucule.core import FormatError
 from lucule.io._columns import Field
 from lucule.io._text import Layout, layout, read_rows
 from lucule.io._text_format import inspect_table, open_layout, read_table
-from lucule.io.format import Contents, Format, Reading, ReadOptions, Unit
+from lucule.io.format import Contents, Format, Reading, ReadOptions
 
 _MARK: Final = "# DECODE EmitterSet"
 _SWAP: Final = {f"{a}{kind}": f"{b}{kind}" for a, b in ("xy", "yx") for kind in ("", "_sig", "_cr")}
@@ -65,7 +65,7 @@ def _inspect(path: Path, options: ReadOptions) -> Contents:
 
 def _fields(about: dict[str, Any], predicted: bool, options: ReadOptions) -> tuple[Field, ...]:
     """Fields for columns of which x and y are exchanged already."""
-    unit: Unit = about.get("xy_unit") or options.unit or ""
+    unit: str = about.get("xy_unit") or options.unit or ""
     size = options.pixel_size_nm or _size(about)
     # in nm there is half a pixel to add as well, if its size is known
     half = (0.0, 0.0) if unit == "px" or size is None else (size[0] / 2, size[1] / 2)
@@ -97,13 +97,10 @@ def _about(path: Path, shape: Layout) -> dict[str, Any]:
 def _size(about: dict[str, Any]) -> tuple[float, float] | None:
     """Pixel size along (x, y): DECODE gives it along its own axes, rows first."""
     stored = about.get("px_size")
-    if (
-        not isinstance(stored, list)
-        or len(stored) != 2
-        or not all(isinstance(v, int | float) and v > 0 for v in stored)
-    ):
+    if not isinstance(stored, list) or len(stored) != 2:
         return None
-    return float(stored[1]), float(stored[0])
+    rows, columns = (float(value) if isinstance(value, int | float) else 0.0 for value in stored)
+    return (columns, rows) if rows > 0 and columns > 0 else None
 
 
 FORMAT: Final = Format(

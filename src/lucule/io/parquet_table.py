@@ -61,7 +61,7 @@ def _fields(path: Path, names: list[str], options: ReadOptions) -> tuple[Field, 
         raise FormatError(
             f"{path} is Parquet without columns x and y",
             received=", ".join(names),
-            next_step=f"name them, for example lucule convert {path} --map x=COLUMN --map y=COLUMN --unit nm --out T.parquet",
+            next_step=f"name them: lucule convert {path} --map x=COLUMN --map y=COLUMN --unit nm --out OUT.parquet",
         )
     return fields
 

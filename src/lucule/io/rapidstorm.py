@@ -1,8 +1,8 @@
-"""rapidSTORM text (Wolter et al., Nature Methods 2012): one line of XML that names the fields, then rows between blanks.
+"""rapidSTORM text (Wolter et al., Nature Methods 2012): one line of XML that names the fields, then rows.
 
 `Position-k-0` carries its unit, `ImageNumber-0-0` counts from 0. `Amplitude-0-0` and `LocalBackground-0-0` are A/D
-counts, not photons, and stay vendor columns. A file of tracks nests the localizations of each track behind its mean; its
-localizations are read, with the number of the track as `event` (`table="tracks"` reads the means instead).
+counts, not photons, and stay vendor columns. A file of tracks nests the localizations of each track behind its mean;
+they are read, with the number of the track as `event` (`table="tracks"` reads the means instead).
 
 The limits that the header gives for a position are multiples of the pixel size, one pixel fewer than the image has
 (8442 nm = 63 x 134 nm, 32716.5 nm = 255 x 128.3 nm in the files at hand), so the origin is taken to be the centre of
@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import polars as pl
@@ -98,8 +98,8 @@ def _inspect(path: Path, options: ReadOptions) -> Contents:
 def _header(path: Path, head: bytes) -> _Header:
     line = head.lstrip(b"\xef\xbb\xbf").split(b"\n", 1)[0].decode("utf-8", errors="replace").lstrip("# \t").rstrip()
     try:
-        root = ElementTree.fromstring(line)  # noqa: S314 (expat refuses external entities)
-    except ElementTree.ParseError:
+        root = ET.fromstring(line)  # noqa: S314 (expat refuses external entities)
+    except ET.ParseError:
         cut = " (it is longer than 64 KiB)" if len(head) >= HEAD_BYTES and b"\n" not in head else ""
         raise FormatError(f"{path}: the header of rapidSTORM is damaged{cut}", received=line[:80]) from None
     nested = root.find("localizations")
@@ -107,7 +107,7 @@ def _header(path: Path, head: bytes) -> _Header:
     return _Header(tuple(_column(field) for field in root.findall("field")), inner)
 
 
-def _column(field: ElementTree.Element) -> _Column:
+def _column(field: ET.Element) -> _Column:
     details = dict(field.attrib)
     return _Column(details.pop("identifier", "unnamed"), details.pop("unit", ""), details)
 

@@ -43,7 +43,7 @@ def read(
     table: str | None = None,
     z_factor: float | None = None,
 ) -> Localizations:
-    """Read a localization table of any supported format, recognised by its content.
+    r"""Read a localization table of any supported format, recognised by its content.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def read(
     --------
     >>> import pathlib, tempfile
     >>> file = pathlib.Path(tempfile.mkdtemp()) / "table.txt"
-    >>> _ = file.write_text('"frame","x [nm]","y [nm]","uncertainty [nm]"\\n1,150.5,80,12\\n')
+    >>> _ = file.write_text('"frame","x [nm]","y [nm]","uncertainty [nm]"\n1,150.5,80,12\n')
     >>> locs = read(file)
     >>> locs.meta.source.format, locs["frame"].tolist(), locs["x"].tolist(), locs["y_err"].tolist()
     ('thunderstorm', [0], [150.5], [12.0])
@@ -126,7 +126,7 @@ def read(
 
 
 def write(locs: Localizations, path: PathLike, *, format: str | None = None) -> Path:  # noqa: A002
-    """Write a table in the format of that name, or the one that the ending of `path` stands for.
+    r"""Write a table in the format of that name, or the one that the ending of `path` stands for.
 
     `.parquet` is lucule's own and the only one that keeps everything; `.csv` is ThunderSTORM's
     (`format="smap_csv"` for SMAP's names), `.hdf5` Picasso's, `.smlm` the exchange format. The file appears under its
@@ -142,7 +142,7 @@ def write(locs: Localizations, path: PathLike, *, format: str | None = None) -> 
     >>> import pathlib, tempfile
     >>> locs = Localizations({"frame": [0], "x": [150.5], "y": [80.0]})
     >>> write(locs, pathlib.Path(tempfile.mkdtemp()) / "table.csv").read_text()
-    'id,frame,x [nm],y [nm]\\n1,1,150.5,80.0\\n'
+    'id,frame,x [nm],y [nm]\n1,1,150.5,80.0\n'
     """
     path = Path(path)
     writers = {name: FORMATS[name] for name in FORMATS if FORMATS[name].write is not None}
@@ -220,7 +220,7 @@ def inspect(
     delimiter: str | None = None,
     table: str | None = None,
 ) -> FileInfo:
-    """Say what a file is and what its columns would become, without reading all of it.
+    r"""Say what a file is and what its columns would become, without reading all of it.
 
     Parameters and errors are those of `read`.
 
@@ -228,7 +228,7 @@ def inspect(
     --------
     >>> import pathlib, tempfile
     >>> file = pathlib.Path(tempfile.mkdtemp()) / "table.txt"
-    >>> _ = file.write_text('"frame","x [nm]","y [nm]"\\n1,150.5,80\\n2,151,81\\n')
+    >>> _ = file.write_text('"frame","x [nm]","y [nm]"\n1,150.5,80\n2,151,81\n')
     >>> info = inspect(file)
     >>> info.title, info.rows, [column.becomes for column in info.columns]
     ('ThunderSTORM CSV', 2, ['frame', 'x', 'y'])

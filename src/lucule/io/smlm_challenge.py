@@ -1,7 +1,7 @@
-"""CSV of the SMLM Challenge (Sage et al., Nature Methods 2015 and 2019): `Ground-truth, frame, xnano, ynano, znano, intensity `.
+"""CSV of the SMLM Challenge (Sage et al., Nature Methods 2015 and 2019): `Ground-truth, frame, xnano, ynano, ...`.
 
-The last name has a blank at its end. Frames count from 1 (the challenge's own simulator counts so), the origin is the
-upper left corner of the image, `intensity` is in photons. `Ground-truth` numbers the fluorophores.
+The name `intensity ` ends with a blank. Frames count from 1 (the challenge's own simulator counts so), the origin is
+the upper left corner of the image, `intensity` is in photons. `Ground-truth` numbers the fluorophores.
 """
 
 from __future__ import annotations
