@@ -87,7 +87,10 @@ def _conventions(path: Path, file: Any, options: ReadOptions) -> tuple[str, tupl
     along_rows_columns = [float(value) for value in stored if isinstance(value, int | float) and value > 0]
     known = (along_rows_columns[1], along_rows_columns[0]) if len(along_rows_columns) == 2 else None
     size = pixel_size(path, options, known) if unit == "px" else options.pixel_size_nm or known
-    return unit, size, Meta(pixel_size_nm=size, vendor={"decode": about})
+    vendor: dict[str, Any] = {"decode": about}
+    if size is None:
+        vendor["notes"] = ["positions count from the centre of pixel (0, 0); with --pixel-size-nm from its corner"]
+    return unit, size, Meta(pixel_size_nm=size, vendor=vendor)
 
 
 def _fields(data: Any) -> dict[str, tuple[str, int | None]]:

@@ -141,7 +141,7 @@ def _read(path: Path, options: ReadOptions) -> Reading:
     if "tid" in fields:
         columns.setdefault("event", fields["tid"])  # one trace is one blinking event
     data = pl.DataFrame([pl.Series(column, values) for column, values in columns.items()])
-    return Reading(data, Meta(vendor={"minflux": _about(content.version)}))
+    return Reading(data, Meta(pixel_size_nm=options.pixel_size_nm, vendor={"minflux": _about(content.version)}))
 
 
 def _last_iteration(path: Path, block: Any) -> Arrays:

@@ -211,7 +211,8 @@ def _write(locs: Localizations, path: Path) -> None:
     columns = numeric_columns(locs, "A Picasso file")
     fields, records = _records(columns)
     factors = _factors(columns, (size, size))
-    # Picasso drops rows left of or above the camera frame
+    # Picasso drops rows left of or above the centre of its first pixel. Tables inside the camera frame are not shifted,
+    # because shifting would misalign them with others of the same camera
     shift = {axis: _whole_pixels(columns[axis], size) for axis in "xy"}
     dtype = [(field, "<f8" if column in factors else columns[column].to_numpy().dtype) for field, column in records]
     dtype += [("frame", "<u4")] if "frame" not in fields else []
@@ -251,7 +252,7 @@ def _records(columns: Mapping[str, pl.Series]) -> tuple[dict[str, str | None], l
 
 def _whole_pixels(values: pl.Series, size: float) -> int:
     low = values.min()
-    return int(np.ceil(-float(low) / size)) if isinstance(low, float) and low < 0 else 0
+    return int(np.ceil(0.5 - low / size)) if isinstance(low, float) and low < 0 else 0
 
 
 def _document(
@@ -280,6 +281,6 @@ FORMAT: Final = Format(
     inspect=_inspect,
     write=_write,
     notes="pixels to nm, pixel centre = integer; z in nm, its sign is kept; areas of molecule maps in nm2; writes also "
-    "the YAML file, clusters as group; a table with negative positions is shifted by whole pixels, because "
-    "Picasso drops rows outside the camera frame",
+    "the YAML file, clusters as group; a table that reaches beyond the camera frame is shifted by whole pixels, "
+    "because Picasso drops rows outside; it also drops rows with NaN, and those in the outermost half pixel",
 )

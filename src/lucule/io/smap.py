@@ -170,6 +170,9 @@ def _offsets(
 
 def _meta(cameras: list[_Camera]) -> Meta:
     first = cameras[0]
+    vendor: dict[str, Any] = {"smap": [camera.info for camera in cameras]}
+    if any(camera.pixel_nm is None for camera in cameras):
+        vendor["notes"] = ["the file knows no camera pixel; with --pixel-size-nm positions count from its corner"]
     height, width, frames = (_numbers(first.info.get(key)) for key in ("Height", "Width", "numberOfFrames"))
     exposure = _numbers(first.info.get("exposure"))
     return Meta(
@@ -177,7 +180,7 @@ def _meta(cameras: list[_Camera]) -> Meta:
         shape_px=(int(height[0]), int(width[0])) if len(height) and len(width) else None,
         n_frames=int(frames[0]) if len(frames) else None,
         exposure_ms=float(exposure[0]) if len(exposure) and exposure[0] > 0 else None,
-        vendor={"smap": [camera.info for camera in cameras]},
+        vendor=vendor,
     )
 
 
