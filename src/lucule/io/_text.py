@@ -48,7 +48,7 @@ class Layout:
     comments
         Comment lines at the start, with their marks.
     numeric
-        For each column, whether the first rows hold numbers.
+        For each column, whether most of the first rows hold numbers.
     sample
         Fields of the first rows.
     surplus
@@ -134,9 +134,7 @@ def layout(head: bytes, delimiter: str | None = None) -> Layout:
         has_header=header is not None,
         encoding=encoding,
         decimal_comma=decimal_comma,
-        numeric=tuple(
-            all(_is_number(fields[i], decimal_comma) for fields in sample if i < len(fields)) for i in range(len(names))
-        ),
+        numeric=tuple(_is_numeric([f[i] for f in sample if i < len(f)], decimal_comma) for i in range(len(names))),
         sample=tuple(tuple(fields) for fields in sample),
         surplus=surplus,
         padded=_is_padded(rows[:200], mark),
@@ -146,8 +144,8 @@ def layout(head: bytes, delimiter: str | None = None) -> Layout:
     )
 
 
-def read_rows(path: Path, shape: Layout, numbers: Collection[str] = ()) -> pl.DataFrame:
-    """Read all rows; columns named in `numbers` and those whose first rows hold numbers become Float64, others text.
+def read_rows(path: Path, shape: Layout, numbers: Collection[str] = (), *, texts: Collection[str] = ()) -> pl.DataFrame:
+    """Read all rows; columns become Float64 or text, as they are named here or else as their first rows look.
 
     Empty fields become null; blank lines are left out.
 
@@ -158,13 +156,20 @@ def read_rows(path: Path, shape: Layout, numbers: Collection[str] = ()) -> pl.Da
     ColumnError
         A column of numbers holds text.
     """
-    return parse_rows(content(path, shape), path, shape, numbers)
+    return parse_rows(content(path, shape), path, shape, numbers, texts=texts)
 
 
-def parse_rows(source: Path | bytes, path: Path, shape: Layout, numbers: Collection[str] = ()) -> pl.DataFrame:
+def parse_rows(
+    source: Path | bytes,
+    path: Path,
+    shape: Layout,
+    numbers: Collection[str] = (),
+    *,
+    texts: Collection[str] = (),
+) -> pl.DataFrame:
     """Like `read_rows`, from content that was changed in memory; `path` is named in messages."""
     schema: dict[str, pl.DataType] = {
-        name: pl.Float64() if is_number or name in numbers else pl.String()
+        name: pl.Float64() if (is_number and name not in texts) or name in numbers else pl.String()
         for name, is_number in zip(shape.names, shape.numeric, strict=True)
     }
     schema |= {f"{_SURPLUS}{i}": pl.String() for i in range(shape.surplus)}
@@ -231,6 +236,7 @@ def count_rows(path: Path, shape: Layout) -> int | None:
 def _decode(head: bytes) -> tuple[str, Encoding]:
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return head[: len(head) & ~1].decode("utf-16", errors="replace"), "utf-16"
+    head = head.partition(b"\0")[0]  # behind it some programs write a block that is no table
     try:
         return head.decode("utf-8-sig"), "utf-8"
     except UnicodeDecodeError as error:
@@ -288,6 +294,10 @@ def _names(header: str | None, mark: str, sample: list[list[str]]) -> tuple[str,
         count = sum(earlier == name or earlier.startswith(f"{name}.") for earlier in unique)
         unique.append(f"{name}.{count + 1}" if name in unique else name)
     return tuple(unique)
+
+
+def _is_numeric(fields: list[str], decimal_comma: bool) -> bool:
+    return 2 * sum(_is_number(field, decimal_comma) for field in fields) >= len(fields)
 
 
 def _is_number(field: str, decimal_comma: bool) -> bool:

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 def explain(error: Exception, source: Path | bytes, path: Path, shape: Layout) -> LuculeError:
     """The error to raise for what polars said while reading rows."""
     text = str(error)
-    if "found more fields" in text:
-        return _long_row(source, path, shape)
     if match := re.search(r"could not parse .* at column '.*' \(column number (\d+)\)", text, re.DOTALL):
         return _text_in_numbers(source, path, shape, int(match.group(1)) - 1)
-    return FormatError(f"{path} cannot be read as a table: {text.splitlines()[0] if text else type(error).__name__}")
+    return _long_row(source, path, shape) or FormatError(
+        f"{path} cannot be read as a table: {text.splitlines()[0] if text else type(error).__name__}"
+    )
 
 
 def refuse_short_rows(source: Path | bytes, path: Path, shape: Layout) -> None:
@@ -51,7 +51,8 @@ def refuse_short_rows(source: Path | bytes, path: Path, shape: Layout) -> None:
         )
 
 
-def _long_row(source: Path | bytes, path: Path, shape: Layout) -> FormatError:
+def _long_row(source: Path | bytes, path: Path, shape: Layout) -> FormatError | None:
+    """The error for the first row with more fields than there are columns; None when there is none."""
     expected = len(shape.names) + shape.surplus
     widths = {len(fields) for fields in shape.sample}
     if shape.delimiter == "," and widths and min(widths) >= 2 * expected - 1 > 1:
@@ -69,7 +70,7 @@ def _long_row(source: Path | bytes, path: Path, shape: Layout) -> FormatError:
                 allowed=f"{expected} fields, as the header has",
                 next_step="check that line, and that the delimiter is right (--delimiter)",
             )
-    return FormatError(f"{path}: some row has more fields than the header", allowed=f"{expected} fields")
+    return None
 
 
 def _text_in_numbers(source: Path | bytes, path: Path, shape: Layout, column: int) -> LuculeError:

@@ -74,16 +74,21 @@ def read_table(
     options: ReadOptions,
     *,
     data: pl.DataFrame | None = None,
+    source: Path | bytes | None = None,
     whole_numbers: Collection[str] = (),
     origin: Origin = "corner",
     stored_pixel_size: tuple[float, float] | None = None,
     vendor: Mapping[str, Any] | None = None,
     errors: Literal["fitted", "crlb", "predicted"] | None = None,
 ) -> Reading:
-    """Read the rows (unless given as `data`) and convert them; `vendor` is kept in the metadata as it is."""
+    """Read the rows and convert them; `vendor` is kept in the metadata as it is.
+
+    Formats that are not quite a table give the rows as `data`, or the text that is one as `source`.
+    """
     assigned = columns.assign(shape.names, fields, options, path, stored_pixel_size=stored_pixel_size, origin=origin)
     if data is None:
-        data = text.read_rows(path, shape, {found.column for found in assigned})
+        source = text.content(path, shape) if source is None else source
+        data = text.parse_rows(source, path, shape, {found.column for found in assigned})
     kept = columns.kept_names(shape.names, assigned)
     table, notes = columns.convert(data, assigned)
     whole = [own for column, own in kept.items() if text.split_unit(column)[0] in whole_numbers]

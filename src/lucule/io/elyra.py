@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lucule.io._columns import Field
-from lucule.io._text import layout, parse_rows, raw_bytes
+from lucule.io._text import layout, raw_bytes
 from lucule.io._text_format import inspect_table, open_layout, read_table
 from lucule.io.format import Contents, Format, Reading, ReadOptions
 
@@ -36,9 +36,8 @@ def _sniff(path: Path, head: bytes) -> bool:  # noqa: ARG001
 def _read(path: Path, options: ReadOptions) -> Reading:
     shape = open_layout(path, options)
     table, _, footer = raw_bytes(path).partition(b"\0")
-    data = parse_rows(table, path, shape)
     whole = ("index", "frames missing", "z slice")
-    return read_table(path, shape, FIELDS, options, data=data, whole_numbers=whole, vendor=_vendor(footer))
+    return read_table(path, shape, FIELDS, options, source=table, whole_numbers=whole, vendor=_vendor(footer))
 
 
 def _inspect(path: Path, options: ReadOptions) -> Contents:

@@ -42,17 +42,15 @@ def _sniff(path: Path, head: bytes) -> bool:  # noqa: ARG001
 
 def _read(path: Path, options: ReadOptions) -> Reading:
     shape = open_layout(path, options)
-    data = read_rows(path, shape, {name for name in shape.names if name not in _CHANNEL})
+    data = read_rows(path, shape, {name for name in shape.names if name not in _CHANNEL}, texts=_CHANNEL)
     reading = read_table(path, shape, FIELDS, options, data=data, whole_numbers=("link", "valid"))
     name = next((name for name in _CHANNEL if name in data.columns), None)
     if name is None or "channel" in options.columns:
         return reading
-    channels = data[name].cast(pl.String).fill_null("").unique(maintain_order=True).to_list()
+    channels = data[name].fill_null("").unique(maintain_order=True).to_list()
     if len(channels) > 256:
         raise ColumnError(f"{path}: {name!r} holds more channels than there can be", received=len(channels))
-    numbers = (
-        data[name].cast(pl.String).fill_null("").replace_strict(channels, range(len(channels)), return_dtype=pl.UInt8)
-    )
+    numbers = data[name].fill_null("").replace_strict(channels, range(len(channels)), return_dtype=pl.UInt8)
     notes = list(reading.meta.vendor.get("notes", []))
     for rejected in _REJECTED:
         if rejected in channels:

@@ -160,9 +160,7 @@ def write(locs: Localizations, path: PathLike, *, format: str | None = None) -> 
             )
         chosen = fitting[0]
     if chosen.write is None:
-        raise InputError(
-            f"{chosen.title} can be read, not written", received=format, allowed=", ".join(sorted(writers))
-        )
+        raise InputError(f"{chosen.title} is not written", received=format, allowed=", ".join(sorted(writers)))
     chosen.write(locs, path)
     return path
 
@@ -266,10 +264,8 @@ def _options(
     if unit is not None and unit not in get_args(Unit):
         raise InputError("Unknown unit of length", received=unit, allowed=", ".join(get_args(Unit)))
     size = (pixel_size_nm, pixel_size_nm) if isinstance(pixel_size_nm, int | float) else pixel_size_nm
-    if size is not None and not (len(size) == 2 and all(0 < value < 1e6 for value in size)):
-        raise InputError(
-            "The pixel size must be positive", received=f"{pixel_size_nm} nm", allowed="for example 100 nm"
-        )
+    if size is not None and not (len(size) == 2 and all(1e-6 <= value <= 1e6 for value in size)):
+        raise InputError("The pixel size must be a positive length", received=pixel_size_nm, allowed="1e-6 to 1e6 nm")
     if unknown := set(columns or {}) - set(COLUMNS):
         raise InputError(
             "Unknown column on the left of the map", received=", ".join(sorted(unknown)), allowed=", ".join(COLUMNS)
