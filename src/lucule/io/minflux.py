@@ -154,11 +154,12 @@ def _last_iteration(path: Path, block: Any) -> Arrays:
     for name in ("loc", *_ITERATION):
         if name in inner:
             values = _of_length(path, name, iterations[name], len(valid))
-            values = values.reshape(len(valid), -1, *((3,) if name == "loc" else ()))
+            if values.ndim == (2 if name == "loc" else 1):  # a single iteration
+                values = values[:, np.newaxis]
             found[name] = (values if name == "cfr" else values[:, -1])[valid]
     for name in outer:
         if name not in (*_NOT_READ, *found):
-            found[name] = _of_length(path, name, block[name], len(valid)).reshape(-1)[valid]
+            found[name] = _of_length(path, name, block[name], len(valid))[valid]
     return found
 
 
@@ -170,7 +171,7 @@ def _valid_iterations(path: Path, block: Any) -> Arrays:
         if name not in _NOT_READ or name in ("fnl", "itr"):
             values = _of_length(path, name, block[name], len(valid))
             # dcr holds the ratio of the first colour channel and what is missing to 1
-            found[name] = (values if name == "loc" else values.reshape(len(valid), -1)[:, 0])[valid]
+            found[name] = (values if name == "loc" or values.ndim == 1 else values[:, 0])[valid]
     return found
 
 

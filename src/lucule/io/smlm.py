@@ -273,9 +273,10 @@ def _inspect(path: Path, options: ReadOptions) -> Contents:
     units = dict(zip(first.headers, first.units, strict=True))
     becomes = dict(assign(path, first.fields, first.known, options))
     columns = tuple(FileColumn(name, units[header], becomes.get(name)) for name, (header, _) in first.fields.items())
-    images = tuple(FileColumn(header, "", None) for header in first.headers if header not in units)
+    used = {header for header, _ in first.fields.values()}
+    patches = tuple(FileColumn(header, units[header], None) for header in first.headers if header not in used)
     about = {key: manifest[key] for key in ("name", "description", "date", "author") if manifest.get(key)}
-    return Contents(columns + images, sum(table.rows for table in tables), about)
+    return Contents(columns + patches, sum(table.rows for table in tables), about)
 
 
 def _write(locs: Localizations, path: Path) -> None:
@@ -321,7 +322,7 @@ def _write(locs: Localizations, path: Path) -> None:
     }
     with (
         atomic_path(path) as temporary,
-        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as zipped,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as zipped,
     ):
         zipped.writestr(MANIFEST, json.dumps(manifest, indent=2))
         with zipped.open(str(info["name"]), "w", force_zip64=True) as stream:
