@@ -6,6 +6,7 @@ that they only need the size of a pixel. The outline of a mask follows the edges
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import struct
@@ -166,7 +167,7 @@ def _selection(content: bytes, member: str) -> tuple[str, Polygon | MultiPolygon
     if roi.multi_coordinates is not None:
         # nested and touching parts of a composite selection count by the even-odd rule, as in ImageJ
         rings = [shapely.make_valid(shapely.Polygon(ring)) for ring in _rings(roi, name)]
-        return name, shapely.symmetric_difference_all(rings)
+        return name, functools.reduce(shapely.symmetric_difference, rings, shapely.Polygon())
     if roi.roitype == ROI_TYPE.RECT:
         return name, _rectangle(roi)
     if roi.roitype == ROI_TYPE.OVAL:
