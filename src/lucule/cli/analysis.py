@@ -101,7 +101,7 @@ def cluster(
         if "label" not in locs or model is not None:
             locs = clusters.label(locs, settings, device=device, progress=run.progress)
         grouped = room.group(locs, min_points=settings.min_points, progress=run.progress)
-        measured = room.measure(grouped, region=clusters.read_region(settings), progress=run.progress)
+        measured = room.measure(grouped, region=clusters.read_region(settings, grouped), progress=run.progress)
         io.write(grouped, out)
         if clusters_out is not None:
             measured.save(clusters_out)
@@ -112,7 +112,9 @@ def render(
     table: Table,
     out: Annotated[Path, typer.Option("--out", help="PNG to write.")],
     pixel_nm: Annotated[float | None, typer.Option(help="Size of a pixel of the picture, nm.")] = None,
-    method: Annotated[str, typer.Option(help="histogram or gaussian.")] = "gaussian",
+    method: Annotated[
+        str | None, typer.Option(help="gaussian (the default where precisions are known), histogram or points.")
+    ] = None,
     colour_by: Annotated[str | None, typer.Option(help="z, label, cluster or any column of numbers.")] = None,
     region: RegionOption = None,
     map_: MapOption = [],  # noqa: B006
@@ -141,7 +143,11 @@ def render(
             return
         locs = read_table(table, settings)
         picture = view.render(
-            locs, pixel_nm=pixel_nm, method=method, colour_by=colour_by, region=read_region(settings)
+            locs,
+            pixel_nm=pixel_nm,
+            method=method or ("gaussian" if "x_err" in locs else "histogram"),
+            colour_by=colour_by,
+            region=read_region(settings, locs),
         )
         picture.save(out)
         height, width = picture.rgb.shape[:2]

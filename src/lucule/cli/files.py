@@ -40,11 +40,18 @@ def info(
         from lucule.workflows.reading import ReadSettings, check
 
         settings = run.changed(
-            ReadSettings(), config, set_, columns=column_map(map_), unit=unit, pixel_size_nm=pixel_size_nm, format=format_
+            ReadSettings(),
+            config,
+            set_,
+            columns=column_map(map_),
+            unit=unit,
+            pixel_size_nm=pixel_size_nm,
+            format=format_,
         )
         if dry_run:
             run.plan(settings, read=[str(path) for path in files])
             return
+        reports: dict[str, dict[str, Any]] = {}
         for path in files:
             found = io.inspect(path)
             report: dict[str, Any] = {"format": found.title, "size_bytes": found.size_bytes}
@@ -59,11 +66,8 @@ def info(
             report |= _describe(locs)
             report["warnings"] = check(locs)
             run.warnings += [f"{path.name}: {warning}" for warning in report["warnings"]]
-            if len(files) == 1:
-                run.results = report
-            else:
-                assert run.results is not None
-                run.results[str(path)] = report
+            reports[str(path)] = report
+        run.results = reports if len(files) > 1 else reports[str(files[0])]
 
 
 def _describe(locs: Any) -> dict[str, Any]:
@@ -75,7 +79,13 @@ def _describe(locs: Any) -> dict[str, Any]:
     for name in locs.columns:
         values = locs.data[name]
         known = COLUMNS.get(name)
-        row: dict[str, Any] = {"column": name, "unit": known.unit if known else "", "min": None, "median": None, "max": None}
+        row: dict[str, Any] = {
+            "column": name,
+            "unit": known.unit if known else "",
+            "min": None,
+            "median": None,
+            "max": None,
+        }
         if values.dtype.is_numeric() and len(values):
             finite = values.drop_nans() if values.dtype.is_float() else values
             row |= {"min": finite.min(), "median": finite.median(), "max": finite.max()}
@@ -102,7 +112,9 @@ def convert(
     unit: UnitOption = None,
     pixel_size_nm: PixelSizeOption = None,
     drop_invalid: DropOption = False,
-    filter_: Annotated[str | None, typer.Option("--filter", help='Keep rows, as in "photons > 500 & x_err < 25".')] = None,
+    filter_: Annotated[
+        str | None, typer.Option("--filter", help='Keep rows, as in "photons > 500 & x_err < 25".')
+    ] = None,
     region: RegionOption = None,
     format_: FormatOption = None,
     config: ConfigOption = None,

@@ -16,7 +16,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON
 
 FormatOption = Annotated[str | None, typer.Option("--format", help="Format of the input, where it is not recognised.")]
 MapOption = Annotated[
-    list[str], typer.Option("--map", help="Column of the file for a column of lucule, as x=PosX.", metavar="NAME=COLUMN")
+    list[str],
+    typer.Option("--map", help="Column of the file for a column of lucule, as x=PosX.", metavar="NAME=COLUMN"),
 ]
 UnitOption = Annotated[str | None, typer.Option("--unit", help="Unit of the positions: nm, um, m or px.")]
 PixelSizeOption = Annotated[

@@ -91,13 +91,12 @@ def report(
 
 
 def _tell(current: Session, outcomes: list[Any], out: Path) -> None:
+    current.warnings.clear()  # those of one input stand in its outcome
     for outcome in outcomes:
         current.warnings += [f"{outcome.name}: {warning}" for warning in outcome.warnings]
         if outcome.error:
             current.warnings.append(f"{outcome.name} failed. {outcome.error}")
     current.results = {
-        "inputs": [
-            {"input": outcome.source, "done": outcome.error is None, **outcome.summary} for outcome in outcomes
-        ],
+        "inputs": [{"input": outcome.source, "done": outcome.error is None, **outcome.summary} for outcome in outcomes],
         "report": str(out / "report.html"),
     }

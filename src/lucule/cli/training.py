@@ -55,12 +55,14 @@ def train(
     """Train a network from a recipe; an interrupted training goes on where it stopped."""
     with session(inputs=recipe, as_json=json) as run:
         from lucule import classify
+        from lucule import models as room
 
-        settings = run.changed(classify.Recipe.from_yaml(recipe), config, set_)
+        settings = run.changed(classify.Recipe.load(recipe), config, set_)
         if dry_run:
             run.plan(settings, budget=budget, write=str(out))
             return
-        card = classify.train(settings, out=out, budget=budget, device=device, progress=run.progress)
+        classify.train(settings, out=out, budget=budget, device=device, progress=run.progress)
+        card = room.find(out).card
         run.results = {"model": card.name, "scores": card.scores, "written": str(out)}
 
 

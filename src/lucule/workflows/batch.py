@@ -19,9 +19,8 @@ from typing import Any
 from lucule.core import SILENT, Config, InputError, LuculeError, Progress, package_version
 from lucule.core.config import dump_yaml, read_yaml
 from lucule.core.executor import executor
-from lucule.core.files import write_text
+from lucule.core.files import file_sha256, write_text
 from lucule.core.ledger import Ledger, fingerprint
-
 
 OUTCOME_FILE = "outcome.json"
 
@@ -58,7 +57,7 @@ class Stages:
 
     ledger: Ledger
     folder: Path
-    base: str
+    base: Any
 
     def run(self, stage: str, settings: Any, outputs: Sequence[str], make: Callable[[], object]) -> bool:
         """Call `make` unless its outputs are up to date; tell whether it was called.
@@ -72,6 +71,20 @@ class Stages:
         make()
         self.ledger.record(work, key, paths)
         return True
+
+
+def source_of(path: Path) -> str:
+    """Hash of an input's content.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read.
+    """
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror}") from None
 
 
 def folder_names(inputs: Sequence[Path]) -> list[str]:
@@ -188,7 +201,9 @@ def read_run_file(path: Path, inputs: Sequence[Path]) -> tuple[str, list[Path], 
     """
     values = read_yaml(path)
     if not isinstance(values.get("workflow"), str) or not isinstance(values.get("settings"), dict):
-        raise InputError(f"{path} is not a run.yaml", allowed="a file that lucule run wrote, with workflow and settings")
+        raise InputError(
+            f"{path} is not a run.yaml", allowed="a file that lucule run wrote, with workflow and settings"
+        )
     return values["workflow"], list(inputs) or [Path(item) for item in values.get("inputs", [])], values["settings"]
 
 

@@ -7,52 +7,58 @@ Nat. Commun. 11:1493 (2020).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from lucule import io, process
-from lucule.core import SILENT, Config, InputError, Localizations, Progress, Region, package_version
-from lucule.core.files import file_sha256, write_text
+from pydantic import Field
+
+from lucule import io
+from lucule.core import SILENT, Localizations, Progress, Region, package_version
+from lucule.core.config import dump_yaml
 from lucule.core.ledger import Ledger
 from lucule.workflows.batch import (
+    OUTCOME_FILE,
     Outcome,
     Stages,
     check_inputs,
-    folder_names,
     load_outcome,
     run_all,
     save_outcome,
+    source_of,
     versions,
     write_run_file,
 )
+from lucule.workflows.reading import ReadSettings, check, read_table
+
+SECTION_FILE = "section.json"
 
 
-class Settings(Config):
-    """All that decides the outcome. The defaults need no change for a table in a known format.
+class LabelSettings(ReadSettings):
+    """How a table is read and labelled.
 
     Attributes
     ----------
-    columns, unit, pixel_size_nm, drop_invalid
-        As in `lucule.io.read`.
-    filter
-        Condition on the columns, such as `photons > 500 & x_err < 25`; only the rows that fulfil it are analysed.
-    region
-        ImageJ ROI or GeoJSON file; clusters are measured inside it only.
     model
         Packaged model by name, or the folder of a trained one.
+    """
+
+    model: str = "XPILJZ"
+
+
+class Settings(LabelSettings):
+    """All that decides the outcome.
+
+    Attributes
+    ----------
+    region
+        ImageJ ROI, GeoJSON or mask; clusters are measured inside it only.
     min_points
         Fewest localizations of a cluster.
     """
 
-    columns: dict[str, str] = {}
-    unit: str | None = None
-    pixel_size_nm: float | None = None
-    drop_invalid: bool = False
-    filter: str | None = None
     region: Path | None = None
-    model: str = "XPILJZ"
-    min_points: int = 3
+    min_points: int = Field(default=3, ge=2)
 
 
 def run(
@@ -67,8 +73,17 @@ def run(
     """Analyse `inputs` and write everything to the folder `out`.
 
     Each input gets a folder with `localizations.parquet` (all rows in input order with `label`, `p_label`, `cluster`),
-    `clusters.parquet`, `clusters.csv` and pictures. `out` gets `report.html` and `run.yaml`. Work that is done already
-    is not repeated. An input that fails is named in its outcome and in the report and does not stop the others.
+    `clusters.parquet` and `clusters.csv`. `out` gets `report.html` and `run.yaml`. Work that is done already is not
+    repeated. An input that fails is named in its outcome and in the report and does not stop the others.
+
+    Parameters
+    ----------
+    inputs
+        Localization tables in any supported format.
+    out
+        Folder, made where it does not exist.
+    workers, address
+        Processes that share the inputs, or the address of a dask scheduler.
 
     Returns
     -------
@@ -78,9 +93,14 @@ def run(
     Raises
     ------
     InputError
-        There are no inputs, or `out` cannot be written to.
+        There are no inputs, the model or the region does not exist, or `out` cannot be written to.
     """
+    from lucule import models
+
     settings = settings or Settings()
+    models.find(settings.model)
+    if settings.region is not None:
+        source_of(settings.region)
     check_inputs(inputs, out)
     write_run_file(out / "run.yaml", "clusters", inputs, settings)
     outcomes = run_all(analyse, inputs, out, settings, workers=workers, address=address, progress=progress)
@@ -89,44 +109,86 @@ def run(
 
 
 def analyse(path: Path, folder: Path, settings: Settings, progress: Progress = SILENT) -> Outcome:
-    """Analyse one table; see `run`."""
-    from lucule import classify, cluster, models
+    """Analyse one table into `folder`; see `run`."""
+    from lucule import classify, cluster, models, view
 
-    model = models.find(settings.model)
-    region = None if settings.region is None else io.regions.read(settings.region, pixel_size_nm=settings.pixel_size_nm)
-    stages = Stages(
-        Ledger(folder.parent),
-        folder,
-        base=f"{package_version()} {_content_hash(path)} {settings.model_dump_json(exclude={'region', 'min_points'})}",
-    )
-    labelled_path, table_path = folder / "steps" / "labelled.parquet", folder / "localizations.parquet"
+    card = models.find(settings.model).card
+    reading = settings.model_dump(mode="json", include=set(ReadSettings.model_fields))
+    stages = Stages(Ledger(folder.parent), folder, base=[package_version(), source_of(path), reading, card.sha256])
+    labelled_path, grouped_path = folder / "steps" / "labelled.parquet", folder / "localizations.parquet"
 
-    def label() -> None:
+    def label_stage() -> None:
         with progress.task(f"Read {path.name}"):
-            table = read(path, settings)
-        classify.classify(table, model=settings.model, progress=progress).save(labelled_path)
+            locs = read_table(path, settings)
+        label(locs, settings, progress=progress).save(labelled_path)
 
-    def group() -> None:
-        grouped = cluster.group(Localizations.load(labelled_path), min_points=settings.min_points, progress=progress)
-        grouped.save(table_path)
+    def group_stage() -> None:
+        locs = cluster.group(Localizations.load(labelled_path), min_points=settings.min_points, progress=progress)
+        locs.save(grouped_path)
 
-    def measure() -> None:
-        grouped = Localizations.load(table_path)
-        clusters = cluster.measure(grouped, region=region, progress=progress)
+    def measure_stage() -> None:
+        locs = Localizations.load(grouped_path)
+        region = read_region(settings, locs)
+        clusters = cluster.measure(locs, region=region, progress=progress)
         clusters.save(folder / "clusters.parquet")
         clusters.save(folder / "clusters.csv")
-        warnings = [*check(grouped), *classify.check_range(grouped, model.card)]
-        outcome = Outcome(folder.name, str(path), summary=clusters.summary(), warnings=tuple(warnings))
-        write_text(folder / "section.html", draw(outcome, grouped, clusters, progress))
-        save_outcome(outcome, folder / "outcome.json")
+        warnings = (*check(locs), *classify.check_range(locs, card))
+        summary = clusters.summary()
+        with progress.task("Draw"):
+            section = view.report.cluster_section(
+                folder.name,
+                locs,
+                clusters,
+                warnings=warnings,
+                region=region,
+                clusters_per_um2=summary["clusters_per_um2"],
+            )
+        section.save(folder / SECTION_FILE)
+        save_outcome(Outcome(folder.name, str(path), summary, warnings), folder / OUTCOME_FILE)
 
     grouping = {"min_points": settings.min_points}
-    stages.run("label", model.card.sha256, ["steps/labelled.parquet"], label)
-    stages.run("group", [model.card.sha256, grouping], ["localizations.parquet"], group)
-    stages.run(
-        "measure",
-        [model.card.sha256, grouping, region.to_geojson() if region else None],
-        ["clusters.parquet", "clusters.csv", "section.html", "outcome.json"],
-        measure,
+    region = None if settings.region is None else source_of(settings.region)
+    stages.run("label", {}, ["steps/labelled.parquet"], label_stage)
+    stages.run("group", grouping, ["localizations.parquet"], group_stage)
+    results = ["clusters.parquet", "clusters.csv", SECTION_FILE, OUTCOME_FILE]
+    stages.run("measure", [grouping, region], results, measure_stage)
+    return load_outcome(folder / OUTCOME_FILE)
+
+
+def label(
+    locs: Localizations, settings: LabelSettings, *, device: str = "auto", progress: Progress = SILENT
+) -> Localizations:
+    """Label every localization with the network that `settings` name."""
+    from lucule import classify
+
+    return classify.classify(locs, model=settings.model, device=device, progress=progress)
+
+
+def read_region(settings: Settings, locs: Localizations) -> Region | None:
+    """The region that `settings` name; pixels count in the pixel size given, or else that of the table."""
+    if settings.region is None:
+        return None
+    return io.regions.read(settings.region, pixel_size_nm=settings.pixel_size_nm or locs.meta.pixel_size_nm)
+
+
+def write_report(out: Path, outcomes: Sequence[Outcome], settings: Settings) -> Path:
+    """Write `report.html` from the finished sections, failed inputs named at its top."""
+    from lucule.view import report
+
+    sections = [
+        report.Section(outcome.name, note=outcome.source, error=outcome.error)
+        if outcome.error
+        else report.Section.load(out / outcome.name / SECTION_FILE)
+        for outcome in outcomes
+    ]
+    page = report.Report(
+        "Clusters",
+        tuple(sections),
+        summary=report.summarise(sections) if len(sections) > 1 else (),
+        closing=(
+            report.Code("Settings", dump_yaml(settings.model_dump(mode="json"))),
+            report.Code("Versions", dump_yaml(versions())),
+        ),
+        created=datetime.now().astimezone(),
     )
-    return load_outcome(folder / "outcome.json")
+    return report.write(page, out / "report.html")

@@ -1,0 +1,43 @@
+"""The package as a whole: quick to import, and its rooms in order."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+HEAVY = ("torch", "matplotlib", "polars", "numba", "scipy", "skimage", "sklearn", "shapely", "h5py")
+
+
+def test_import_loads_nothing_heavy() -> None:
+    code = f"import sys, lucule; print([name for name in {HEAVY} if name in sys.modules])"
+    assert _run(code) == "[]"
+
+
+def test_reading_a_csv_needs_neither_torch_nor_matplotlib_nor_h5py(tmp_path) -> None:
+    table = tmp_path / "a.csv"
+    table.write_text('"id","frame","x [nm]","y [nm]"\n1,1,10.0,20.0\n')
+    loaded = "[name for name in ('torch', 'matplotlib', 'h5py') if name in sys.modules]"
+    assert _run(f"import sys, lucule; lucule.read({str(table)!r}); print({loaded})") == "[]"
+
+
+def test_import_takes_less_than_half_a_second() -> None:
+    def seconds() -> float:
+        start = time.perf_counter()
+        _run("import lucule")
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(3)) < 0.5
+
+
+def test_unknown_names_are_attribute_errors() -> None:
+    import lucule
+
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        lucule.nothing  # noqa: B018
+
+
+def _run(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
