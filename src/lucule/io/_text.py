@@ -286,7 +286,7 @@ def _names(header: str | None, mark: str, sample: list[list[str]]) -> tuple[str,
     if header is None:
         return tuple(f"column_{i + 1}" for i in range(max((len(fields) for fields in sample), default=0)))
     names = _split(header, mark)
-    while names and not names[-1] and (not sample or len(sample[0]) <= len(names)):
+    while names and not names[-1] and not any(f[len(names) - 1] for f in sample if len(f) >= len(names)):
         names.pop()  # a delimiter at the end of the line
     unique: list[str] = []
     for i, name in enumerate(names):
