@@ -78,6 +78,7 @@ def test_what_the_file_does_not_say_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--pixel-size-nm"):
         io.read(path)
     assert io.read(path, pixel_size_nm=100)["x"].tolist() == [350]
+    assert io.inspect(path).rows == 1  # describing the file needs neither
     path = save(tmp_path / "b.h5", SPOT, {"px_size": ABOUT["px_size"]})
     with pytest.raises(InputError, match="--unit px"):
         io.read(path)

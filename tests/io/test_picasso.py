@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from polars.testing import assert_frame_equal
 
 from lucule import io
@@ -208,6 +208,8 @@ def test_text_where_numbers_should_be(tmp_path: Path) -> None:
     path = save(tmp_path / "a.hdf5", SPOT | {"photons": np.bytes_(b"many")}, [INFO])
     with pytest.raises(ColumnError, match="photons must hold numbers"):
         io.read(path)
+    with pytest.raises(ColumnError, match="x must hold numbers"):
+        io.read(save(tmp_path / "b.hdf5", SPOT | {"x": np.bytes_(b"left")}, [INFO]))
 
 
 # -- writing
@@ -234,6 +236,7 @@ def test_writes_what_picasso_expects(tmp_path: Path) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(localizations())
+@example(Localizations({"x": [0.0], "y": [1e6]}, Meta(pixel_size_nm=(7, 1))))
 def test_round_trip(locs: Localizations) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.hdf5"
@@ -261,6 +264,16 @@ def test_metadata_and_history_come_back(tmp_path: Path) -> None:
     assert functions == ["read", "filter", "read"]
     io.write(back, tmp_path / "c.hdf5")
     assert io.read(tmp_path / "c.hdf5").meta.vendor == first.meta.vendor
+
+
+def test_a_pixel_size_corrected_later_counts(tmp_path: Path) -> None:
+    path = io.write(Localizations({"x": [350.0], "y": [550.0]}, Meta(pixel_size_nm=(100, 120))), tmp_path / "a.hdf5")
+    assert io.read(path).meta.pixel_size_nm == (100, 120)
+    with path.with_suffix(".yaml").open("a") as stream:
+        stream.write("---\nPixelsize: 200\n")
+    locs = io.read(path)
+    assert locs.xy().tolist() == [[700, 1100]]
+    assert locs.meta.pixel_size_nm == (200, 200)
 
 
 def test_positions_beyond_the_camera_are_shifted_by_whole_pixels(tmp_path: Path) -> None:

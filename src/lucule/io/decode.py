@@ -44,7 +44,7 @@ def _sniff(path: Path, head: bytes) -> bool:  # noqa: ARG001
 def _read(path: Path, options: ReadOptions) -> Reading:
     accept(path, options, "columns", "unit")
     with _hdf5.opened(path) as file:
-        unit, size, meta = _conventions(path, file, options)
+        unit, size, meta = _conventions(path, _about(file), options)
         fields = _fields(file["data"])
         pairs = assign(path, fields, _known(fields), options)
         columns: dict[str, NDArray[Any]] = {}
@@ -60,21 +60,26 @@ def _read(path: Path, options: ReadOptions) -> Reading:
 
 def _inspect(path: Path, options: ReadOptions) -> Contents:
     with _hdf5.opened(path) as file:
-        unit, _, meta = _conventions(path, file, options)
+        about = _about(file)
+        unit = str(options.unit or about.get("xy_unit", ""))
         fields = _fields(file["data"])
         becomes = dict(assign(path, fields, _known(fields), options))
         units = {"x": unit, "y": unit, "z": "nm", "phot": "photons", "bg": "photons/pixel"}
         columns = tuple(
             FileColumn(name, units.get(name.removesuffix("_sig"), ""), becomes.get(name)) for name in fields
         )
-        return Contents(columns, int(file["data"]["frame_ix"].size), meta.vendor["decode"])
+        return Contents(columns, int(file["data"]["frame_ix"].size), about)
 
 
-def _conventions(path: Path, file: Any, options: ReadOptions) -> tuple[str, tuple[float, float] | None, Meta]:
+def _about(file: Any) -> dict[str, Any]:
+    groups = [file[name] for name in ("meta", "decode") if name in file]
+    return {key: plain(value) for group in groups for key, value in group.attrs.items()}
+
+
+def _conventions(
+    path: Path, about: dict[str, Any], options: ReadOptions
+) -> tuple[str, tuple[float, float] | None, Meta]:
     """Unit of x and y, pixel size (x, y) in nm where it is needed or known, and the metadata."""
-    about = {
-        key: plain(value) for name in ("meta", "decode") if name in file for key, value in file[name].attrs.items()
-    }
     unit = options.unit or about.get("xy_unit")
     if unit != "px" and unit not in _NM:
         raise InputError(

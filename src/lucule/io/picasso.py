@@ -69,13 +69,14 @@ def _read(path: Path, options: ReadOptions) -> Reading:
     if "frame" in columns and _fractional(columns["frame"]):
         # molecule maps give the mean frame of the localizations of a molecule
         columns["mean_frame"] = columns.pop("frame").astype(np.float32)
-    for name, factor in _factors(columns, size).items():
+    numbers = {name: values for name, values in columns.items() if values.dtype.kind in "biuf"}
+    for name, factor in _factors(numbers, size).items():
         shift = own.get("shift_px", {}).get(name, 0) - 0.5 if name in "xy" else 0.0
         nm = (columns[name].astype(np.float64) - shift) * factor
-        columns[name] = nm if name in "xy" else nm.astype(np.float32)
+        # positions of other programs keep double precision until their origin is known
+        columns[name] = nm if name in "xy" and not own else nm.astype(np.float32)
     data = pl.DataFrame([pl.Series(column, columns[column]) for column in columns])
-    meta = _meta(path, documents, own, size)
-    return Reading(data, meta if options.pixel_size_nm is None else meta.model_copy(update={"pixel_size_nm": size}))
+    return Reading(data, _meta(path, documents, own, size))
 
 
 def _inspect(path: Path, options: ReadOptions) -> Contents:
@@ -169,9 +170,11 @@ def _meta(path: Path, documents: list[dict[str, Any]], own: dict[str, Any], size
     foreign = [document for document in documents if _own.KEY not in document]
     meta = _own.meta_of(own, path)
     values: dict[str, Any] = {}
+    # lucule's own file keeps both sides of a pixel, unless the size was changed since
+    if meta.pixel_size_nm is None or meta.pixel_size_nm[0] != size[0]:
+        values["pixel_size_nm"] = size
     if not own:
         height, width, frames = (_whole(_last(documents, key)) for key in ("Height", "Width", "Frames"))
-        values["pixel_size_nm"] = size
         values["shape_px"] = (height, width) if height and width else None
         values["n_frames"] = frames
         values["errors"] = "crlb" if "mle" in str(_last(documents, "Fit method")).lower() else None
