@@ -199,10 +199,14 @@ def expose(
         raise InputError("Expected photons must be frames", received=photons.shape, allowed="(frames, rows, columns)")
     pixels = camera if isinstance(camera, Sensor) else sensor(camera, photons.shape[1:])
     if pixels.baseline.shape != photons.shape[1:]:
-        raise InputError("The sensor and the frames differ", received=photons.shape[1:], allowed=f"{pixels.baseline.shape}")
+        raise InputError(
+            "The sensor and the frames differ", received=photons.shape[1:], allowed=f"{pixels.baseline.shape}"
+        )
     kind = pixels.camera
     if kind.saturation > _COUNTS_MAX:
-        raise InputError("Movies hold 16 bits", received=f"saturation={kind.saturation}", allowed=f"up to {_COUNTS_MAX}")
+        raise InputError(
+            "Movies hold 16 bits", received=f"saturation={kind.saturation}", allowed=f"up to {_COUNTS_MAX}"
+        )
     counts = np.empty(photons.shape, np.uint16)
     bad = _expose(
         photons,

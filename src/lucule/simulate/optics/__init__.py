@@ -1,6 +1,8 @@
 """Optics: point spread functions on pixels, background, illumination, drift and vibration."""
 
 from lucule.simulate.optics.compiled import Kernel, compile_psf
+from lucule.simulate.optics.fields import Background, Illumination, sample_map
+from lucule.simulate.optics.motion import Motion
 from lucule.simulate.optics.presets import available_psfs, load_psf, parse_psf
 from lucule.simulate.optics.psf import (
     PSF,
@@ -19,11 +21,14 @@ from lucule.simulate.optics.stacks import Stack, read_stack, save_stack
 __all__ = [
     "PSF",
     "Astigmatic",
+    "Background",
     "DefocusCurve",
     "DoubleHelix",
     "FieldDependent",
     "Gaussian",
+    "Illumination",
     "Kernel",
+    "Motion",
     "Pupil",
     "Spline",
     "Stack",
@@ -34,5 +39,6 @@ __all__ = [
     "load_psf",
     "parse_psf",
     "read_stack",
+    "sample_map",
     "save_stack",
 ]

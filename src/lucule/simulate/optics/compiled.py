@@ -136,7 +136,9 @@ def compile_psf(psf: PSF | str, pixel_size_nm: float | Sequence[float]) -> Kerne
     description = load_psf(psf) if isinstance(psf, str) else psf
     pixel = np.atleast_1d(np.asarray(pixel_size_nm, dtype=np.float64))
     if pixel.size not in (1, 2) or not np.all((pixel > 0) & np.isfinite(pixel)):
-        raise InputError("The pixel size cannot be used", received=pixel_size_nm, allowed="above 0 nm, a number or (x, y)")
+        raise InputError(
+            "The pixel size cannot be used", received=pixel_size_nm, allowed="above 0 nm, a number or (x, y)"
+        )
     pair = (float(pixel[0]), float(pixel[-1]))
     if isinstance(description, Gaussian | Astigmatic):
         return _gaussian(description, pair)

@@ -257,9 +257,7 @@ def _dot(w: tuple[float, float, float, float], line: NDArray[np.float32], n: int
 
 
 @njit(cache=True)
-def _patch_spline(
-    model: Model, x: float, y: float, z: float, row: int, column: int, out: NDArray[np.float64]
-) -> None:
+def _patch_spline(model: Model, x: float, y: float, z: float, row: int, column: int, out: NDArray[np.float64]) -> None:
     z0, step, per_pixel, centre_x, centre_y = model.knots
     u = (z - z0) / step
     plane = min(max(int(floor(u)), 0), model.coefficients.shape[2] - 4)

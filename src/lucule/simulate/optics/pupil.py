@@ -132,9 +132,7 @@ def photons_in(stack: NDArray[np.float64], oversampling: int) -> NDArray[np.floa
     return rows[:, None, None] / oversampling**2
 
 
-def pupil_stack(
-    psf: Objective, pixel_size_nm: tuple[float, float], z_nm: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def pupil_stack(psf: Objective, pixel_size_nm: tuple[float, float], z_nm: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean light on pixels at knots around the emitter, `(z, y, x)`, each plane holding one photon per emitter.
 
     Parameters

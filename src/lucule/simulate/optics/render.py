@@ -66,7 +66,9 @@ def add_emitters(
     """
     if frames.ndim != 3 or frames.dtype != np.float32 or not frames.flags.c_contiguous:
         raise InputError(
-            "Frames must be a contiguous float32 array", received=f"{frames.dtype} {frames.shape}", allowed="(n, rows, columns)"
+            "Frames must be a contiguous float32 array",
+            received=f"{frames.dtype} {frames.shape}",
+            allowed="(n, rows, columns)",
         )
     index = np.asarray(frame_index, dtype=np.int64)
     columns = [np.asarray(c, dtype=np.float64) for c in np.broadcast_arrays(x, y, z, photons)]

@@ -51,7 +51,9 @@ def read_stack(path: str | os.PathLike[str]) -> Stack:
         if suffix in (".h5", ".hdf5"):
             with h5py.File(file, "r") as opened:
                 if "stack" not in opened:
-                    raise FormatError(f"{file} holds no PSF stack", received=", ".join(opened), allowed="a dataset `stack`")
+                    raise FormatError(
+                        f"{file} holds no PSF stack", received=", ".join(opened), allowed="a dataset `stack`"
+                    )
                 dataset = opened["stack"]
                 values = np.asarray(dataset[()])
                 pixel_nm, step_nm = dataset.attrs.get("pixel_size_nm"), dataset.attrs.get("z_step_nm")
@@ -101,6 +103,8 @@ def centre_of(values: NDArray[np.float64], plane: int) -> tuple[float, float]:
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
     light = np.clip(image - np.median(border), 0, None)
     if not np.isfinite(light).all() or light.sum() <= 0:
-        raise InputError("The PSF has no energy", received=f"plane {plane} of the stack holds no light above its border")
+        raise InputError(
+            "The PSF has no energy", received=f"plane {plane} of the stack holds no light above its border"
+        )
     y, x = np.indices(image.shape)
     return float((y * light).sum() / light.sum()), float((x * light).sum() / light.sum())
