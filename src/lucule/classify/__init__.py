@@ -1,0 +1,19 @@
+"""Label every localization with a network that looks at its neighbours."""
+
+from lucule.classify.features import NORMALISATIONS, FeatureSettings, features
+from lucule.classify.metrics import Scores, score
+from lucule.classify.predict import check_range, classify
+from lucule.classify.recipe import Recipe
+from lucule.classify.train import train
+
+__all__ = [
+    "NORMALISATIONS",
+    "FeatureSettings",
+    "Recipe",
+    "Scores",
+    "check_range",
+    "classify",
+    "features",
+    "score",
+    "train",
+]

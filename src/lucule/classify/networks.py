@@ -1,0 +1,75 @@
+"""The networks that label a localization, by the name of their architecture.
+
+A network takes `(m, k)` features and gives `(m, outputs)`: one output for two classes (the logit of class 1), otherwise
+one logit for each class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from lucule.core import InputError
+from lucule.nn import PointwiseDense
+
+
+def dense(k: int, outputs: int, *, hidden: int = 32) -> nn.Module:
+    """CAML's simple network: a dense layer shared by all neighbours, then one dense layer (`XPILJZ`)."""
+    return PointwiseDense(k, hidden, outputs)
+
+
+ARCHITECTURES: Final[dict[str, Callable[..., nn.Module]]] = {"dense": dense}
+
+
+def build(architecture: str, *, k: int, classes: int, options: dict[str, Any] | None = None) -> nn.Module:
+    """Build a network with new weights.
+
+    Raises
+    ------
+    InputError
+        The architecture is unknown.
+
+    Examples
+    --------
+    >>> from lucule.nn import count_parameters
+    >>> count_parameters(build("dense", k=100, classes=2))
+    3265
+    """
+    if architecture not in ARCHITECTURES:
+        raise InputError("Unknown architecture", received=architecture, allowed=", ".join(ARCHITECTURES))
+    return ARCHITECTURES[architecture](k, outputs(classes), **(options or {}))
+
+
+def outputs(classes: int) -> int:
+    """Outputs of a network for `classes` classes."""
+    return 1 if classes == 2 else classes
+
+
+def loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of `(m, outputs)` logits and `(m,)` labels."""
+    if logits.shape[1] == 1:
+        return nn.functional.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype))
+    return nn.functional.cross_entropy(logits, labels.long())
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Fraction of `(m,)` labels that the `(m, outputs)` logits give."""
+    return (decide(logits)[0] == labels).float().mean()
+
+
+def decide(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Labels `(m,)` uint8 and the probability of each label `(m,)` float32, from `(m, outputs)` logits.
+
+    Examples
+    --------
+    >>> decide(torch.tensor([[-1.0], [3.0]]))
+    (tensor([0, 1], dtype=torch.uint8), tensor([0.7311, 0.9526]))
+    """
+    if logits.shape[1] == 1:
+        logit = logits[:, 0]
+        return (logit > 0).to(torch.uint8), torch.sigmoid(logit.abs())
+    probability, label = torch.softmax(logits, dim=1).max(dim=1)
+    return label.to(torch.uint8), probability

@@ -1,0 +1,139 @@
+"""From a recipe to a model: simulate, measure neighbours, fit, score, write weights and card."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from lucule.classify import networks
+from lucule.classify.metrics import Scores, score
+from lucule.classify.pool import PARTS, Part, Pool, draw, listed
+from lucule.classify.recipe import Budget, Recipe
+from lucule.core import SILENT, Progress, package_version
+from lucule.models import Card, save
+from lucule.nn import TensorBatches, choose_device, count_parameters, fit, torch_threads
+from lucule.simulate import Scenario
+
+
+def train(
+    recipe: Recipe | str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str],
+    budget: Budget = "full",
+    device: str = "cpu",
+    progress: Progress = SILENT,
+) -> Path:
+    """Train a classifier and write it to the folder `out`.
+
+    Parameters
+    ----------
+    recipe
+        A recipe or the path of its YAML file.
+    out
+        Folder for `weights.safetensors`, `card.yaml`, `recipe.yaml`, `log.csv`, `checkpoint.npz` and
+        `scores_by_scenario.csv`. A run that was interrupted continues there.
+    budget
+        `full`, or one of the smaller budgets that the recipe names.
+    device
+        Where the network is trained; the small ones are fastest on the CPU.
+
+    Returns
+    -------
+    Path
+        `out`, which `classify(locs, model=out)` and `lucule.models.find` understand.
+
+    Raises
+    ------
+    InputError
+        The recipe is not valid, has no such budget, or `out` holds the checkpoint of another training.
+    """
+    complete = Recipe.load(recipe)
+    used = complete.at(budget)
+    folder, place = Path(out), choose_device(device)
+    used.to_yaml(folder / "recipe.yaml")
+    pools = {part: draw(used.pool, used.features, part=part, seed=used.seed, progress=progress) for part in PARTS}
+    with torch.random.fork_rng([]), torch_threads(1 if place.type == "cpu" else torch.get_num_threads()):
+        torch.manual_seed(used.seed)
+        network = networks.build(used.architecture, k=used.features.k, classes=len(used.classes), options=used.options)
+        log = fit(
+            network,
+            _batches(pools["train"], used.batch_size, shuffle=True),
+            _batches(pools["validation"], 8192),
+            loss=networks.loss,
+            score=networks.accuracy,
+            settings=used.fit,
+            seed=used.seed,
+            folder=folder,
+            device=place,
+            progress=progress,
+        )
+        labels = {part: _labels(network, pools[part], place) for part in PARTS}
+    results = {part: score(pools[part].labels, labels[part], classes=len(used.classes)) for part in PARTS}
+    _by_scenario(pools["test"], labels["test"], listed(used.pool)).write_csv(folder / "scores_by_scenario.csv")
+    command = f"lucule train recipes/{used.name}.yaml" + ("" if budget == "full" else f" --budget {budget}")
+    card = Card(
+        name=used.name,
+        title=used.title,
+        notes=used.notes,
+        task=used.task,
+        architecture=used.architecture,
+        options=used.options,
+        parameters=count_parameters(network),
+        features=used.features.model_dump(mode="json"),
+        classes=used.classes,
+        recipe=used.model_dump(mode="json"),
+        command=command,
+        seed=used.seed,
+        data_sha256=pools["train"].sha256,
+        scores=_scores(results) | {"epochs": float(len(log))},
+        training_range=_ranges(pools["train"], listed(used.pool), used.features.dims),
+        version=package_version(),
+    )
+    save(folder, card, network.state_dict())
+    return folder
+
+
+def _batches(pool: Pool, size: int, *, shuffle: bool = False) -> TensorBatches:
+    return TensorBatches(torch.from_numpy(pool.features), torch.from_numpy(pool.labels), size, shuffle)
+
+
+def _labels(network: torch.nn.Module, pool: Pool, device: torch.device) -> NDArray[np.uint8]:
+    with torch.inference_mode():
+        given = [
+            networks.decide(network(x.to(device)))[0].cpu() for x, _ in _batches(pool, 8192).epoch(torch.Generator())
+        ]
+    labels: NDArray[np.uint8] = torch.cat(given).numpy()
+    return labels
+
+
+def _scores(results: Mapping[Part, Scores]) -> dict[str, float]:
+    scores = {f"{part}_{name}": value for part, of in results.items() for name, value in of.weighted().items()}
+    rows, columns = np.nonzero(np.ones_like(results["test"].confusion))
+    counts = {
+        f"test_true_{i}_labelled_{j}": results["test"].confusion[i, j] for i, j in zip(rows, columns, strict=True)
+    }
+    return {name: round(float(value), 6) for name, value in (scores | counts).items()}
+
+
+def _ranges(pool: Pool, used: list[Scenario], dims: int) -> dict[str, tuple[float, float]]:
+    names = ("density_per_um2", "points_per_cluster", "fraction_clustered", "radius_nm")
+    limits = {name: [float(getattr(scenario, name)) for scenario in used] for name in names}
+    ranges = {name: (min(values), max(values)) for name, values in limits.items()}
+    low, high = np.quantile(pool.density, [0.001, 0.999])
+    return ranges | {f"local_density_per_um{dims}": (float(f"{low:.3g}"), float(f"{high:.3g}"))}
+
+
+def _by_scenario(pool: Pool, labels: NDArray[np.uint8], used: list[Scenario]) -> pl.DataFrame:
+    """Give the accuracy in every scenario, the worst first."""
+    rows = pl.DataFrame([scenario.model_dump(exclude={"cell_radius_um"}) for scenario in used]).with_row_index(
+        "scenario"
+    )
+    hits = pl.DataFrame({"scenario": pool.scenario.astype(np.uint32), "accuracy": labels == pool.labels})
+    means = hits.group_by("scenario").agg(pl.col("accuracy").mean(), pl.len().alias("localizations"))
+    return rows.join(means, on="scenario", how="left", maintain_order="left").sort("accuracy")
