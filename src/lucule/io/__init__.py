@@ -4,9 +4,11 @@ One module per format, one line for each in `lucule.io.registry`. Files are reco
 that come into question are imported.
 """
 
+from lucule.io import regions
 from lucule.io.format import Contents, FileColumn, Format, Reading, ReadOptions
 from lucule.io.reading import FileInfo, formats_table, inspect, read, write
 from lucule.io.registry import FORMATS
+from lucule.io.units_check import suspicions
 
 __all__ = [
     "FORMATS",
@@ -19,5 +21,7 @@ __all__ = [
     "formats_table",
     "inspect",
     "read",
+    "regions",
+    "suspicions",
     "write",
 ]
