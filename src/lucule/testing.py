@@ -69,7 +69,7 @@ def _tables(
 def _column(name: str, rows: int, missing: bool) -> st.SearchStrategy[pl.Series]:
     dtype = COLUMNS[name].dtype
     if name in ("x", "y", "z"):
-        limit = float(np.float32(LARGEST_POSITION_NM))
+        limit = 0.875 * LARGEST_POSITION_NM  # formats in pixels may come back a little larger
         elements: st.SearchStrategy[Any] = st.floats(-limit, limit, width=32)
         kind: Any = np.float32
     elif name in ("p", "p_label"):

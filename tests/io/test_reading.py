@@ -169,6 +169,7 @@ class TestUnreadable:
             ({"columns": {"x": "PosX"}}, "has no column 'PosX'"),
             ({"unit": "um"}, r"header gives the unit of 'x \[nm\]'"),
             ({"table": "2"}, "table has no meaning"),
+            ({"delimiter": ";"}, "lacks columns that ThunderSTORM"),
             ({"delimiter": "abc"}, "delimiter must be one character"),
             ({"format": "elyra"}, "lacks columns that Zeiss Elyra|no column"),
             ({"format": "picasso"}, "storm.dat"),

@@ -17,6 +17,37 @@ def lines(*rows: str) -> str:
     return "\n".join(rows) + "\n"
 
 
+class TestThunderstormProtocol:
+    SETTINGS = {
+        "pixelSize": 160.0, "photons2ADU": 3.6, "quantumEfficiency": 0.9, "isEmGain": True, "gain": 100.0,
+        "readoutNoise": 2.0, "offset": 414.0,
+    }  # fmt: skip
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        path = tmp_path / "cell.1.csv"
+        path.write_text(lines("frame,x [px],y [px]", "5,10.5,20"))
+        (tmp_path / "cell.1-protocol.txt").write_text(json.dumps({"version": "1.3", "cameraSettings": self.SETTINGS}))
+        return path
+
+    def test_camera(self, path: Path) -> None:
+        locs = read(path)
+        assert locs.xy().tolist() == [[1680, 3200]]
+        camera = locs.meta.camera
+        assert camera is not None
+        assert (camera.kind, camera.em_gain, camera.baseline, camera.read_noise_electrons) == ("emccd", 100, 414, 0)
+        assert inspect(path).metadata["camera"]["pixel_size_nm"] == 160
+
+    def test_the_user_knows_better(self, path: Path) -> None:
+        assert read(path, pixel_size_nm=100)["x"].tolist() == [1050]
+
+    @pytest.mark.parametrize("content", ["", "{", '{"cameraSettings": {"pixelSize": -1}}', "[]"])
+    def test_damaged_protocol(self, content: str, path: Path) -> None:
+        path.with_name("cell.1-protocol.txt").write_text(content)
+        with pytest.raises(InputError, match="--pixel-size-nm"):
+            read(path)
+
+
 class TestRapidstormTracks:
     HEADER = (
         '# <localizations insequence="true" repetitions="variable"><field identifier="Position-0-0" unit="nanometer" />'

@@ -354,6 +354,12 @@ def test_units_of_vendor_columns_are_kept(tmp_path: Path) -> None:
     assert read(path).meta.vendor["units"] == {"bkgstd": "photon"}
 
 
+def test_text_under_a_name_of_ours_is_kept_aside(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(lines("frame,x [nm],y [nm],label,p", "1,10,20,actin,0.5"))
+    assert read(path).data.row(0, named=True) == {"frame": 0, "x": 10.0, "y": 20.0, "p": 0.5, "label_in_file": "actin"}
+
+
 def test_vendor_columns_never_pass_for_others(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text(lines("x,y,a,b", "1,2,30,40"))

@@ -58,6 +58,8 @@ class Field:
         Applied to the values, after the unit: `value * factor + offset`.
     first
         For `frame` and `channel`: the number of the first one in files of this format.
+    own
+        A column that lucule's writer adds under its own name; one of that name that holds text is something else.
     before
         Applied to the values first of all, for what a factor cannot do, such as the root of a variance.
     """
@@ -68,6 +70,7 @@ class Field:
     factor: float = 1.0
     offset: float = 0.0
     first: int = 0
+    own: bool = False
     before: Callable[[pl.Expr], pl.Expr] | None = None
 
     @property

@@ -10,8 +10,8 @@ from __future__ import annotations
 import csv
 import gzip
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
@@ -81,6 +81,10 @@ class Layout:
         """The names in lower case and without unit, by which formats are recognised."""
         return frozenset(split_unit(name)[0] for name in self.names)
 
+    def with_names(self, names: Sequence[str]) -> Layout:
+        """The same rows under other names, all of them columns of numbers; comments have told what they had to."""
+        return replace(self, names=tuple(names), numeric=(True,) * len(names), comments=(), has_header=True)
+
 
 def split_unit(name: str) -> tuple[str, str]:
     """Split a column name into its base, in lower case, and its unit.
@@ -107,7 +111,7 @@ def layout(head: bytes, delimiter: str | None = None) -> Layout:
         Character between two fields, or `tab`, `space`, ...; found out when None.
     """
     text, encoding = _decode(head)
-    lines = text.splitlines()
+    lines = _lines(text)
     whole = len(head) < HEAD_BYTES
     if not whole and len(lines) > 1:
         lines.pop()  # most likely cut in the middle
@@ -243,6 +247,12 @@ def _decode(head: bytes) -> tuple[str, Encoding]:
         if error.start >= len(head) - 3 and len(head) >= HEAD_BYTES:  # the head ends within a character
             return head[: error.start].decode("utf-8-sig"), "utf-8"
         return head.decode("latin-1"), "latin-1"
+
+
+def _lines(text: str) -> list[str]:
+    """Lines as polars sees them; `str.splitlines` knows line ends that no table uses."""
+    lines = re.split(r"\r\n|\n|\r", text)
+    return lines if lines[-1] else lines[:-1]
 
 
 def _header(comments: tuple[str, ...], body: list[str], first: int) -> tuple[str | None, list[str], int]:

@@ -85,6 +85,7 @@ def read_table(
 
     Formats that are not quite a table give the rows as `data`, or the text that is one as `source`.
     """
+    fields = _fitting(fields, shape)
     assigned = columns.assign(shape.names, fields, options, path, stored_pixel_size=stored_pixel_size, origin=origin)
     if data is None:
         source = text.content(path, shape) if source is None else source
@@ -131,13 +132,21 @@ def inspect_table(
     """Describe a file from its first lines; pixels of unknown size are no error here."""
     # any size will do: only names and units are shown
     size = stored_pixel_size or options.pixel_size_nm or (1.0, 1.0)
-    assigned = columns.assign(shape.names, fields, options, path, stored_pixel_size=size, origin=origin)
+    assigned = columns.assign(
+        shape.names, _fitting(fields, shape), options, path, stored_pixel_size=size, origin=origin
+    )
     details = dict(metadata or {})
     if shape.comments:
         details.setdefault("comments", list(shape.comments))
     return Contents(
         columns.describe(shape.names, assigned), text.count_rows(path, shape) if rows is None else rows, details
     )
+
+
+def _fitting(fields: Sequence[Field], shape: Layout) -> list[Field]:
+    """Without lucule's own columns where the file has text under their names."""
+    text_names = {name.lower() for name, numeric in zip(shape.names, shape.numeric, strict=True) if not numeric}
+    return [field for field in fields if not (field.own and text_names & set(field.aliases))]
 
 
 def _positions(fields: Sequence[Field]) -> list[str]:

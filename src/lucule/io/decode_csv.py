@@ -35,7 +35,7 @@ def _read(path: Path, options: ReadOptions) -> Reading:
     data = read_rows(path, shape, shape.names)
     data = data.select(column for column in data if column.null_count() < data.height or not data.height)
     data = data.rename({name: _SWAP[name] for name in data.columns if name in _SWAP})
-    shape = replace(shape, names=tuple(data.columns), comments=())
+    shape = shape.with_names(data.columns)
     predicted = "x_sig" in shape.names
     errors = "predicted" if predicted else "crlb" if "x_cr" in shape.names else None
     return read_table(
@@ -55,9 +55,8 @@ def _read(path: Path, options: ReadOptions) -> Reading:
 def _inspect(path: Path, options: ReadOptions) -> Contents:
     shape = open_layout(path, options)
     about = _about(path, shape)
-    names = tuple(_SWAP.get(name, name) for name in shape.names)
-    fields = _fields(about, "x_sig" in names, options)
-    swapped = replace(shape, names=names, comments=())
+    swapped = shape.with_names([_SWAP.get(name, name) for name in shape.names])
+    fields = _fields(about, "x_sig" in swapped.names, options)
     contents = inspect_table(path, swapped, fields, options, stored_pixel_size=_size(about), metadata={"decode": about})
     described = tuple(replace(column, name=_SWAP.get(column.name, column.name)) for column in contents.columns)
     return replace(contents, columns=described)

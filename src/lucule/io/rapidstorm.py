@@ -77,7 +77,7 @@ def _read(path: Path, options: ReadOptions) -> Reading:
         tracks = options.table == "tracks"
         columns = header.outer if tracks else header.inner
         data = _tracks(path, header, tracks=tracks)
-        shape = replace(_shape(read_head(path), columns), names=tuple(data.columns))
+        shape = layout(read_head(path), " ").with_names(data.columns)
     reading = read_table(
         path, shape, _fields(columns, options), options, data=data, vendor={"rapidstorm": _about(columns)}
     )
@@ -114,9 +114,7 @@ def _column(field: ET.Element) -> _Column:
 
 def _shape(head: bytes, columns: tuple[_Column, ...]) -> Layout:
     """The layout of the rows; the names come from the header, not from the text itself."""
-    found = layout(head, " ")
-    names = tuple(column.name for column in columns)
-    return replace(found, names=names, numeric=(True,) * len(names), has_header=True, comments=(), surplus=0)
+    return replace(layout(head, " ").with_names([column.name for column in columns]), surplus=0)
 
 
 def _fields(columns: tuple[_Column, ...], options: ReadOptions) -> tuple[Field, ...]:

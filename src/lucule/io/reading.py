@@ -17,6 +17,7 @@ from lucule.core import (
     FormatError,
     InputError,
     Localizations,
+    Meta,
     Source,
     Step,
     package_version,
@@ -122,7 +123,7 @@ def read(
     )
     source = Source(name=path.name, format=chosen.name, sha256=sha256, size_bytes=size)
     meta = reading.meta.model_copy(update={"source": source, "history": (*reading.meta.history, done)})
-    return Localizations(reading.data, meta)
+    return _table(path, reading.data, meta)
 
 
 def write(locs: Localizations, path: PathLike, *, format: str | None = None) -> Path:  # noqa: A002
@@ -328,6 +329,15 @@ def _check_rows(path: Path, reading: Reading, *, drop_invalid: bool) -> Reading:
     if notes:
         vendor["notes"] = notes
     return Reading(data, reading.meta.model_copy(update={"vendor": vendor}))
+
+
+def _table(path: Path, data: pl.DataFrame, meta: Meta) -> Localizations:
+    """The table; what its schema refuses is said with the name of the file."""
+    try:
+        return Localizations(data, meta)
+    except ColumnError as error:
+        problem = f"{path}: {error.problem[:1].lower()}{error.problem[1:]}"
+        raise ColumnError(problem, received=error.received, allowed=error.allowed, next_step=error.next_step) from None
 
 
 def _finite(values: pl.Series) -> pl.Series:

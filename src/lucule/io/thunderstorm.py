@@ -4,23 +4,25 @@ Names carry units in brackets, `x [nm]`, and ThunderSTORM lets its user choose o
 background of one pixel, `bkgstd` the standard deviation of the residuals. Frames are ImageJ slice numbers, hence from
 1, and positions have half a pixel added to the fit, hence count from the outer corner of the upper left pixel (both
 seen in ThunderSTORM's source: AnalysisPlugIn, MultipleLocationsImageFitting). Old files have one `uncertainty`, newer
-ones `uncertainty_xy` and `uncertainty_z`; all come from Thompson's formula, not from the fit.
+ones `uncertainty_xy` and `uncertainty_z`; all come from Thompson's formula, not from the fit. The measurement protocol
+that it saves beside a table (`NAME-protocol.txt`, JSON) gives the camera.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from lucule.core import Localizations
+from lucule.core import Camera, Localizations
 from lucule.core.files import atomic_path
-from lucule.io._columns import Field, is_length_unit
+from lucule.io._columns import Field, is_length_unit, require
 from lucule.io._csv_out import absolute, rows_per_batch
-from lucule.io._text import Layout, split_unit
-from lucule.io._text_format import text_format
-from lucule.io.format import Format
+from lucule.io._text import Layout, layout, split_unit
+from lucule.io._text_format import inspect_table, open_layout, read_table
+from lucule.io.format import Contents, Format, Reading, ReadOptions
 
 FIELDS: Final = (
     Field("frame", "frame", first=1),
@@ -38,7 +40,7 @@ FIELDS: Final = (
     Field("sigma_y", "sigma2", "nm"),
     Field(("sigma_x", "sigma_y"), "sigma", "nm"),
     Field("n_frames", "detections"),
-    *(Field(name, name) for name in ("p", "channel", "event", "label", "p_label", "cluster", "field")),
+    *(Field(name, name, own=True) for name in ("p", "channel", "event", "label", "p_label", "cluster", "field")),
 )
 """What ThunderSTORM's columns become; the last line is what lucule's writer adds."""
 
@@ -50,6 +52,44 @@ def is_thunderstorm(shape: Layout) -> bool:
     with_unit = {base for base, unit in map(split_unit, shape.names) if is_length_unit(unit)}
     bracketed = any("[" in name for name in shape.names)
     return bracketed and {"x", "y"} <= with_unit and bool(_COMPANIONS & shape.base_names)
+
+
+def _sniff(path: Path, head: bytes) -> bool:  # noqa: ARG001
+    return is_thunderstorm(layout(head))
+
+
+def _read(path: Path, options: ReadOptions) -> Reading:
+    shape = open_layout(path, options)
+    require(shape.names, () if options.columns else ("x", "y"), path, "ThunderSTORM CSV")
+    camera = _camera(path)
+    size = camera.pixel_size_nm if camera is not None else None
+    reading = read_table(path, shape, FIELDS, options, whole_numbers=("id",), stored_pixel_size=size)
+    return Reading(reading.data, reading.meta.model_copy(update={"camera": camera}))
+
+
+def _inspect(path: Path, options: ReadOptions) -> Contents:
+    camera = _camera(path)
+    about = {"camera": camera.model_dump(mode="json")} if camera is not None else {}
+    return inspect_table(path, open_layout(path, options), FIELDS, options, metadata=about)
+
+
+def _camera(path: Path) -> Camera | None:
+    """The camera settings of the protocol that ThunderSTORM saves beside a table, if it is there and whole."""
+    protocol = path.with_name(f"{path.name.removesuffix('.gz').rpartition('.')[0] or path.name}-protocol.txt")
+    try:
+        settings = json.loads(protocol.read_text(encoding="utf-8"))["cameraSettings"]
+        em_gain = bool(settings["isEmGain"])
+        return Camera(
+            kind="emccd" if em_gain else "scmos",
+            pixel_size_nm=settings["pixelSize"],
+            baseline=settings["offset"],
+            electrons_per_count=settings["photons2ADU"],
+            em_gain=settings["gain"] if em_gain else 1.0,
+            quantum_efficiency=settings.get("quantumEfficiency", 1.0),
+            read_noise_electrons=0.0 if em_gain else settings["readoutNoise"],
+        )
+    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError):
+        return None  # it is a bonus: a table is complete without its protocol
 
 
 def write(locs: Localizations, path: Path) -> None:
@@ -99,13 +139,13 @@ def _pair(locs: Localizations, pair: tuple[str, str], both: str, each: tuple[str
     return [pl.col(name).alias(each[pair.index(name)]) for name in present]
 
 
-FORMAT: Final[Format] = text_format(
+FORMAT: Final = Format(
     name="thunderstorm",
     title="ThunderSTORM CSV",
     extensions=(".csv",),
-    fields=FIELDS,
-    recognise=is_thunderstorm,
-    whole_numbers=("id",),
+    sniff=_sniff,
+    read=_read,
+    inspect=_inspect,
     write=write,
-    notes="frames from 1; origin at the outer corner; one uncertainty becomes x_err and y_err",
+    notes="frames from 1; origin at the outer corner; one uncertainty is x_err and y_err; camera from the protocol",
 )

@@ -153,7 +153,7 @@ def _photons(look: _Look) -> Iterator[str]:
 
 def _repeats(look: _Look) -> Iterator[str]:
     position = [name for name in ("x", "y", "z") if name in look.locs]
-    repeated = 1 - look.locs.data.select(pl.struct(position).n_unique()).item() / len(look.locs)
+    repeated = 1 - look.locs.data.select(pl.struct(position).hash().n_unique()).item() / len(look.locs)
     if repeated > 0.01:
         yield f"{repeated:.1%} of the localizations repeat the position of another one exactly"
 
