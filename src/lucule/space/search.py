@@ -18,28 +18,40 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from lucule.space.selection import Sorter, count_up_to, select, sort_by_distance, sorter
+from lucule.space.selection import BLOCK, HUGE, Sorter, count_up_to, select, sort_by_distance, sorter, whole_blocks
 from lucule.space.tree import LEAF_SIZE, Tree, is_one_place, level_of, node_start
 
 _CHUNK: Final = 512
 _STACK: Final = 64
-_REACH: Final = np.float32(1.2)
+_LIFT: Final = 3
+_GROUP_REACH: Final = np.float32(1.2)
+_REACH: Final = np.float32(1.5)
 # rounding of a float32 distance is below 3e-7 of it
 _ABOVE: Final = np.float32(1.000002)
-_TINY: Final = np.float32(1e-18)
+_TINY: Final = np.float32(1e-12)
+# its square is still a float32
+_FAR: Final = np.float32(1e19)
 _INFINITE: Final = np.float32(np.inf)
+_LAST_KEY: Final = np.int64(2**63 - 1)
 
 
-class Candidates(NamedTuple):
-    """Points gathered around a group, and space for what is computed from them."""
+class Gathered(NamedTuple):
+    """Points collected around a centre, with their squared distances from it."""
 
     coordinates: NDArray[np.float32]
     rows: NDArray[np.int32]
     squared: NDArray[np.float32]
+
+
+class Work(NamedTuple):
+    """Space for one answer: what lies near the query, before and after sorting."""
+
     near: NDArray[np.float32]
-    keys: NDArray[np.uint64]
-    sorted_near: NDArray[np.float32]
-    sorted_keys: NDArray[np.uint64]
+    near_sorted: NDArray[np.float32]
+    near_spare: NDArray[np.float32]
+    keys: NDArray[np.int64]
+    keys_sorted: NDArray[np.int64]
+    keys_spare: NDArray[np.int64]
     sorter: Sorter
 
 
@@ -73,39 +85,53 @@ def _nearest_in_chunk(
 ) -> None:
     dims = tree.coordinates.shape[0]
     held = k + 1  # the ball around a point holds its k neighbours and itself
-    candidates = _space_for(8 * held + 1024, dims)
-    searched = np.empty(3 * held + LEAF_SIZE, np.float32)
-    centre, previous = np.zeros(dims, np.float32), np.zeros(dims, np.float32)
+    capacity = 8 * held + 2048
+    around_group, around_leaf = _space_for(capacity, dims), _space_for(capacity, dims)
+    work = _work_for(capacity, indices.shape[0] > 0)
+    found = np.empty(3 * held + LEAF_SIZE, np.float32)
+    centre, previous, middle = np.zeros(dims, np.float32), np.zeros(dims, np.float32), np.zeros(dims, np.float32)
     radius = _INFINITE
     begin = 0
     while begin < positions.size:
-        end = _group_end(tree, positions, begin)
+        end = _end_of_node(tree, positions, begin, max(tree.depth - _LIFT, 0))
         count = -1
         while count < 0:
             spread = _centre_of(tree, positions, begin, end, centre)
             bound = radius + _distance(centre, previous)
             if bound < 2 * radius:
-                count = _gather(tree, centre, bound + _REACH * spread, held, candidates)
+                count = _gather(tree, centre, bound + _GROUP_REACH * spread, held, around_group)
             if count < 0:
-                bound = search_radius(tree, centre, held, searched)
-                count = _gather(tree, centre, bound + _REACH * spread, held, candidates)
+                bound = search_radius(tree, centre, held, found)
+                count = _gather(tree, centre, bound + _GROUP_REACH * spread, held, around_group)
             if count < 0:
                 if end - begin == 1:
                     break
                 end = (begin + end) // 2
         if count < 0:
             _nearest_alone(tree, positions[begin], slots[begin], bound, k, distances, indices)
-        else:
-            radius = _smallest_holding(candidates.squared, count, held, bound, dims)
-            reach = radius + _REACH * spread
-            count = _keep_within(candidates, count, reach)
-            previous[:] = centre
-            guess = radius
-            for i in range(begin, end):
-                guess = _answer(tree, positions[i], slots[i], candidates, count, guess, k, distances, indices)
-                if not guess * _ABOVE < reach - _distance_to(tree, positions[i], centre):
-                    _nearest_alone(tree, positions[i], slots[i], guess, k, distances, indices)
-        begin = end
+            begin = end
+            continue
+        group_reach = bound + _GROUP_REACH * spread
+        radius = _smallest_holding(around_group.squared, count, held, bound, dims)
+        previous[:] = centre
+        while begin < end:
+            leaf_end = min(_end_of_node(tree, positions, begin, tree.depth), end)
+            spread = _centre_of(tree, positions, begin, leaf_end, middle)
+            away = _distance(middle, centre)
+            _squared_distances(middle, around_group, count)
+            leaf_radius = _smallest_holding(around_group.squared, count, held, radius + away, dims)
+            reach = min(leaf_radius + _REACH * spread, group_reach - away)
+            inside = _copy_within(around_group, count, reach, around_leaf)
+            guess = leaf_radius
+            for i in range(begin, leaf_end):
+                if inside >= held:
+                    guess = _answer(
+                        tree, positions[i], slots[i], around_leaf, inside, guess, k, work, distances, indices
+                    )
+                if inside < held or not guess * _ABOVE < reach - _distance_to(tree, positions[i], middle):
+                    bound = guess if inside >= held else leaf_radius + spread
+                    _nearest_alone(tree, positions[i], slots[i], bound, k, distances, indices)
+            begin = leaf_end
 
 
 @njit(cache=True)
@@ -120,35 +146,45 @@ def _nearest_alone(
 ) -> None:
     """Search for one point, of which it is known that `k` others lie within `bound`."""
     dims = tree.coordinates.shape[0]
+    place = tree.coordinates[:, position].copy()
     capacity = 4 * (k + 1) + 256
     count = -1
     while count < 0:
         capacity *= 2
-        candidates = _space_for(capacity, dims)
-        count = _gather(tree, tree.coordinates[:, position].copy(), bound, k + 1, candidates)
-    _answer(tree, position, slot, candidates, count, bound, k, distances, indices)
+        around = _space_for(capacity, dims)
+        count = _gather(tree, place, bound, k + 1, around)
+    work = _work_for(capacity, indices.shape[0] > 0)
+    count = _copy_within(around, count, bound, around)
+    _answer(tree, position, slot, around, count, bound, k, work, distances, indices)
 
 
 @njit(cache=True)
-def _space_for(capacity: int, dims: int) -> Candidates:
-    return Candidates(
-        np.empty((dims, capacity), np.float32),
-        np.empty(capacity, np.int32),
-        np.empty(capacity, np.float32),
-        np.empty(capacity, np.float32),
-        np.empty(capacity, np.uint64),
-        np.empty(capacity, np.float32),
-        np.empty(capacity, np.uint64),
+def _space_for(capacity: int, dims: int) -> Gathered:
+    blocks = capacity + BLOCK
+    return Gathered(np.empty((dims, blocks), np.float32), np.empty(blocks, np.int32), np.empty(blocks, np.float32))
+
+
+@njit(cache=True)
+def _work_for(capacity: int, with_keys: bool) -> Work:
+    size = capacity + BLOCK + 2
+    keys = size if with_keys else 0
+    return Work(
+        np.empty(size, np.float32),
+        np.empty(size, np.float32),
+        np.empty(size, np.float32),
+        np.empty(keys, np.int64),
+        np.empty(keys, np.int64),
+        np.empty(keys, np.int64),
         sorter(capacity),
     )
 
 
 @njit(cache=True)
-def _group_end(tree: Tree, positions: NDArray[np.int32], begin: int) -> int:
-    """One past the last of the queries that lie in the same leaf as `positions[begin]`."""
+def _end_of_node(tree: Tree, positions: NDArray[np.int32], begin: int, level: int) -> int:
+    """One past the last of the queries that lie in the same node of `level` as `positions[begin]`."""
     n = tree.order.size
-    leaf = (((positions[begin] + 1) << tree.depth) - 1) // n + (1 << tree.depth)
-    stop = node_start(leaf + 1, tree.depth, n)
+    node = (((positions[begin] + 1) << level) - 1) // n + (1 << level)
+    stop = node_start(node + 1, level, n)
     end = begin + 1
     while end < positions.size and positions[end] < stop:
         end += 1
@@ -201,14 +237,15 @@ def box_distance_squared(box: NDArray[np.float32], place: NDArray[np.float32]) -
 
 
 @njit(cache=True)
-def _gather(tree: Tree, centre: NDArray[np.float32], radius: np.float32, held: int, candidates: Candidates) -> int:
-    """Collect the points within `radius` of `centre`; returns their number, or -1 where they are too many.
+def _gather(tree: Tree, centre: NDArray[np.float32], radius: np.float32, held: int, around: Gathered) -> int:
+    """Collect the leaves that lie within `radius` of `centre`; returns the number of points, or -1 if too many.
 
-    Of many identical points only the `held` with the lowest rows are taken.
+    Of many identical points only the `held` with the lowest rows are taken. Also finds the squared distances from the
+    centre.
     """
     dims, n = tree.coordinates.shape
     leaves = 1 << tree.depth
-    capacity = candidates.rows.size
+    capacity = around.rows.size - BLOCK
     limit = (radius * _ABOVE + _TINY) ** 2
     stack = np.empty(_STACK, np.int64)
     stack[0] = 1
@@ -227,32 +264,32 @@ def _gather(tree: Tree, centre: NDArray[np.float32], radius: np.float32, held: i
             top += 2
             continue
         level = tree.depth if node >= leaves else level_of(node)
-        start, stop = node_start(node, level, n), node_start(node + 1, level, n)
+        start, size = node_start(node, level, n), node_start(node + 1, level, n) - node_start(node, level, n)
         if single:
-            stop = start + min(stop - start, held)
-        if count + stop - start > capacity:
+            size = min(size, held)
+        if count + size > capacity:
             return -1
-        for i in range(start, stop):
-            total = np.float32(0.0)
-            for axis in range(dims):
-                value = tree.coordinates[axis, i]
-                candidates.coordinates[axis, count] = value
-                total += (value - centre[axis]) * (value - centre[axis])
-            candidates.rows[count] = tree.order[i]
-            candidates.squared[count] = total
-            count += bool(total <= limit)
+        for axis in range(dims):
+            for i in range(size):
+                around.coordinates[axis, count + i] = tree.coordinates[axis, start + i]
+        for i in range(size):
+            around.rows[count + i] = tree.order[start + i]
+        count += size
+    _squared_distances(centre, around, count)
     return count
 
 
 @njit(cache=True)
-def _keep_within(candidates: Candidates, count: int, radius: np.float32) -> int:
+def _copy_within(source: Gathered, count: int, radius: np.float32, target: Gathered) -> int:
+    """Copy what lies within `radius` of the centre, and pad it to whole blocks; source and target may be the same."""
     limit = (radius * _ABOVE + _TINY) ** 2
     kept = 0
     for i in range(count):
-        for axis in range(candidates.coordinates.shape[0]):
-            candidates.coordinates[axis, kept] = candidates.coordinates[axis, i]
-        candidates.rows[kept] = candidates.rows[i]
-        kept += candidates.squared[i] <= limit
+        for axis in range(source.coordinates.shape[0]):
+            target.coordinates[axis, kept] = source.coordinates[axis, i]
+        target.rows[kept] = source.rows[i]
+        kept += bool(source.squared[i] <= limit)
+    target.coordinates[:, kept : whole_blocks(kept)] = _FAR
     return kept
 
 
@@ -281,69 +318,70 @@ def _answer(
     tree: Tree,
     position: int,
     slot: int,
-    candidates: Candidates,
+    candidates: Gathered,
     count: int,
     guess: np.float32,
     k: int,
+    work: Work,
     distances: NDArray[np.float32],
     indices: NDArray[np.int32],
 ) -> np.float32:
     """Write the k nearest among the candidates; returns the distance of the last. `guess` is about that distance."""
     dims = tree.coordinates.shape[0]
-    squared = candidates.squared
-    _squared_distances(tree, position, candidates, count)
-    limit = _limit_holding(squared, count, k + 1, guess * guess, dims)
+    squared, near = candidates.squared, work.near
+    _squared_distances(tree.coordinates[:, position], candidates, whole_blocks(count))
+    limit = _limit_holding(squared, whole_blocks(count), k + 1, guess * guess, dims)
     # distances that differ only before the root is taken are equal afterwards, and then the row decides
     limit = limit * _ABOVE + _TINY * _TINY
-    near = candidates.near
     size = 0
     if indices.shape[0] == 0:
         for i in range(count):
             near[size] = squared[i]
-            size += squared[i] <= limit
+            size += bool(squared[i] <= limit)
         _roots(near, size)
-        sort_by_distance(near, near, size, np.sqrt(limit), candidates.sorter, candidates.sorted_near)
+        output = work.near_sorted
+        sort_by_distance(near, near, size, np.sqrt(limit), work.sorter, output, work.near_spare, HUGE)
         # the first is the point itself, or an identical one
         for i in range(k):
-            distances[slot, i] = candidates.sorted_near[i + 1]
+            distances[slot, i] = output[i + 2]
     else:
         own = tree.order[position]
-        keys = candidates.keys
+        keys, sorted_keys = work.keys, work.keys_sorted
         for i in range(count):
             near[size] = squared[i]
-            keys[size] = np.uint64(candidates.rows[i])
-            size += (squared[i] <= limit) & (candidates.rows[i] != own)
+            keys[size] = candidates.rows[i]
+            size += bool((squared[i] <= limit) & (candidates.rows[i] != own))
         _roots(near, size)
-        bits = near.view(np.uint32)
+        bits = near.view(np.int32)
         for i in range(size):
-            keys[i] |= np.uint64(bits[i]) << np.uint64(32)
-        sort_by_distance(keys, near, size, np.sqrt(limit), candidates.sorter, candidates.sorted_keys)
+            keys[i] |= np.int64(bits[i]) << 32
+        sort_by_distance(keys, near, size, np.sqrt(limit), work.sorter, sorted_keys, work.keys_spare, _LAST_KEY)
         for i in range(k):
-            key = candidates.sorted_keys[i]
-            bits[i] = np.uint32(key >> np.uint64(32))
+            bits[i] = np.int32(sorted_keys[i + 1] >> 32)
+            indices[slot, i] = np.int32(sorted_keys[i + 1])
+        for i in range(k):
             distances[slot, i] = near[i]
-            indices[slot, i] = np.int32(key & np.uint64(0xFFFFFFFF))
     return np.float32(distances[slot, k - 1])
 
 
 @njit(cache=True)
-def _squared_distances(tree: Tree, position: int, candidates: Candidates, count: int) -> None:
-    x, y = candidates.coordinates[0], candidates.coordinates[1]
-    squared = candidates.squared
-    qx, qy = tree.coordinates[0, position], tree.coordinates[1, position]
-    if tree.coordinates.shape[0] == 2:
+def _squared_distances(place: NDArray[np.float32], around: Gathered, count: int) -> None:
+    x, y = around.coordinates[0], around.coordinates[1]
+    squared = around.squared
+    px, py = place[0], place[1]
+    if place.size == 2:
         for i in range(count):
-            squared[i] = (x[i] - qx) * (x[i] - qx) + (y[i] - qy) * (y[i] - qy)
+            squared[i] = (x[i] - px) * (x[i] - px) + (y[i] - py) * (y[i] - py)
     else:
-        z, qz = candidates.coordinates[2], tree.coordinates[2, position]
+        z, pz = around.coordinates[2], place[2]
         for i in range(count):
-            squared[i] = (x[i] - qx) * (x[i] - qx) + (y[i] - qy) * (y[i] - qy) + (z[i] - qz) * (z[i] - qz)
+            squared[i] = (x[i] - px) * (x[i] - px) + (y[i] - py) * (y[i] - py) + (z[i] - pz) * (z[i] - pz)
 
 
 @njit(cache=True)
 def _limit_holding(squared: NDArray[np.float32], count: int, held: int, guess: np.float32, dims: int) -> np.float32:
     """A squared distance within which at least `held` of the candidates lie, and few more."""
-    low, high = np.float32(0.0), _INFINITE
+    low, high = np.float32(0.0), HUGE
     limit = guess
     for _ in range(6):
         found = count_up_to(squared, count, limit)
@@ -356,13 +394,13 @@ def _limit_holding(squared: NDArray[np.float32], count: int, held: int, guess: n
         ratio = np.float32(1.1 * held) / np.float32(max(found, 1))
         limit *= min(ratio, np.float32(4.0)) ** np.float32(2 / dims)
         if not low < limit < high:
-            limit = np.float32(0.5) * (low + high) if high < _INFINITE else np.float32(2.0) * low
+            limit = np.float32(0.5) * (low + high) if high < HUGE else np.float32(2.0) * low
     return high
 
 
 @njit(cache=True)
 def _roots(values: NDArray[np.float32], size: int) -> None:
-    for i in range(size):
+    for i in range(whole_blocks(size)):
         values[i] = np.sqrt(values[i])
 
 

@@ -1,8 +1,7 @@
 """Selecting and sorting short arrays of distances: most of the time of a search for many neighbours goes here.
 
-Distances from a point spread fairly evenly between zero and the farthest, so one pass that drops them into about as
-many buckets as there are values leaves them almost sorted, and insertion sort finishes. Buckets that overflow, as in
-very uneven data, are sorted first.
+The loops are written so that compilers turn them into vector code on any processor: no branches on the data, and lengths
+rounded up to `BLOCK` with padding that does no harm.
 """
 
 from __future__ import annotations
@@ -13,7 +12,29 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-_LARGE_BUCKET: Final = 24
+BLOCK: Final = 64
+# larger than any squared distance, and finite so that arithmetic on it stays defined
+HUGE: Final = np.float32(3e38)
+_LARGE_BUCKET: Final = 16
+
+
+class Sorter(NamedTuple):
+    """Space for sorting."""
+
+    buckets: NDArray[np.uint32]
+    heads: NDArray[np.uint32]
+
+
+@njit(cache=True)
+def sorter(capacity: int) -> Sorter:
+    """Space for sorting up to `capacity` values."""
+    return Sorter(np.empty(capacity + BLOCK, np.uint32), np.empty(capacity + BLOCK + 1, np.uint32))
+
+
+@njit(cache=True, inline="always")
+def whole_blocks(size: int) -> int:
+    """`size` rounded up to whole blocks."""
+    return (size + BLOCK - 1) // BLOCK * BLOCK
 
 
 @njit(cache=True)
@@ -45,23 +66,10 @@ def select(values: NDArray[np.float32], size: int, rank: int) -> np.float32:
 @njit(cache=True)
 def count_up_to(values: NDArray[np.float32], size: int, limit: np.float32) -> int:
     """How many of the first `size` values are at most `limit`."""
-    count = 0
+    count = np.uint32(0)
     for i in range(size):
-        count += values[i] <= limit
-    return count
-
-
-class Sorter(NamedTuple):
-    """Space for sorting."""
-
-    buckets: NDArray[np.int32]
-    heads: NDArray[np.int32]
-
-
-@njit(cache=True)
-def sorter(capacity: int) -> Sorter:
-    """Space for sorting up to `capacity` values."""
-    return Sorter(np.empty(capacity, np.int32), np.empty(capacity + 1, np.int32))
+        count += np.uint32(values[i] <= limit)
+    return int(count)
 
 
 @njit(cache=True)
@@ -72,37 +80,59 @@ def sort_by_distance(
     longest: np.float32,
     space: Sorter,
     output: NDArray[Any],
+    spare: NDArray[Any],
+    last: Any,
 ) -> None:
-    """Sort the first `size` keys into `output`; they rise with `distances`, all of which lie in 0 to `longest`."""
+    """Sort the first `size` keys into `output[1:size + 1]`; they rise with `distances`, all in 0 to `longest`.
+
+    No key is below 0 or above `last`.
+
+    Distances from a point spread fairly evenly, so one pass that drops them into as many buckets as there are values
+    leaves them almost sorted, and a few rounds of exchanges between neighbours finish. Buckets that overflow, as they do
+    in very uneven data, are sorted on their own.
+    """
     buckets, heads = space.buckets, space.heads
-    scale = np.float32(size) / longest * np.float32(0.999999) if longest > 0 else np.float32(0.0)
-    for i in range(size):
-        buckets[i] = np.int32(distances[i] * scale)
+    scale = np.float32(size) / (longest * longest) * np.float32(0.499999) if longest > 0 else np.float32(0.0)
+    # between the distance, which spreads points in clusters, and its square, which spreads an even plane
+    for i in range(whole_blocks(size)):
+        buckets[i] = np.uint32(np.int32(distances[i] * (distances[i] + longest) * scale))
     heads[: size + 1] = 0
     for i in range(size):
-        heads[buckets[i]] += 1
-    position = np.int32(0)
-    largest = np.int32(0)
+        heads[buckets[i]] += np.uint32(1)
+    position = np.uint32(1)
+    rounds = np.uint32(0)
     for b in range(size + 1):
         held = heads[b]
         heads[b] = position
         position += held
-        largest = max(largest, held)
+        rounds = max(rounds, held)
     for i in range(size):
         b = buckets[i]
         output[heads[b]] = keys[i]
-        heads[b] += 1
-    if largest > _LARGE_BUCKET:
-        start = 0
+        heads[b] += np.uint32(1)
+    if rounds > _LARGE_BUCKET:
+        rounds = np.uint32(_LARGE_BUCKET)
+        start = np.uint32(1)
         for b in range(size + 1):
             # by now heads point one past the end of their bucket
             if heads[b] - start > _LARGE_BUCKET:
                 output[start : heads[b]].sort()
             start = heads[b]
-    for i in range(1, size):
-        key = output[i]
-        j = i
-        while j > 0 and output[j - 1] > key:
-            output[j] = output[j - 1]
-            j -= 1
-        output[j] = key
+    _exchange(output, spare, size, rounds, last)
+
+
+@njit(cache=True)
+def _exchange(values: NDArray[Any], spare: NDArray[Any], size: int, rounds: int, last: Any) -> None:
+    """Sort `values[1:size + 1]`, of which none is more than `rounds` places away, by odd-even transposition."""
+    length = whole_blocks(size)
+    values[0] = 0
+    spare[0] = 0
+    values[size + 1 : length + 2] = last
+    spare[length + 1] = last
+    for _ in range((rounds + 1) // 2):
+        for i in range(1, length + 1):
+            up, down = min(values[i], values[i + 1]), max(values[i - 1], values[i])
+            spare[i] = up if i & 1 else down
+        for i in range(1, length + 1):
+            up, down = min(spare[i], spare[i + 1]), max(spare[i - 1], spare[i])
+            values[i] = down if i & 1 else up
