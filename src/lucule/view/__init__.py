@@ -1,8 +1,21 @@
 """Renderers, plots and the HTML report."""
 
+from lucule.view import overlay, plots, report
 from lucule.view.frame import Frame
 from lucule.view.picture import Picture
 from lucule.view.raster import count_image, gaussian_image
 from lucule.view.render import render
+from lucule.view.zooms import Zoom, choose_zooms
 
-__all__ = ["Frame", "Picture", "count_image", "gaussian_image", "render"]
+__all__ = [
+    "Frame",
+    "Picture",
+    "Zoom",
+    "choose_zooms",
+    "count_image",
+    "gaussian_image",
+    "overlay",
+    "plots",
+    "render",
+    "report",
+]

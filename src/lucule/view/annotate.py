@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from lucule.core import InputError
 from lucule.view.frame import round_down
 from lucule.view.picture import ColourBar, Legend, Picture, Swatches
 
@@ -64,7 +66,7 @@ def annotate(picture: Picture, *, scale_bar: bool = True, legend: bool = True) -
         image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
     shown_width = image.width
     canvas_width, canvas_height = max(image.width, CANVAS_PX[0]), max(image.height, CANVAS_PX[1])
-    size = _font_size(canvas_width, canvas_height)
+    size = font_size(canvas_width, canvas_height)
     strip = round(3.1 * size) if below is not None else 0
     canvas = Image.new("RGB", (canvas_width, canvas_height + strip), PAPER)
     left, top = (canvas_width - image.width) // 2, (canvas_height - image.height) // 2
@@ -78,8 +80,44 @@ def annotate(picture: Picture, *, scale_bar: bool = True, legend: bool = True) -
     return canvas
 
 
-def _font_size(width: int, height: int) -> int:
-    return int(np.clip(round(math.sqrt(width * height) / 42), 13, 64))
+def reduce_colours(image: Image, count: int, legend: Legend | None) -> Image:
+    """The image with a palette of up to `count` colours, among them those of writing and legend.
+
+    Colours that fill few pixels would otherwise be merged with what is near, and the legend no longer match.
+    """
+    from PIL import Image as Pillow
+
+    kept = [INK, PAPER, STRIP, MUTED_INK]
+    if isinstance(legend, Swatches):
+        kept += [colour for _, colour in legend.entries]
+    if not len(kept) < count <= 256:
+        raise InputError("Unusable number of colours", received=count, allowed=f"{len(kept) + 1} to 256")
+    found = image.quantize(count - len(kept), dither=Pillow.Dither.NONE).getpalette() or []
+    palette = np.array([*(part for colour in kept for part in colour), *found], np.uint8).reshape(-1, 3)
+    indexed = Pillow.fromarray(_nearest(np.asarray(image), palette))
+    indexed.putpalette(palette.tobytes())
+    return indexed
+
+
+def _nearest(pixels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Index of the nearest colour of the palette for each pixel; Pillow's own search is only approximate."""
+    packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    present, inverse = np.unique(packed, return_inverse=True)
+    colours = np.stack([present >> 16, present >> 8 & 255, present & 255], axis=1).astype(np.float32)
+    wanted = palette.astype(np.float32)
+    index = np.empty(len(colours), np.uint8)
+    for start in range(0, len(colours), 4096):
+        part = colours[start : start + 4096]
+        # |a - b|^2 without the term that is the same for all colours of the palette
+        distance = (wanted**2).sum(axis=1) - 2 * part @ wanted.T
+        index[start : start + 4096] = distance.argmin(axis=1)
+    return index[inverse].reshape(pixels.shape[:2])
+
+
+def font_size(width: int, height: int) -> int:
+    """Size in pixels of the writing on a picture."""
+    # grows more slowly than the picture: large pictures are mostly looked at reduced, but not in proportion
+    return int(np.clip(round(20 * (math.sqrt(width * height) / 640) ** 0.6), 13, 64))
 
 
 @cache
@@ -125,7 +163,7 @@ def _draw_legend(canvas: Image, draw: ImageDraw, legend: Legend, width: int, top
     if isinstance(legend, ColourBar):
         _draw_colour_bar(canvas, draw, legend, width, top, strip, size)
     else:
-        _draw_swatches(draw, legend, width, top, strip, size)
+        _draw_swatches(canvas, draw, legend, width, top, strip, size)
 
 
 def _draw_colour_bar(
@@ -153,14 +191,26 @@ def _draw_colour_bar(
     draw.text((x, middle), title, font=small, fill=MUTED_INK, anchor="lm")
 
 
-def _draw_swatches(draw: ImageDraw, legend: Swatches, width: int, top: int, strip: int, size: int) -> None:
+def _draw_dot(canvas: Image, x: float, y: float, diameter: float, colour: tuple[int, int, int]) -> None:
+    """A disc with smooth edge, which Pillow does not draw by itself."""
+    from PIL import Image, ImageDraw
+
+    side, fine = math.ceil(diameter), 8
+    mask = Image.new("L", (side * fine, side * fine), 0)
+    ImageDraw.Draw(mask).ellipse((0, 0, diameter * fine - 1, diameter * fine - 1), fill=255)
+    canvas.paste(colour, (round(x), round(y)), mask.resize((side, side), Image.Resampling.LANCZOS))
+
+
+def _draw_swatches(
+    canvas: Image, draw: ImageDraw, legend: Swatches, width: int, top: int, strip: int, size: int
+) -> None:
     small = font(max(11, round(size * 0.85)))
     x, middle, radius = float(round(size * 1.1)), top + strip / 2, size * 0.38
     for text, colour in legend.entries:
         shown = _fitting(draw, text, small, width - x - 3 * radius - size)
         if text and not shown:
             return
-        draw.ellipse((x, middle - radius, x + 2 * radius, middle + radius), fill=colour)
+        _draw_dot(canvas, x, middle - radius, 2 * radius, colour)
         x += 3 * radius
         if not text:
             continue

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lucule.core import InputError, Localizations, Region
 from lucule.view import colours
+from lucule.view.annotate import font, font_size
 from lucule.view.colours import RGB
 from lucule.view.paint import choose
 from lucule.view.picture import Picture
@@ -92,7 +93,11 @@ def boxes(
     owners = np.repeat(np.arange(len(regions), dtype=np.int32), 4)
     palette = np.tile(colours.unit(colour), (len(regions), 1))
     drawn = _stroke(picture, starts, ends, owners, palette, width)
-    return _write_names(drawn, starts.reshape(-1, 4, 2), names, colour, round(max(13, side / 42))) if names else drawn
+    return (
+        _write_names(drawn, starts.reshape(-1, 4, 2), names, colour, font_size(*picture.rgb.shape[:2]))
+        if names
+        else drawn
+    )
 
 
 def labelled_points(
@@ -152,8 +157,6 @@ def _write_names(
     picture: Picture, corners: NDArray[np.float64], names: Sequence[str], colour: RGB, size: int
 ) -> Picture:
     from PIL import Image, ImageDraw
-
-    from lucule.view.annotate import font
 
     image = Image.fromarray(np.ascontiguousarray(picture.rgb))
     draw = ImageDraw.Draw(image)

@@ -90,14 +90,13 @@ class Picture:
         scale bar nor legend the pixels are stored exactly as they are. `colours` (2 to 256) limits the number of
         colours, which makes smaller files.
         """
-        from PIL import Image
         from PIL.PngImagePlugin import PngInfo
 
-        from lucule.view.annotate import annotate
+        from lucule.view.annotate import annotate, reduce_colours
 
         image = annotate(self, scale_bar=scale_bar, legend=legend)
         if colours is not None:
-            image = image.quantize(colours, dither=Image.Dither.NONE)
+            image = reduce_colours(image, colours, self.legend)
         facts = PngInfo()
         facts.add_text("lucule", json.dumps({"pixel_nm": self.pixel_nm, "origin_nm": list(self.origin_nm)}))
         buffer = io.BytesIO()

@@ -77,7 +77,7 @@ def choose_zooms(
     if longest < 2 * size_nm:
         return ()
     step = size_nm / STEPS_PER_WINDOW
-    shape = tuple(max(STEPS_PER_WINDOW, int(np.ceil(side / step))) for side in (y_max - y_min, x_max - x_min))
+    shape = tuple(max(STEPS_PER_WINDOW, int(side / step)) for side in (y_max - y_min, x_max - x_min))
     points = np.empty((0, 2)) if centres is None else np.asarray(centres, np.float64).reshape(-1, 2)
     n_locs = _in_windows(locs.xy(), (x_min, y_min), step, shape)
     n_clusters = _in_windows(points, (x_min, y_min), step, shape)

@@ -1,0 +1,39 @@
+"""The report: sections of blocks, written as one self-contained HTML file."""
+
+from lucule.view.report.clusters import cluster_section, history_text
+from lucule.view.report.model import (
+    Block,
+    Code,
+    Figure,
+    Gallery,
+    KeyValues,
+    Link,
+    Report,
+    Section,
+    Table,
+    Text,
+    Value,
+    Warnings,
+)
+from lucule.view.report.overview import summarise
+from lucule.view.report.page import to_html, write
+
+__all__ = [
+    "Block",
+    "Code",
+    "Figure",
+    "Gallery",
+    "KeyValues",
+    "Link",
+    "Report",
+    "Section",
+    "Table",
+    "Text",
+    "Value",
+    "Warnings",
+    "cluster_section",
+    "history_text",
+    "summarise",
+    "to_html",
+    "write",
+]
