@@ -114,7 +114,7 @@ class TestUnreadable:
             ("empty frame", (HEADER + ROWS.replace("3,4,", "3,,")).encode(), ColumnError,
              "frame is not a finite number in 1"),
             ("half a frame", (HEADER + ROWS.replace("3,4,", "3,4.5,")).encode(), ColumnError,
-             "frame must hold whole numbers"),
+             r"frame must hold whole numbers. Received: a fraction in row 3"),
             ("negative frame", (HEADER + ROWS.replace("3,4,", "3,-4,")).encode(), ColumnError, "frame is out of range"),
             ("pixels", (HEADER + ROWS).replace("[nm]", "[px]").encode(), InputError, "--pixel-size-nm 100"),
         ],
@@ -126,7 +126,7 @@ class TestUnreadable:
         assert what
         assert caught.value.exit_code == 2
         assert "\n" not in str(caught.value)
-        assert path.name in str(caught.value) or error is ColumnError
+        assert path.name in str(caught.value)
 
     def test_no_file(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"There is no file .*nothing\.csv"):

@@ -326,6 +326,8 @@ def _check_rows(path: Path, reading: Reading, *, drop_invalid: bool) -> Reading:
         for name in needed:
             if not valid[name].all():
                 raise _invalid(path, name, ~valid[name])
+    if "frame" in data.columns and data["frame"].dtype.is_float():
+        _refuse_fractions(path, data["frame"])
     if notes:
         vendor["notes"] = notes
     return Reading(data, reading.meta.model_copy(update={"vendor": vendor}))
@@ -345,6 +347,16 @@ def _finite(values: pl.Series) -> pl.Series:
         return pl.Series([True]).new_from_index(0, len(values))  # text is refused when the table is made
     finite = values.is_finite() if values.dtype.is_float() else values.is_not_null()
     return finite.fill_null(False)
+
+
+def _refuse_fractions(path: Path, frames: pl.Series) -> None:
+    rows = (frames != frames.round(0)).arg_true()
+    if len(rows):
+        raise ColumnError(
+            f"{path}: frame must hold whole numbers",
+            received=f"a fraction in row {int(rows[0]) + 1}, {len(rows):,} such rows",
+            next_step="check which column holds the frame (--map frame=COLUMN)",
+        )
 
 
 def _invalid(path: Path, name: str, wrong: pl.Series) -> ColumnError:
