@@ -1,4 +1,4 @@
-"""The chain of truth: structure <- epitope <- molecule <- event <- emitter, each level a table with ids of the one below.
+"""The chain of truth: structure, epitope, molecule, event, emitter; each level a table with ids of the one below.
 
 The id of a row is its number, counted from 0. All positions are nm (x to the right, y downwards, from the outer corner
 of pixel (0, 0); z upwards, 0 = focus), all times are s from the start of the acquisition.

@@ -97,7 +97,7 @@ def worm_like_chain(
     z_nm: tuple[float, float] | None = None,
     step_nm: float = 10.0,
 ) -> Curve:
-    """A curve with random bends: directions decorrelate as exp(-s / persistence) in 3D, exp(-s / (2 persistence)) in 2D.
+    """A curve with random bends: its direction is lost as exp(-s / P) in space, as exp(-s / (2 P)) in the plane.
 
     Parameters
     ----------

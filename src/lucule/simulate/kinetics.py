@@ -255,7 +255,7 @@ def fill_events(
 def begin(
     key: np.uint64, first: int, n: int, chain: Chain
 ) -> tuple[NDArray[np.int64], NDArray[np.uint64], FloatArray, FloatArray]:
-    """State, random state, own brightness and remaining exponential number of `n` molecules before anything happened."""
+    """State, random state, own brightness and exponential number left of `n` molecules at the start."""
     state, random = np.empty(n, np.int64), np.empty(n, np.uint64)
     own, remaining = np.ones(n), np.empty(n)
     for i in prange(n):
@@ -270,47 +270,56 @@ def begin(
     return state, random, own, remaining
 
 
+@njit(cache=True)
+def _advance_one(
+    i: int,
+    state: NDArray[np.int64],
+    random: NDArray[np.uint64],
+    remaining: FloatArray,
+    brightness: FloatArray,
+    rates: FloatArray,
+    duration_s: float,
+) -> float:
+    """Move one molecule on; brightness integrated over the time, s."""
+    left, on_s = duration_s, 0.0
+    while True:
+        s = state[i]
+        total = rates[s].sum()
+        if total * left <= remaining[i]:
+            remaining[i] -= total * left
+            return on_s + brightness[s] * left
+        dwell = remaining[i] / total
+        on_s += brightness[s] * dwell
+        left -= dwell
+        random[i] += _GOLDEN
+        goal, reached = _open_unit(random[i]) * total, 0.0
+        for target in range(len(rates)):
+            if rates[s, target] > 0.0:
+                reached += rates[s, target]
+                state[i] = target
+                if reached >= goal:
+                    break
+        random[i] += _GOLDEN
+        remaining[i] = -np.log(_open_unit(random[i]))
+
+
 @njit(cache=True, parallel=True)
 def advance(
     state: NDArray[np.int64],
     random: NDArray[np.uint64],
     remaining: FloatArray,
-    chain: Chain,
-    powers: FloatArray,
+    brightness: FloatArray,
+    rates: FloatArray,
     duration_s: float,
 ) -> FloatArray:
-    """Move molecules on by `duration_s` under constant schedule factors; brightness integrated over the time, s.
+    """Move molecules on by `duration_s` under constant rates `(S, S)`; brightness integrated over the time, s.
 
     `remaining` holds what is left of the exponential number of the current dwell, so that rates may change between
     calls and jump times stay exact.
     """
-    on_s = np.zeros(len(state))
-    n_states = len(chain.brightness)
+    on_s = np.empty(len(state))
     for i in prange(len(state)):
-        left = duration_s
-        while True:
-            s = state[i]
-            total = 0.0
-            for target in range(n_states):
-                total += chain.rates[s, target] * powers[chain.schedule[s, target]]
-            if total * left <= remaining[i]:
-                on_s[i] += chain.brightness[s] * left
-                remaining[i] -= total * left
-                break
-            dwell = remaining[i] / total
-            on_s[i] += chain.brightness[s] * dwell
-            left -= dwell
-            random[i] += _GOLDEN
-            goal, reached = _open_unit(random[i]) * total, 0.0
-            for target in range(n_states):
-                rate = chain.rates[s, target] * powers[chain.schedule[s, target]]
-                if rate > 0.0:
-                    reached += rate
-                    state[i] = target
-                    if reached >= goal:
-                        break
-            random[i] += _GOLDEN
-            remaining[i] = -np.log(_open_unit(random[i]))
+        on_s[i] = _advance_one(i, state, random, remaining, brightness, rates, duration_s)
     return on_s
 
 

@@ -135,8 +135,8 @@ def label(epitopes: Epitopes, labelling: Labelling, *, seed: int, stream_name: s
 
     Examples
     --------
-    >>> positions = {"x": [0.0] * 1000, "y": [0.0] * 1000, "z": [0.0] * 1000, "structure": [0] * 1000, "label": [1] * 1000}
-    >>> dyes = label(Epitopes(pl.DataFrame(positions)), Labelling(probability=0.5), seed=1)
+    >>> one = pl.DataFrame({"x": 0.0, "y": 0.0, "z": 0.0, "structure": 0, "label": 1})
+    >>> dyes = label(Epitopes(pl.concat([one] * 1000)), Labelling(probability=0.5), seed=1)
     >>> 450 < len(dyes) < 550
     True
     """

@@ -16,7 +16,7 @@ from lucule.simulate.outlines import Cell
 from lucule.simulate.photophysics import blink, collect
 from lucule.simulate.placement import does_not_fit, place_at_random
 from lucule.simulate.scene import FieldOfView, Layer, Placement, Scene
-from lucule.simulate.specimens.base import Drawn, Hollow, Outline, Rectangle, Space
+from lucule.simulate.specimens.base import Drawn, FieldSpecimen, Hollow, ObjectSpecimen, Outline, Rectangle, Space
 from lucule.simulate.streams import key, stream
 
 RESTARTS = 10
@@ -67,10 +67,10 @@ def draw_sample(scene: Scene, *, seed: int) -> Sample:
     for number, (name, layer) in enumerate(scene.layers.items()):
         rng = stream(seed, "specimen", name)
         outline = shapes[layer.within or ("cell" if scene.field.outline == "cell" else "field")]
-        if layer.specimen.fills_field:
+        if isinstance(layer.specimen, FieldSpecimen):
             drawn = layer.specimen.fill(rng, Space(outline, (-half, half)))
         else:
-            drawn = _placed(rng, layer, outline, shapes["field"])
+            drawn = _placed(rng, layer.specimen, layer.placement, outline, shapes["field"])
         found, structures = _as_tables(drawn, layer, name, number, first)
         first += len(structures)
         epitopes.append(found)
@@ -171,11 +171,13 @@ def record(events: Events, dyes: Dyes, scene: Scene, *, first_frame: int = 0, fr
     )
 
 
-def _placed(rng: np.random.Generator, layer: Layer, outline: Outline, field: Outline) -> Drawn:
+def _placed(
+    rng: np.random.Generator, specimen: ObjectSpecimen, asked: Placement | None, outline: Outline, field: Outline
+) -> Drawn:
     """Draw the objects of a layer and put them into the field."""
-    placement = layer.placement or Placement(positions_nm=(_middle(field),))
+    placement = asked or Placement(positions_nm=(_middle(field),))
     n, places = _number(placement, outline, field)
-    drawn = layer.specimen.objects(rng, max(n, 1))
+    drawn = specimen.objects(rng, max(n, 1))
     if n == 0:
         nothing = drawn.kept(np.zeros(len(drawn.xyz), np.bool_))
         return replace(nothing, truth=drawn.truth.clear())

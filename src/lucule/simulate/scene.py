@@ -11,9 +11,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, mo
 
 from lucule.core import Camera, Config, InputError
 from lucule.core.config import read_yaml
+from lucule.simulate.dye import Dye
 from lucule.simulate.labelling import Labelling
-from lucule.simulate.photophysics import Dye
-from lucule.simulate.specimens import Specimen
+from lucule.simulate.specimens import FieldSpecimen, Specimen
 from lucule.simulate.varied import NotNegativeVaried, Varied, constant
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -148,7 +148,7 @@ class Layer(Config):
 
     @model_validator(mode="after")
     def _placed(self) -> Self:
-        if self.specimen.fills_field and self.placement is not None:
+        if isinstance(self.specimen, FieldSpecimen) and self.placement is not None:
             raise ValueError(f"a specimen of kind {self.specimen.kind} fills the field and takes no placement")
         return self
 
@@ -252,7 +252,8 @@ class Scene(Config):
 
         A key is a setting of the scene (`dye`), a path (`lines.specimen.tilt_deg` or `field.size_um`), or the name of
         a setting that the specimen or the placement of exactly one layer has (`line_distance_nm`). `frames` and other
-        settings of the acquisition may be given directly, too.
+        settings of the acquisition and of the field may be given directly, too. A number for `labelling` is the
+        labelling efficiency of every layer that is no background.
 
         Raises
         ------
@@ -261,6 +262,11 @@ class Scene(Config):
         """
         values = self.model_dump(mode="python")
         for key, value in changes.items():
+            self._check_used(key, value)
+            if key == "labelling" and isinstance(value, int | float):
+                for labelling in self._specific_labellings(values):
+                    labelling["probability"] = value
+                continue
             *parents, last = self._path(key)
             target = values
             for parent in parents:
@@ -270,36 +276,45 @@ class Scene(Config):
             target[last] = value
         return Scene.parse(values, source="changed scene")
 
+    def _specific_labellings(self, values: dict[str, Any]) -> list[dict[str, Any]]:
+        """Labellings, in dumped settings, that bind to structures rather than to background."""
+        own = [layer["labelling"] for layer in values["layers"].values() if layer["labelling"] and layer["label"] > 0]
+        return [values["labelling"], *own]
+
+    def _check_used(self, key: str, value: Any) -> None:
+        shared = key == "dye" or (key == "labelling" and not isinstance(value, int | float))
+        if shared and all(getattr(layer, key) is not None for layer in self.layers.values()):
+            raise InputError(
+                f"Every layer of this scene has its own {key}",
+                received=f"{key} for the whole scene",
+                allowed=", ".join(f"{name}.{key}" for name in self.layers),
+            )
+
     def _path(self, key: str) -> list[str]:
         path = key.split(".")
         if len(path) > 1:
             return ["layers", *path] if path[0] in self.layers else path
-        if key in Scene.model_fields:
-            return path
-        if key in Acquisition.model_fields:
-            return ["acquisition", key]
-        if key in FieldOfView.model_fields:
-            return ["field", key]
-        owners = [
-            ["layers", name, part, key]
-            for name, layer in self.layers.items()
-            for part in ("specimen", "placement")
-            if key in type(getattr(layer, part)).model_fields
-        ] if key not in self.layers else []  # fmt: skip
-        specimens = [owner for owner in owners if owner[2] == "specimen"]
-        if len(specimens or owners) != 1:
-            known = ", ".join(f"{owner[1]}.{owner[2]}.{key}" for owner in owners) or self._settable()
+        for model, prefix in ((Scene, []), (Acquisition, ["acquisition"]), (FieldOfView, ["field"])):
+            if key in model.model_fields:
+                return [*prefix, key]
+        owners = [["layers", name, "specimen", key] for name in self.layers if key in self._specimen_keys(name)]
+        if not owners and key in Placement.model_fields:
+            placed = [name for name, layer in self.layers.items() if not isinstance(layer.specimen, FieldSpecimen)]
+            owners = [["layers", name, "placement", key] for name in placed]
+        if len(owners) != 1:
+            known = [".".join(owner[1:]) for owner in owners]
             raise InputError(
                 "Several layers have this setting" if owners else "The scene has no such setting",
                 received=key,
-                allowed=known,
+                allowed=", ".join(known) or self._settable(),
             )
-        return (specimens or owners)[0]
+        return owners[0]
+
+    def _specimen_keys(self, layer: str) -> list[str]:
+        return list(type(self.layers[layer].specimen).model_fields)
 
     def _settable(self) -> str:
-        own = [
-            f"{name}.specimen.{key}" for name, layer in self.layers.items() for key in type(layer.specimen).model_fields
-        ]
+        own = [f"{name}.specimen.{key}" for name in self.layers for key in self._specimen_keys(name)]
         return ", ".join([*Scene.model_fields, *own])
 
 

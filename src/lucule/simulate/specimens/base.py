@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -22,13 +23,24 @@ class Outline(Protocol):
     """A closed area of the field, as `outlines.Cell` and `outlines.Square` are."""
 
     @property
-    def bounds_nm(self) -> tuple[float, float, float, float]: ...
+    def bounds_nm(self) -> tuple[float, float, float, float]:
+        """(x_min, y_min, x_max, y_max)."""
+
     @property
-    def area_um2(self) -> float: ...
-    def shrunk(self, margin_nm: float) -> Any: ...
-    def contains(self, xy_nm: FloatArray) -> NDArray[np.bool_]: ...
-    def uniform(self, rng: np.random.Generator, n: int) -> FloatArray: ...
-    def region(self) -> Region: ...
+    def area_um2(self) -> float:
+        """Area, um2."""
+
+    def shrunk(self, margin_nm: float) -> Any:
+        """The part that is at least `margin_nm` away from the outline."""
+
+    def contains(self, xy_nm: FloatArray) -> NDArray[np.bool_]:
+        """Which of the points `(n, 2)` lie inside."""
+
+    def uniform(self, rng: np.random.Generator, n: int) -> FloatArray:
+        """Draw `n` points `(n, 2)` uniformly inside."""
+
+    def region(self) -> Region:
+        """Give the area as a region."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,24 +174,20 @@ class Drawn:
         )
 
 
-class ObjectSpecimen(Config):
+class ObjectSpecimen(Config, ABC):
     """A specimen that is one object, drawn around the origin and placed in the field any number of times."""
 
-    fills_field: ClassVar[bool] = False
-
+    @abstractmethod
     def objects(self, rng: np.random.Generator, n: int) -> Drawn:
         """Draw `n` objects, each around its own origin."""
-        raise NotImplementedError
 
 
-class FieldSpecimen(Config):
+class FieldSpecimen(Config, ABC):
     """A specimen that fills a field or a cell."""
 
-    fills_field: ClassVar[bool] = True
-
+    @abstractmethod
     def fill(self, rng: np.random.Generator, space: Space) -> Drawn:
         """Draw the specimen in a space."""
-        raise NotImplementedError
 
 
 def truth_table(n: int, **columns: Any) -> pl.DataFrame:

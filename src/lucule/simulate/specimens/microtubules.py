@@ -1,4 +1,4 @@
-"""Microtubules: networks of hollow tubes, interlaced helices for structure-based training, the challenge's three tubes."""
+"""Microtubules: networks of hollow tubes, helices for structure-based training, the three tubes of the challenge."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def _crossing(
     size = min(x1 - x0, y1 - y0)
     angle = rng.uniform(0, 2 * np.pi)
     along = np.array([-0.5, -1 / 6, 1 / 6, 0.5]) * 0.95 * size
-    across = rng.normal(0, bend, 4) * size * np.array([1.0, 1.0, 1.0, 1.0])
+    across = rng.normal(0, bend, 4) * size
     x = (x0 + x1) / 2 + along * np.cos(angle) - across * np.sin(angle)
     y = (y0 + y1) / 2 + along * np.sin(angle) + across * np.cos(angle)
     return np.column_stack([x, y, np.linspace(depths_nm[0], depths_nm[1], 4)])

@@ -114,11 +114,17 @@ class Myofibril(ObjectSpecimen):
         )
 
     def _circles(self, n: int, curvature: np.ndarray, along: np.ndarray) -> np.ndarray:
-        steps = max(2, int(2 * np.abs(along).max() / self.diameter_nm.limits[1]) + 2)
-        owner = each(np.full(n, steps))
+        """Circles along the myofibril, half a diameter apart, that hold its tilted double lines."""
         ends = np.abs(along).reshape(n, -1).max(axis=1)
+        diameter = self.diameter_nm.limits[1]
+        steps = int(4 * ends.max() / diameter) + 2
+        owner = each(np.full(n, steps))
         spine = np.column_stack(_on_arc(np.tile(np.linspace(-1, 1, steps), n) * ends[owner], curvature[owner]))
-        return along_objects(owner, spine, 0.6 * self.diameter_nm.limits[1] + self.line_distance_nm.limits[1] / 2)
+        lean = max(map(abs, self.tilt_deg.limits + self.axial_tilt_deg.limits)) + max(
+            map(abs, self.divergence_deg.limits)
+        )
+        reach = diameter / 4 + self.line_distance_nm.limits[1] / 2 + diameter / 2 * np.sin(np.radians(min(lean, 90)))
+        return along_objects(owner, spine, np.hypot(reach + 4 * self.thickness_nm.limits[1], diameter / 2))
 
 
 def _on_arc(along: np.ndarray, curvature: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
