@@ -15,8 +15,9 @@ from lucule.classify import networks
 from lucule.classify.metrics import Scores, score
 from lucule.classify.pool import PARTS, Part, Pool, draw, listed
 from lucule.classify.recipe import Budget, Recipe
-from lucule.core import SILENT, Progress, package_version
+from lucule.core import SILENT, InputError, Progress, package_version
 from lucule.models import Card, save
+from lucule.models.store import CARD
 from lucule.nn import TensorBatches, choose_device, count_parameters, fit, torch_threads
 from lucule.simulate import Scenario
 
@@ -37,7 +38,7 @@ def train(
         A recipe or the path of its YAML file.
     out
         Folder for `weights.safetensors`, `card.yaml`, `recipe.yaml`, `log.csv`, `checkpoint.npz` and
-        `scores_by_scenario.csv`. A run that was interrupted continues there.
+        `scores_by_scenario.csv`. A training that was interrupted there goes on, a finished one is left as it is.
     budget
         `full`, or one of the smaller budgets that the recipe names.
     device
@@ -51,11 +52,12 @@ def train(
     Raises
     ------
     InputError
-        The recipe is not valid, has no such budget, or `out` holds the checkpoint of another training.
+        The recipe is not valid, has no such budget, or `out` holds another training.
     """
-    complete = Recipe.load(recipe)
-    used = complete.at(budget)
+    used = Recipe.load(recipe).at(budget)
     folder, place = Path(out), choose_device(device)
+    if _finished(folder, used):
+        return folder
     used.to_yaml(folder / "recipe.yaml")
     pools = {part: draw(used.pool, used.features, part=part, seed=used.seed, progress=progress) for part in PARTS}
     with torch.random.fork_rng([]), torch_threads(1 if place.type == "cpu" else torch.get_num_threads()):
@@ -97,6 +99,12 @@ def train(
     )
     save(folder, card, network.state_dict())
     return folder
+
+
+def _finished(folder: Path, recipe: Recipe) -> bool:
+    if (folder / "recipe.yaml").exists() and Recipe.from_yaml(folder / "recipe.yaml") != recipe:
+        raise InputError("The folder holds another training", received=folder, next_step="name an empty folder")
+    return (folder / CARD).exists()
 
 
 def _batches(pool: Pool, size: int, *, shuffle: bool = False) -> TensorBatches:
