@@ -139,9 +139,8 @@ def widths(locs: Localizations, sigma_nm: float | tuple[float, float] | None, pi
                 received=sigma_nm,
                 allowed="(floor, ceiling) in nm, 0 < floor <= ceiling",
             )
-    x_errors, y_errors = locs["x_err"], locs["y_err" if "y_err" in locs else "x_err"]
-    wide = _limited(x_errors, floor, ceiling)
-    return wide, wide if y_errors is x_errors else _limited(y_errors, floor, ceiling)
+    wide = _limited(locs["x_err"], floor, ceiling)
+    return wide, _limited(locs["y_err"], floor, ceiling) if "y_err" in locs else wide
 
 
 def _limited(errors: F32, floor: float, ceiling: float) -> F32:
