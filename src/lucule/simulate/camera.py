@@ -170,8 +170,8 @@ def expose(
     Parameters
     ----------
     photons
-        Expected photons per pixel `(frames, rows, columns)`, before the quantum efficiency. Values below zero, as splines
-        have by rounding, count as zero.
+        Expected photons per pixel `(frames, rows, columns)`, before the quantum efficiency. Values below zero, as
+        splines have by rounding, count as zero.
     camera
         The camera, or its sensor for repeated calls.
     seed

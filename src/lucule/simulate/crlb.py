@@ -249,8 +249,8 @@ def _bounds(
 class PrecisionTable:
     """Lower bounds by interpolation, millions of emitters per second.
 
-    With B the background and all camera noise in photons per pixel, the bound is that of z and B / N times a power of N,
-    so that two dimensions hold everything. Values are means (of the variance) over all places within a pixel.
+    With B the background and all camera noise in photons per pixel, the bound depends on z and B / N alone but for a
+    power of N: two dimensions hold everything. Values are means (of the variance) over all places within a pixel.
 
     Attributes
     ----------

@@ -19,7 +19,7 @@ from lucule.simulate.optics.kernels import Model
 from lucule.simulate.optics.presets import load_psf
 from lucule.simulate.optics.psf import PSF, Astigmatic, DefocusCurve, FieldDependent, Gaussian, Objective, Spline
 from lucule.simulate.optics.pupil import knots_across, photons_in, pupil_stack
-from lucule.simulate.optics.stacks import read_stack
+from lucule.simulate.optics.stacks import centre_of, read_stack
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -28,14 +28,16 @@ _SPARE_PLANES: Final = 3
 _PSF: Final[TypeAdapter[PSF]] = TypeAdapter(PSF)
 # A Gaussian fills this many standard deviations to each side of the region used for precision.
 _ROI_SIGMA: Final = 3.5
+# Distance of knots at which the cubic spline of a diffraction pattern is true to 5e-4 of its peak.
+_KNOTS_NM: Final = 60.0
 
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
     """A PSF for one pixel size.
 
-    Positions are nm from the outer corner of pixel (0, 0), x along columns, y along rows, z upwards. Values are photons,
-    integrated over each pixel; the sum over a large window is the number of photons.
+    Positions are nm from the outer corner of pixel (0, 0), x along columns, y along rows, z upwards. Values are
+    photons, integrated over each pixel; the sum over a large window is the number of photons.
 
     Attributes
     ----------
@@ -79,7 +81,7 @@ class Kernel:
                 f"{outside.size} of {values.size} emitters lie outside the depth range of the PSF",
                 received=f"z = {worst:g} nm",
                 allowed=f"{low:g} to {high:g} nm",
-                next_step="choose a PSF with a longer range, move the focus, or leave these emitters out (outside='drop')",
+                next_step="choose a PSF with a longer range, move the focus, or leave them out (outside='drop')",
             )
 
     def image(self, x: ArrayLike, y: ArrayLike, z: ArrayLike, photons: ArrayLike, shape: tuple[int, int]) -> Floats:
@@ -171,14 +173,15 @@ def _computed(text: bytes, pixel: tuple[float, float]) -> Kernel:
         nodes = np.array([psf.field_size_nm[0] / (across - 1), psf.field_size_nm[1] / (down - 1)])
     else:
         places, nodes = [[psf]], np.ones(2)
+    per_pixel = base.oversampling or ceil(max(pixel) / _KNOTS_NM)
     low, high = base.z_range_nm
     cells = max(ceil((high - low) / base.z_step_nm), 1)
     step = (high - low) / cells
     z = low + step * np.arange(-_spare_below(base, step), cells + _SPARE_PLANES + 1)
-    stacks = [[spline_coefficients(pupil_stack(place, pixel, z)) for place in row] for row in places]
+    stacks = [[spline_coefficients(pupil_stack(place, pixel, z, per_pixel)) for place in row] for row in places]
     coefficients = np.ascontiguousarray(stacks, dtype=np.float32)
-    centre = [(knots_across(base.window_nm, side, base.oversampling) - 1) / 2 for side in pixel]
-    return _spline(psf, pixel, base.z_range_nm, coefficients, (z[0], step, base.oversampling, *centre), nodes)
+    centre = [(knots_across(base.window_nm, side, per_pixel) - 1) / 2 for side in pixel]
+    return _spline(psf, pixel, base.z_range_nm, coefficients, (z[0], step, per_pixel, *centre), nodes)
 
 
 def _spare_below(psf: Objective, step: float) -> int:
@@ -204,7 +207,9 @@ def _measured(psf: Spline, pixel: tuple[float, float]) -> Kernel:
             received=f"samples of {sample_nm:g} nm, {psf.oversampling} for a pixel of {pixel[0]:g} x {pixel[1]:g} nm",
             allowed=f"pixels of {sample_nm * psf.oversampling:g} nm",
         )
-    values = _normalised(stack.values, psf)
+    # a whole number of pixels, as in computed PSFs
+    rows, columns = (psf.oversampling * ((n - 1) // psf.oversampling) + 1 for n in stack.values.shape[1:])
+    values = _normalised(stack.values[:, :rows, :columns], psf)
     middle = (values.shape[0] - 1) / 2
     centre_z, centre_y, centre_x = psf.centre or (middle, *centre_of(stack.values, round(middle)))
     first = -centre_z * step

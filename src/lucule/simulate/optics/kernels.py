@@ -74,8 +74,8 @@ def _gaussian_profile(position: float, sigma: float, pixel: float, first: int, o
 
 @njit(cache=True, inline="always")
 def _span(position: float, reach: float, pixel: float, size: int) -> tuple[int, int]:
-    first = max(int(floor((position - reach) / pixel)), 0)
-    return first, min(int(ceil((position + reach) / pixel)), size)
+    first = max(floor((position - reach) / pixel), 0)
+    return first, min(ceil((position + reach) / pixel), size)
 
 
 @njit(cache=True)
@@ -105,14 +105,14 @@ def _add_gaussian(
 @njit(cache=True, inline="always")
 def _first_pixel(position: float, pixel: float, centre: float, per_pixel: float) -> int:
     """First pixel that lies on the spline of an emitter."""
-    return int(ceil(position / pixel - 0.5 - centre / per_pixel))
+    return ceil(position / pixel - 0.5 - centre / per_pixel)
 
 
 @njit(cache=True, inline="always")
 def _cell(position: float, pixel: float, centre: float, per_pixel: float, index: int) -> tuple[int, float]:
     """Cell of the spline in which the middle of a pixel lies, and the fraction inside it."""
     u = max(((index + 0.5) - position / pixel) * per_pixel + centre, 0.0)
-    cell = int(floor(u))
+    cell = floor(u)
     return cell, u - cell
 
 
@@ -164,7 +164,7 @@ def _add_spline(
 ) -> None:
     z0, step, per_pixel, centre_x, centre_y = model.knots
     u = (z - z0) / step
-    plane = min(max(int(floor(u)), 0), model.coefficients.shape[2] - 4)
+    plane = min(max(floor(u), 0), model.coefficients.shape[2] - 4)
     by_z = weights(u - plane)
     field = _nodes(model, x, y)
     stride = int(per_pixel)
@@ -218,7 +218,7 @@ def add_to_frames(
     z: NDArray[np.float64],
     photons: NDArray[np.float64],
 ) -> None:
-    """Add emitters sorted by frame to frames `(n, rows, columns)`; those of frame i are rows starts[i] to starts[i + 1]."""
+    """Add emitters sorted by frame to frames `(n, rows, columns)`: to frame i those from starts[i] to starts[i + 1]."""
     for i in prange(frames.shape[0]):
         mine = slice(starts[i], starts[i + 1])
         add_to_frame(frames[i], model, x[mine], y[mine], z[mine], photons[mine])
@@ -226,7 +226,7 @@ def add_to_frames(
 
 @njit(cache=True)
 def patch(model: Model, x: float, y: float, z: float, row: int, column: int, out: NDArray[np.float64]) -> None:
-    """PSF of one photon and its derivatives by x, y, z on pixels from (row, column); fill `out` `(4, rows, columns)`."""
+    """PSF of one photon and its derivatives by x, y, z from pixel (row, column) on, into `out` `(4, rows, columns)`."""
     if model.curves.shape[0]:
         _patch_gaussian(model, x, y, z, row, column, out)
     else:
@@ -260,7 +260,7 @@ def _dot(w: tuple[float, float, float, float], line: NDArray[np.float32], n: int
 def _patch_spline(model: Model, x: float, y: float, z: float, row: int, column: int, out: NDArray[np.float64]) -> None:
     z0, step, per_pixel, centre_x, centre_y = model.knots
     u = (z - z0) / step
-    plane = min(max(int(floor(u)), 0), model.coefficients.shape[2] - 4)
+    plane = min(max(floor(u), 0), model.coefficients.shape[2] - 4)
     by_z, slope_z = weights(u - plane), slopes(u - plane)
     field = _nodes(model, x, y)
     cells_y, cells_x = model.coefficients.shape[3] - 3, model.coefficients.shape[4] - 3
@@ -270,7 +270,7 @@ def _patch_spline(model: Model, x: float, y: float, z: float, row: int, column: 
     out[:] = 0
     for r in range(out.shape[1]):
         v = ((row + r + 0.5) - y / model.pixel[1]) * per_pixel + centre_y
-        cell_y = int(floor(v))
+        cell_y = floor(v)
         if cell_y < 0 or cell_y >= cells_y:
             continue
         by_y, slope_y = weights(v - cell_y), slopes(v - cell_y)
@@ -279,7 +279,7 @@ def _patch_spline(model: Model, x: float, y: float, z: float, row: int, column: 
         _collapse(model, field, plane, cell_y, slope_z, by_y, lines[2])
         for c in range(out.shape[2]):
             w = ((column + c + 0.5) - x / model.pixel[0]) * per_pixel + centre_x
-            cell_x = int(floor(w))
+            cell_x = floor(w)
             if cell_x < 0 or cell_x >= cells_x:
                 continue
             by_x, slope_x = weights(w - cell_x), slopes(w - cell_x)
@@ -287,3 +287,42 @@ def _patch_spline(model: Model, x: float, y: float, z: float, row: int, column: 
             out[1, r, c] = _dot(slope_x, lines[0], cell_x) * dx
             out[2, r, c] = _dot(by_x, lines[1], cell_x) * dy
             out[3, r, c] = _dot(by_x, lines[2], cell_x) * dz
+
+
+@njit(cache=True, parallel=True)
+def pull_back(
+    slope: NDArray[np.float32],
+    frame_index: NDArray[np.int64],
+    model: Model,
+    side: int,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    z: NDArray[np.float64],
+    photons: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    """Gradient of a loss by the parameters of emitters, from its gradient by the frames.
+
+    Parameters
+    ----------
+    slope
+        Derivative of the loss by every expected photon `(frames, rows, columns)`.
+    side
+        Pixels around an emitter that count.
+    out
+        Filled with the derivatives by x, y, z and photons, `(emitters, 4)`.
+    """
+    blocks = (x.size + 31) // 32
+    for block in prange(blocks):
+        light = np.empty((4, side, side))
+        for i in range(32 * block, min(32 * block + 32, x.size)):
+            row = floor(y[i] / model.pixel[1]) - side // 2
+            column = floor(x[i] / model.pixel[0]) - side // 2
+            patch(model, x[i], y[i], z[i], row, column, light)
+            total = np.zeros(4)
+            for r in range(max(-row, 0), min(side, slope.shape[1] - row)):
+                for c in range(max(-column, 0), min(side, slope.shape[2] - column)):
+                    for k in range(4):
+                        total[k] += slope[frame_index[i], row + r, column + c] * light[k, r, c]
+            out[i, 0], out[i, 1], out[i, 2] = photons[i] * total[1], photons[i] * total[2], photons[i] * total[3]
+            out[i, 3] = total[0]

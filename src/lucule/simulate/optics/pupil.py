@@ -20,6 +20,7 @@ from lucule.simulate.optics.zernike import noll, osa, zernike
 
 # (n, m) = (2, 2), (4, 2), ...: primary, secondary, ... astigmatism
 _ASTIGMATISM_FIRST_ORDER: Final = 2
+_FADE_PX: Final = 2
 
 
 class PupilGrid(NamedTuple):
@@ -126,13 +127,21 @@ def knots_across(window_nm: float, pixel_nm: float, oversampling: int) -> int:
     return oversampling * int(np.ceil(window_nm / pixel_nm)) + 1
 
 
+def _taper(n_knots: int, oversampling: int) -> NDArray[np.float64]:
+    """Fade the last two pixels of the window: no edge in the image, and all places in a pixel light it equally."""
+    from_edge = np.minimum(np.arange(n_knots), np.arange(n_knots)[::-1]) / (_FADE_PX * oversampling)
+    return np.sin(0.5 * np.pi * np.minimum(from_edge, 1)) ** 2
+
+
 def photons_in(stack: NDArray[np.float64], oversampling: int) -> NDArray[np.float64]:
     """Photons that each plane puts on the pixels, the mean over all places of the emitter in a pixel, `(z, 1, 1)`."""
     rows = np.trapezoid(np.trapezoid(stack, axis=2), axis=1)
     return rows[:, None, None] / oversampling**2
 
 
-def pupil_stack(psf: Objective, pixel_size_nm: tuple[float, float], z_nm: NDArray[np.float64]) -> NDArray[np.float64]:
+def pupil_stack(
+    psf: Objective, pixel_size_nm: tuple[float, float], z_nm: NDArray[np.float64], oversampling: int
+) -> NDArray[np.float64]:
     """Mean light on pixels at knots around the emitter, `(z, y, x)`, each plane holding one photon per emitter.
 
     Parameters
@@ -144,6 +153,8 @@ def pupil_stack(psf: Objective, pixel_size_nm: tuple[float, float], z_nm: NDArra
         integral over one whole pixel around it.
     z_nm
         Heights of the emitter over the focus.
+    oversampling
+        Knots for one pixel.
 
     Raises
     ------
@@ -156,10 +167,10 @@ def pupil_stack(psf: Objective, pixel_size_nm: tuple[float, float], z_nm: NDArra
     in_medium, focus = _defocus(psf, grid)
     carry, spread = [], []
     for pixel_nm in pixel_size_nm:
-        n_knots = knots_across(psf.window_nm, pixel_nm, psf.oversampling)
-        spread.append(_integrate(n_knots, psf.oversampling))
+        n_knots = knots_across(psf.window_nm, pixel_nm, oversampling)
+        spread.append(_integrate(n_knots, oversampling))
         points = spread[-1].shape[1]
-        position = (np.arange(points) - (points - 1) / 2) * pixel_nm / (2 * psf.oversampling)
+        position = (np.arange(points) - (points - 1) / 2) * pixel_nm / (2 * oversampling)
         carry.append(np.exp(1j * np.outer(position, grid.wavenumber)))
     stack = np.empty((len(z_nm), spread[1].shape[0], spread[0].shape[0]))
     for plane, z in zip(stack, z_nm, strict=True):
@@ -170,10 +181,11 @@ def pupil_stack(psf: Objective, pixel_size_nm: tuple[float, float], z_nm: NDArra
             image += amplitude.real**2 + amplitude.imag**2
         if psf.blur_nm:
             for axis, pixel_nm in ((1, pixel_size_nm[0]), (0, pixel_size_nm[1])):
-                step_nm = pixel_nm / (2 * psf.oversampling)
+                step_nm = pixel_nm / (2 * oversampling)
                 image = gaussian_filter1d(image, psf.blur_nm / step_nm, axis=axis, mode="nearest")
         plane[:] = spread[1] @ image @ spread[0].T
-    energy = photons_in(stack, psf.oversampling)
+    stack *= np.outer(*(_taper(n, oversampling) for n in stack.shape[1:]))
+    energy = photons_in(stack, oversampling)
     if not np.all(np.isfinite(energy)) or energy.min() <= 0:
         raise WorkError("The PSF has no energy", received=f"sum {energy.min():g} in a window of {psf.window_nm:g} nm")
     return stack / energy
