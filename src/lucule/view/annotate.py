@@ -102,16 +102,18 @@ def reduce_colours(image: Image, count: int, legend: Legend | None) -> Image:
 def _nearest(pixels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Index of the nearest colour of the palette for each pixel; Pillow's own search is only approximate."""
     packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    present, inverse = np.unique(packed, return_inverse=True)
+    table = np.zeros(1 << 24, np.uint8)
+    table[packed] = 1
+    present = np.flatnonzero(table)
     colours = np.stack([present >> 16, present >> 8 & 255, present & 255], axis=1).astype(np.float32)
     wanted = palette.astype(np.float32)
-    index = np.empty(len(colours), np.uint8)
     for start in range(0, len(colours), 4096):
         part = colours[start : start + 4096]
         # |a - b|^2 without the term that is the same for all colours of the palette
         distance = (wanted**2).sum(axis=1) - 2 * part @ wanted.T
-        index[start : start + 4096] = distance.argmin(axis=1)
-    return index[inverse].reshape(pixels.shape[:2])
+        table[present[start : start + 4096]] = distance.argmin(axis=1)
+    nearest: NDArray[np.uint8] = table[packed]
+    return nearest
 
 
 def font_size(width: int, height: int) -> int:

@@ -63,6 +63,14 @@ def outlines(
         palette = colours.cluster_palette(centroids)
     else:
         palette = np.tile(colours.unit(colour), (len(geometries), 1))
+    # a zoom shows a handful of the outlines of a whole field of view
+    x_min, y_min, x_max, y_max = picture.frame.bounds_nm
+    margin = (line_px + 1) * picture.pixel_nm
+    left, top, right, bottom = shapely.bounds(geometries).T
+    seen = (right > x_min - margin) & (left < x_max + margin) & (bottom > y_min - margin) & (top < y_max + margin)
+    geometries, palette = geometries[seen], palette[seen]
+    if not len(geometries):
+        return picture
     parts, owner = shapely.get_parts(geometries, return_index=True)
     rings, ring_part = shapely.get_rings(parts, return_index=True)
     points, point_ring = shapely.get_coordinates(rings, return_index=True)

@@ -187,7 +187,9 @@ def comparison(groups: Mapping[str, ArrayLike | Spread], *, label: str, unit: st
     >>> [text.get_text() for text in figure.axes[0].get_yticklabels()]
     ['cell 1', 'cell 2']
     """
-    figure, axes = _figure(width=5.2, height=0.95 + 0.3 * max(len(groups), 2))
+    names = [name if len(name) <= 26 else f"{name[:24]}…" for name in groups]
+    widest = max((len(name) for name in names), default=0)
+    figure, axes = _figure((5.2, 1.1 + 0.3 * max(len(groups), 2)), left=0.3 + 0.082 * widest)
     _head(axes, label, "median and interquartile range")
     spreads = [values if isinstance(values, Spread) else Spread.of(values) for values in groups.values()]
     rows = np.arange(len(groups))
@@ -197,7 +199,6 @@ def comparison(groups: Mapping[str, ArrayLike | Spread], *, label: str, unit: st
     known = np.array([value for s in spreads if s.count for value in (s.low, s.high)])
     if _spans_decades(known):
         axes.set_xscale("log")
-    names = [name if len(name) <= 26 else f"{name[:24]}…" for name in groups]
     axes.set_yticks(rows, names)
     axes.set_ylim(len(groups) - 0.4, -0.6)
     axes.set_xlabel(unit, color=MUTED, fontsize=9)
@@ -224,10 +225,13 @@ def probabilities(p_label: ArrayLike, *, label: str = "Probability of the label"
     return figure
 
 
-def _figure(width: float = SIZE_INCHES[0], height: float = SIZE_INCHES[1]) -> tuple[Figure, Axes]:
+def _figure(size: tuple[float, float] = SIZE_INCHES, *, left: float = 0.66) -> tuple[Figure, Axes]:
+    """A figure with one pair of axes and margins in inches; laid out by hand, which is far faster than by rules."""
     from matplotlib.figure import Figure as NewFigure
 
-    figure = NewFigure(figsize=(width, height), dpi=150, layout="constrained")
+    width, height = size
+    figure = NewFigure(figsize=size, dpi=150)
+    figure.subplots_adjust(left / width, 0.48 / height, 1 - 0.14 / width, 1 - 0.52 / height)
     figure.patch.set_alpha(0)
     axes = figure.add_subplot()
     axes.patch.set_alpha(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -17,7 +18,8 @@ from lucule.view.annotate import length_text, number_text
 from lucule.view.frame import automatic_pixel_nm, bounds_of
 from lucule.view.picture import Picture
 from lucule.view.plots import CLUSTER_QUANTITIES, Spread, cluster_values
-from lucule.view.render import Method, render
+from lucule.view.raster import SIGMA_CEILING_MEDIANS, median_precision_nm
+from lucule.view.render import render
 from lucule.view.report.model import (
     Block,
     Code,
@@ -33,6 +35,8 @@ from lucule.view.report.model import (
 from lucule.view.zooms import Zoom, choose_zooms
 
 OVERVIEW_SIDE_PX: Final = 1000
+OVERVIEW_FLOOR_PX: Final = 0.8
+OVERVIEW_GAMMA: Final = 0.55
 ZOOM_SIDE_PX: Final = 640
 CARD_QUANTITIES: Final = CLUSTER_QUANTITIES[:4]
 ZOOM_NAMES: Final = "ABCDEFGH"
@@ -57,6 +61,7 @@ def cluster_section(
     region: Region | None = None,
     clusters_per_um2: float | None = None,
     settings: Mapping[str, Any] | None = None,
+    label_names: Mapping[int, str] | None = None,
 ) -> Section:
     """Everything that a report says about one input.
 
@@ -76,15 +81,17 @@ def cluster_section(
         From the summary of the measurement; computed from the region where that is given instead.
     settings
         Shown folded away, with the history of the table.
+    label_names
+        Names of the labels, for models with more than two classes.
     """
     table = clusters.table()
     blocks: list[Block] = [Warnings(tuple(warnings))] if warnings else []
     blocks.append(_cards(locs, table, region, clusters_per_um2))
     if len(locs):
         zooms = choose_zooms(locs, table.select("x", "y").to_numpy(), region=region)
-        blocks.append(_overviews(locs, table, zooms, region))
+        blocks.append(_overviews(locs, table, zooms, region, label_names))
         if zooms:
-            blocks.append(_zooms(locs, clusters, zooms))
+            blocks.append(_zooms(locs, clusters, zooms, label_names))
     else:
         blocks.append(Text("The table holds no localizations, so there is nothing to draw."))
     blocks.extend(_distributions(locs, table))
@@ -137,40 +144,40 @@ def _cards(
 
 
 def _precision_note(locs: Localizations) -> str:
-    from lucule.view.raster import median_precision_nm
-
     precision = median_precision_nm(locs)
     return "" if precision is None else f"precision {number_text(precision)} nm (median)"
 
 
-def _overviews(locs: Localizations, table: pl.DataFrame, zooms: tuple[Zoom, ...], region: Region | None) -> Gallery:
-    bounds = bounds_of(locs, None)
-    pixel_nm = automatic_pixel_nm(bounds, side_px=OVERVIEW_SIDE_PX)
-    method: Method = "gaussian" if "x_err" in locs else "histogram"
-    pixel_text = f"pixels of {pixel_nm:g} nm"
-    density = _with_region(render(locs, method=method, pixel_nm=pixel_nm), region)
+def _overviews(
+    locs: Localizations,
+    table: pl.DataFrame,
+    zooms: tuple[Zoom, ...],
+    region: Region | None,
+    label_names: Mapping[int, str] | None,
+) -> Gallery:
+    pixel_nm = automatic_pixel_nm(bounds_of(locs, None), side_px=OVERVIEW_SIDE_PX)
+    draw = partial(render, locs, method="gaussian", pixel_nm=pixel_nm, sigma_nm=_overview_sigma_nm(locs, pixel_nm))
     figures = [
         Figure.of_picture(
-            density,
+            _with_region(draw(gamma=OVERVIEW_GAMMA), region),
             alt=f"Density of all {len(locs):,} localizations.",
-            caption=f"All localizations, {pixel_text}.",
+            caption=f"All localizations, pixels of {pixel_nm:g} nm.",
         )
     ]
     if "label" in locs:
-        labelled = _with_region(render(locs, method=method, pixel_nm=pixel_nm, colour_by="label"), region)
-        labelled = overlay.boxes(labelled, [zoom.region for zoom in zooms], names=ZOOM_NAMES[: len(zooms)])
+        labelled = _with_region(draw(colour_by="label", label_names=label_names), region)
+        boxed = overlay.boxes(labelled, [zoom.region for zoom in zooms], names=ZOOM_NAMES[: len(zooms)])
         figures.append(
             Figure.of_picture(
-                labelled,
-                alt=f"All localizations coloured by label, with {table.height:,} clusters among them.",
-                caption="Clustered and not clustered localizations"
-                + ("; windows of the zooms below." if zooms else "."),
+                boxed,
+                alt=f"All localizations coloured by label; they form {table.height:,} clusters.",
+                caption="Localizations by label" + ("; windows of the zooms below." if zooms else "."),
             )
         )
     if locs.is_3d:
         figures.append(
             Figure.of_picture(
-                render(locs, method=method, pixel_nm=pixel_nm, colour_by="z"),
+                draw(colour_by="z"),
                 alt="All localizations, colour showing their depth.",
                 caption="Depth: mean z in each pixel.",
             )
@@ -178,19 +185,31 @@ def _overviews(locs: Localizations, table: pl.DataFrame, zooms: tuple[Zoom, ...]
     return Gallery(tuple(figures), title="Overview", size="large")
 
 
+def _overview_sigma_nm(locs: Localizations, pixel_nm: float) -> tuple[float, float] | float:
+    """The precision of each localization, but never so narrow that a single one is lost from sight."""
+    floor = OVERVIEW_FLOOR_PX * pixel_nm
+    precision = median_precision_nm(locs)
+    return floor if precision is None else (floor, max(floor, SIGMA_CEILING_MEDIANS * precision))
+
+
 def _with_region(picture: Picture, region: Region | None) -> Picture:
     return picture if region is None else overlay.outlines(picture, list(region.shape.geoms), line_px=2.0)
 
 
-def _zooms(locs: Localizations, clusters: MeasuredClusters, zooms: tuple[Zoom, ...]) -> Gallery:
+def _zooms(
+    locs: Localizations,
+    clusters: MeasuredClusters,
+    zooms: tuple[Zoom, ...],
+    label_names: Mapping[int, str] | None,
+) -> Gallery:
     figures = []
     outlines = clusters.outlines()
+    draw = partial(render, locs, method="points", colour_by="label" if "label" in locs else None)
     for name, zoom in zip(ZOOM_NAMES, zooms, strict=False):
         x_min, _, x_max, _ = zoom.region.bounds
         pixel_nm = (x_max - x_min) / ZOOM_SIDE_PX
-        colour_by = "label" if "label" in locs else None
         found = f"{zoom.localizations:,} localizations, {zoom.clusters} cluster{'' if zoom.clusters == 1 else 's'}"
-        picture = render(locs, method="points", pixel_nm=pixel_nm, region=zoom.region, colour_by=colour_by)
+        picture = draw(pixel_nm=pixel_nm, region=zoom.region, label_names=label_names)
         figures.append(
             Figure.of_picture(
                 overlay.outlines(picture, outlines, line_px=2.0),
