@@ -1,0 +1,140 @@
+"""From grouped localizations to a table of clusters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from lucule.cluster import measures
+from lucule.cluster.area import FEWEST_PLACES, occupied_area
+from lucule.cluster.grouping import PATTERNS, patterns
+from lucule.cluster.members import Members
+from lucule.cluster.outlines import RADIUS_PER_SPACING
+from lucule.cluster.outlines import outlines as outline_shapes
+from lucule.cluster.result import Clusters, fields_table, select
+from lucule.core import SILENT, ColumnError, Localizations, Meta, Progress, Region, Step, package_version
+
+AREA_FROM_REGION = "the region"
+AREA_ESTIMATED = "where localizations lie (see lucule.cluster.area)"
+AREA_UNKNOWN = f"not known: fewer than {FEWEST_PLACES} clusters and localizations outside clusters"
+
+
+def measure(
+    locs: Localizations, *, region: Region | None = None, outlines: bool = True, progress: Progress = SILENT
+) -> Clusters:
+    """Measure clusters: outline, area, density, size and shape of each, and the field as a whole.
+
+    Parameters
+    ----------
+    locs
+        Localizations with `cluster` (-1 = none), from `group` or any other program. `label`, `p_label`, `field` and
+        `channel` are used where the table has them.
+    region
+        Only localizations inside count, and `touches_border` tells which clusters the border cuts. Without it, the
+        area of a field is estimated from where localizations lie (see `lucule.cluster.area`).
+    outlines
+        Whether to make outlines; without them there are no areas.
+
+    Returns
+    -------
+    clusters
+        See `Clusters` for the columns. In 3D there are no outlines and areas; volumes are those of ellipsoids.
+
+    Raises
+    ------
+    ColumnError
+        There is no `cluster`.
+
+    Notes
+    -----
+    Outlines: union of discs of radius 2r around the localizations, eroded by r, where r is 1.2 times the mean distance
+    between nearest neighbours of the cluster (Williamson et al. 2020, Methods). Distances between neighbours and
+    outlines are those of distinct positions; all else counts every localization.
+
+    Examples
+    --------
+    >>> x, y = np.meshgrid(np.arange(0.0, 50.0, 10.0), np.arange(0.0, 50.0, 10.0))
+    >>> locs = Localizations({"x": x.ravel(), "y": y.ravel(), "cluster": [0] * 25})
+    >>> clusters = measure(locs)
+    >>> row = clusters.table().row(0, named=True)
+    >>> row["n_points"], row["x"], row["nearest_neighbour_nm"], round(row["radius_of_gyration_nm"])
+    (25, 20.0, 10.0, 20)
+    """
+    if "cluster" not in locs:
+        raise ColumnError(
+            "Measuring clusters needs to know which localizations belong together, and the table has no column cluster",
+            received=f"columns {', '.join(locs.columns)}",
+            next_step="group the localizations first, with lucule cluster",
+        )
+    cluster = locs["cluster"]
+    inside = np.ones(len(locs), dtype=bool) if region is None else region.contains(locs.xy())
+    points = locs.xyz() if locs.is_3d else locs.xy()
+    members = Members.of(points, cluster, np.flatnonzero(inside & (cluster >= 0)))
+
+    centre, variances = measures.moments(members)
+    spacing = members.nearest_neighbour()
+    reason = measures.why_not_measurable(members, variances)
+    radius = np.where([text is None for text in reason], RADIUS_PER_SPACING * spacing, np.nan)
+    shapes = None
+    with progress.task("Measure", len(members), "clusters") as task:
+        if locs.is_3d:
+            reason = [measures.NO_OUTLINE_IN_3D if text is None else text for text in reason]
+        elif outlines:
+            shapes = outline_shapes(members.places, members.place_starts, radius, task)
+        else:
+            reason = [measures.NOT_OUTLINED if text is None else text for text in reason]
+
+    columns = measures.identity(locs, members)
+    columns |= dict(zip("xyz", centre.T.astype(np.float32), strict=False))
+    columns |= measures.extent(shapes if shapes is not None else np.full(len(members), None), members.n_points)
+    if locs.is_3d:
+        columns |= measures.volume(variances, np.isfinite(radius), members.n_points)
+    columns |= measures.shape(variances)
+    columns["nearest_neighbour_nm"] = spacing
+    if "p_label" in locs:
+        columns["p_label"] = members.mean(locs["p_label"][members.rows]).astype(np.float32)
+    touching = None
+    if region is not None:
+        touching = measures.touches(members, radius, cluster[~inside & (cluster >= 0)], region)
+    columns["touches_border"] = pl.Series([None] * len(members) if touching is None else touching, dtype=pl.Boolean)
+    columns["reason"] = pl.Series(reason, dtype=pl.String)
+    data = pl.DataFrame(columns)
+    return Clusters(data, _fields(locs, inside, data, region), shapes, _with_step(locs.meta, region, outlines))
+
+
+def _fields(locs: Localizations, inside: NDArray[np.bool_], data: pl.DataFrame, region: Region | None) -> pl.DataFrame:
+    """Counts and area of each field, channel and class."""
+    free = inside & (locs["cluster"] < 0)
+    xy = locs.xy()
+    labels = np.unique(locs["label"][locs["label"] > 0]).tolist() or [1] if "label" in locs else []
+    lines: list[dict[str, Any]] = []
+    areas: dict[int | None, tuple[float | None, str]] = {}
+    for rows in patterns(locs, np.flatnonzero(inside)):
+        key = {name: int(locs[name][rows[0]]) for name in PATTERNS if name in locs and len(rows)}
+        field = key.get("field")
+        if field not in areas:
+            in_field = free if field is None else free & (locs["field"] == field)
+            centres = select(data, {} if field is None else {"field": field}).select("x", "y").to_numpy()
+            areas[field] = _area(np.concatenate([xy[in_field], centres]), region)
+        area_um2, area_from = areas[field]
+        for own in [key | {"label": label} for label in labels] or [key]:
+            chosen = select(data, own)
+            counts = {"points": len(rows), "points_in_clusters": int(chosen["n_points"].sum()), "clusters": len(chosen)}
+            lines.append({**own, **counts, "area_um2": area_um2, "area_from": area_from})
+    return fields_table(lines)
+
+
+def _area(places: NDArray[np.float64], region: Region | None) -> tuple[float | None, str]:
+    if region is not None:
+        return region.area_um2, AREA_FROM_REGION
+    area_um2 = occupied_area(places)
+    return area_um2, AREA_UNKNOWN if area_um2 is None else AREA_ESTIMATED
+
+
+def _with_step(meta: Meta, region: Region | None, outlines: bool) -> Meta:
+    parameters: dict[str, Any] = {"region": None if region is None else region.to_geojson(), "outlines": outlines}
+    done = Step(function=f"{__name__}.measure", parameters=parameters, version=package_version(), inputs=(meta.id,))
+    return meta.model_copy(update={"history": (*meta.history, done)})
