@@ -13,6 +13,8 @@ from lucule.core import Camera, Config, InputError
 from lucule.core.config import read_yaml
 from lucule.simulate.dye import Dye
 from lucule.simulate.labelling import Labelling
+from lucule.simulate.optics.fields import Background, Illumination
+from lucule.simulate.optics.motion import Motion
 from lucule.simulate.specimens import FieldSpecimen, Specimen
 from lucule.simulate.varied import NotNegativeVaried, Varied, constant
 
@@ -222,7 +224,13 @@ class Scene(Config):
     objective, psf, camera
         For the later stages: the objective, a PSF and a camera (settings or the name of a packaged one).
     background_photons
-        Photons per pixel and frame besides those of the dyes.
+        Photons per pixel and frame besides those of the dyes, mean over the field.
+    background
+        How this background is spread over the field and over time.
+    illumination
+        How strongly each place is illuminated: scales the photons of the dyes there, not their blinking.
+    motion
+        Drift and vibration of the sample.
     """
 
     title: str = ""
@@ -237,6 +245,15 @@ class Scene(Config):
     psf: str | dict[str, Any] | None = None
     camera: Camera | str | None = None
     background_photons: NotNegativeVaried = constant(10)
+    background: Background = Background()
+    illumination: Illumination = Illumination()
+    motion: Motion = Motion()
+
+    @model_validator(mode="after")
+    def _one_background(self) -> Self:
+        if self.background.photons_per_pixel != Background().photons_per_pixel:
+            raise ValueError("the mean of the background is set by background_photons, not background.photons_per_pixel")
+        return self
 
     @model_validator(mode="after")
     def _compartments(self) -> Self:
