@@ -86,7 +86,7 @@ def test_only_what_changed_is_done_again(table, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(lucule.classify, "classify", _must_not_run)
     fewer = clusters.run([table], tmp_path, clusters.Settings(min_points=30))[0].summary
     assert pl.read_csv(tmp_path / "cell" / "clusters.csv")["n_points"].min() >= 30
-    assert fewer["n_clusters"] > 0
+    assert fewer["clusters"] > 0
 
 
 def test_damaged_products_are_made_again(table, tmp_path) -> None:
@@ -121,7 +121,7 @@ def test_the_same_table_in_three_formats_has_the_same_result(truth, tmp_path) ->
         # a CSV file rounds positions, which may tip a localization on the edge of a decision
         assert (other["label"] == tables[0]["label"]).mean() > 0.9995
         assert other.height == tables[0].height
-    assert outcomes[1].summary["n_clusters"] == pytest.approx(outcomes[0].summary["n_clusters"], rel=0.005)
+    assert outcomes[1].summary["clusters"] == pytest.approx(outcomes[0].summary["clusters"], rel=0.005)
     assert tables[1]["label"].equals(tables[2]["label"])
 
 
@@ -132,7 +132,7 @@ def test_region(table, tmp_path) -> None:
         clusters.run([table], tmp_path / name, settings)[0].summary
         for name, settings in (("a", clusters.Settings()), ("b", clusters.Settings(region=geojson)))
     )
-    assert 0.3 < part["n_clusters"] / whole["n_clusters"] < 0.7
+    assert 0.3 < part["clusters"] / whole["clusters"] < 0.7
 
 
 def test_run_file_repeats_the_run(table, results, tmp_path) -> None:

@@ -25,6 +25,8 @@ from lucule.core.progress import Task
 console = Console()
 errors = Console(stderr=True)
 
+WIDEST_TABLE = 12
+
 
 class _Rate(ProgressColumn):
     """Units per second."""
@@ -78,13 +80,21 @@ def show_results(target: Console, results: Mapping[str, Any]) -> None:
     """Print results, one line each; lists of mappings become tables."""
     for key, value in results.items():
         if isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value):
-            target.print(_table(key, value))
+            if len(value[0]) <= WIDEST_TABLE:
+                target.print(_table(key, value))
+            else:
+                for row in value:
+                    _show_values(target, key, row)
         elif isinstance(value, Mapping):
-            target.print(Text(key, style="bold"))
-            for name, item in value.items():
-                target.print(Text(f"  {name}: {_cell(item)}"))
+            _show_values(target, key, value)
         else:
             target.print(Text(f"{key}: {_cell(value)}"))
+
+
+def _show_values(target: Console, title: str, values: Mapping[str, Any]) -> None:
+    target.print(Text(title.replace("_", " "), style="bold"))
+    for name, item in values.items():
+        target.print(Text(f"  {name}: {_cell(item)}"))
 
 
 def _table(title: str, rows: list[Mapping[str, Any]]) -> Table:
@@ -98,7 +108,7 @@ def _table(title: str, rows: list[Mapping[str, Any]]) -> Table:
 
 
 def _cell(value: Any) -> str:
-    if value is None:
+    if value is None or value == []:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"

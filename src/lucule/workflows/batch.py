@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
@@ -147,22 +148,22 @@ def run_all(
             for task in workers_.as_completed(tasks):
                 name, path = tasks[task]
                 error = task.exception()
-                outcomes[name] = task.result() if error is None else _failed(name, path, error)
+                outcomes[name] = task.result() if error is None else _failed(out / name, path, error)
                 bar.advance()
     return [outcomes[name] for name in names]
 
 
-def _failed(name: str, path: Path, error: BaseException) -> Outcome:
+def _failed(folder: Path, path: Path, error: BaseException) -> Outcome:
     if isinstance(error, LuculeError):
-        text, code = str(error), error.exit_code
-    elif isinstance(error, BrokenProcessPool):
-        text, code = (
-            "The process that worked on this input was killed, perhaps for lack of memory. Next: --workers 1.",
-            1,
-        )
+        return Outcome(folder.name, str(path), error=str(error), exit_code=error.exit_code)
+    if isinstance(error, BrokenProcessPool | MemoryError):
+        text = "The work on this input was stopped, probably for lack of memory. Next: --workers 1, or --region."
+    elif isinstance(error, OSError):
+        text = f"The system refused: {error}"
     else:
-        text, code = f"{type(error).__name__}: {error}", 1
-    return Outcome(name, str(path), error=text, exit_code=code)
+        details = write_text(folder / "error.txt", "".join(traceback.format_exception(error)))
+        text = f"This is a fault in lucule: {type(error).__name__}: {error}. Next: report it with the file {details}."
+    return Outcome(folder.name, str(path), error=text, exit_code=1)
 
 
 def save_outcome(outcome: Outcome, path: Path) -> None:

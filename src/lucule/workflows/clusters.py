@@ -114,7 +114,9 @@ def analyse(path: Path, folder: Path, settings: Settings, progress: Progress = S
 
     card = models.find(settings.model).card
     reading = settings.model_dump(mode="json", include=set(ReadSettings.model_fields))
-    stages = Stages(Ledger(folder.parent), folder, base=[package_version(), source_of(path), reading, card.sha256])
+    stages = Stages(
+        Ledger(folder.parent), folder, base=[package_version(), source_of(path), reading, card.weights_sha256]
+    )
     labelled_path, grouped_path = folder / "steps" / "labelled.parquet", folder / "localizations.parquet"
 
     def label_stage() -> None:
