@@ -23,7 +23,8 @@ from lucule.space.tree import LEAF_SIZE, Tree, is_one_place, level_of, node_star
 
 _CHUNK: Final = 512
 _STACK: Final = 64
-_LIFT: Final = 3
+_LEAF_LIFT: Final = 1
+_LIFT: Final = 4
 _GROUP_REACH: Final = np.float32(1.2)
 _REACH: Final = np.float32(1.5)
 # rounding of a float32 distance is below 3e-7 of it
@@ -41,6 +42,7 @@ class Gathered(NamedTuple):
     coordinates: NDArray[np.float32]
     rows: NDArray[np.int32]
     squared: NDArray[np.float32]
+    chosen: NDArray[np.int32]
 
 
 class Work(NamedTuple):
@@ -115,22 +117,27 @@ def _nearest_in_chunk(
         radius = _smallest_holding(around_group.squared, count, held, bound, dims)
         previous[:] = centre
         while begin < end:
-            leaf_end = min(_end_of_node(tree, positions, begin, tree.depth), end)
+            leaf_end = min(_end_of_node(tree, positions, begin, max(tree.depth - _LEAF_LIFT, 0)), end)
             spread = _centre_of(tree, positions, begin, leaf_end, middle)
             away = _distance(middle, centre)
             _squared_distances(middle, around_group, count)
-            leaf_radius = _smallest_holding(around_group.squared, count, held, radius + away, dims)
-            reach = min(leaf_radius + _REACH * spread, group_reach - away)
+            guess = _smallest_holding(around_group.squared, count, held, radius + away, dims)
+            reach = min(guess + _REACH * spread, group_reach - away)
             inside = _copy_within(around_group, count, reach, around_leaf)
-            guess = leaf_radius
+            if inside < held:
+                reach = np.float32(0.0)
             for i in range(begin, leaf_end):
+                place = tree.coordinates[:, positions[i]]
                 if inside >= held:
                     guess = _answer(
                         tree, positions[i], slots[i], around_leaf, inside, guess, k, work, distances, indices
                     )
-                if inside < held or not guess * _ABOVE < reach - _distance_to(tree, positions[i], middle):
-                    bound = guess if inside >= held else leaf_radius + spread
-                    _nearest_alone(tree, positions[i], slots[i], bound, k, distances, indices)
+                if not guess * _ABOVE < reach - _distance(place, middle):
+                    guess = _answer(
+                        tree, positions[i], slots[i], around_group, count, guess, k, work, distances, indices
+                    )
+                    if not guess * _ABOVE < group_reach - _distance(place, centre):
+                        _nearest_alone(tree, positions[i], slots[i], guess, k, distances, indices)
             begin = leaf_end
 
 
@@ -161,7 +168,12 @@ def _nearest_alone(
 @njit(cache=True)
 def _space_for(capacity: int, dims: int) -> Gathered:
     blocks = capacity + BLOCK
-    return Gathered(np.empty((dims, blocks), np.float32), np.empty(blocks, np.int32), np.empty(blocks, np.float32))
+    return Gathered(
+        np.empty((dims, blocks), np.float32),
+        np.empty(blocks, np.int32),
+        np.empty(blocks, np.float32),
+        np.empty(blocks, np.int32),
+    )
 
 
 @njit(cache=True)
@@ -205,17 +217,8 @@ def _centre_of(
         centre[axis] = low + np.float32(0.5) * (high - low)
     spread = np.float32(0.0)
     for i in range(begin, end):
-        spread = max(spread, _distance_to(tree, positions[i], centre))
+        spread = max(spread, _distance(tree.coordinates[:, positions[i]], centre))
     return spread
-
-
-@njit(cache=True)
-def _distance_to(tree: Tree, position: int, place: NDArray[np.float32]) -> np.float32:
-    total = np.float32(0.0)
-    for axis in range(place.size):
-        step = tree.coordinates[axis, position] - place[axis]
-        total += step * step
-    return np.float32(np.sqrt(total))
 
 
 @njit(cache=True)
@@ -275,6 +278,7 @@ def _gather(tree: Tree, centre: NDArray[np.float32], radius: np.float32, held: i
         for i in range(size):
             around.rows[count + i] = tree.order[start + i]
         count += size
+    around.coordinates[:, count : whole_blocks(count)] = _FAR
     _squared_distances(centre, around, count)
     return count
 
@@ -283,13 +287,18 @@ def _gather(tree: Tree, centre: NDArray[np.float32], radius: np.float32, held: i
 def _copy_within(source: Gathered, count: int, radius: np.float32, target: Gathered) -> int:
     """Copy what lies within `radius` of the centre, and pad it to whole blocks; source and target may be the same."""
     limit = (radius * _ABOVE + _TINY) ** 2
+    chosen = target.chosen
     kept = 0
     for i in range(count):
-        for axis in range(source.coordinates.shape[0]):
-            target.coordinates[axis, kept] = source.coordinates[axis, i]
-        target.rows[kept] = source.rows[i]
+        chosen[kept] = i
         kept += bool(source.squared[i] <= limit)
-    target.coordinates[:, kept : whole_blocks(kept)] = _FAR
+    for axis in range(source.coordinates.shape[0]):
+        values, copies = source.coordinates[axis], target.coordinates[axis]
+        for i in range(kept):
+            copies[i] = values[np.uint32(chosen[i])]
+        copies[kept : whole_blocks(kept)] = _FAR
+    for i in range(kept):
+        target.rows[i] = source.rows[np.uint32(chosen[i])]
     return kept
 
 

@@ -92,10 +92,7 @@ def sort_by_distance(
     in very uneven data, are sorted on their own.
     """
     buckets, heads = space.buckets, space.heads
-    scale = np.float32(size) / (longest * longest) * np.float32(0.499999) if longest > 0 else np.float32(0.0)
-    # between the distance, which spreads points in clusters, and its square, which spreads an even plane
-    for i in range(whole_blocks(size)):
-        buckets[i] = np.uint32(np.int32(distances[i] * (distances[i] + longest) * scale))
+    _drop(distances, size, longest, buckets)
     heads[: size + 1] = 0
     for i in range(size):
         heads[buckets[i]] += np.uint32(1)
@@ -119,6 +116,35 @@ def sort_by_distance(
                 output[start : heads[b]].sort()
             start = heads[b]
     _exchange(output, spare, size, rounds, last)
+
+
+@njit(cache=True)
+def _drop(distances: NDArray[np.float32], size: int, longest: np.float32, buckets: NDArray[np.uint32]) -> None:
+    """Give each distance one of `size + 1` buckets, so that about one falls into each."""
+    # The square of the distance is even in a plane. Where points cluster, most of them are near: three stretches of the
+    # squares get buckets by how many points they hold.
+    middle, inner = longest * longest * np.float32(1 / 16), longest * longest * np.float32(1 / 256)
+    outer = middle * np.float32(16)
+    in_inner, in_middle = 0, 0
+    for i in range(size):
+        square = distances[i] * distances[i]
+        in_inner += square < inner
+        in_middle += square < middle
+    scale_inner = _per_bucket(in_inner, inner)
+    scale_middle = _per_bucket(in_middle - in_inner, middle - inner)
+    scale_outer = _per_bucket(size - in_middle, outer - middle)
+    for i in range(whole_blocks(size)):
+        square = distances[i] * distances[i]
+        near = square * scale_inner
+        between = np.float32(in_inner) + (square - inner) * scale_middle
+        far = np.float32(in_middle) + (square - middle) * scale_outer
+        bucket = near if square < inner else between if square < middle else far
+        buckets[i] = np.uint32(np.int32(bucket))
+
+
+@njit(cache=True)
+def _per_bucket(count: int, width: np.float32) -> np.float32:
+    return np.float32(count) / width * np.float32(0.99999) if width > 0 else np.float32(0.0)
 
 
 @njit(cache=True)
