@@ -45,10 +45,11 @@ def longest_run(image: Image.Image, colour: tuple[int, int, int]) -> int:
 def test_the_scale_bar_has_the_length_that_it_names(height: int, width: int, pixel_nm: float) -> None:
     picture = grey(height, width, pixel_nm)
     image = annotate(picture)
-    length_nm = scale_bar_nm(width * pixel_nm)
     factor = max(1, -(-480 // max(height, width)))
+    field_nm = max(width * factor, 300) / factor * pixel_nm
+    length_nm = scale_bar_nm(field_nm)
     assert longest_run(image, INK) == pytest.approx(length_nm / pixel_nm * factor, abs=1)
-    assert 0.09 * width * pixel_nm < length_nm <= 0.25 * width * pixel_nm * (1 + 1e-6)
+    assert 0.09 * field_nm < length_nm <= 0.25 * field_nm * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("legend", [None, BAR, LABELS])
@@ -78,7 +79,16 @@ def test_lengths(nm: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0"), (1, "1"), (999.6, "1,000"), (0.99999, "1"), (12.345, "12.3"), (2.5e7, "2.50e+07"), (-0.05, "-0.05")],
+    [
+        (0, "0"),
+        (1, "1"),
+        (999.6, "1,000"),
+        (0.99999, "1"),
+        (12.345, "12.3"),
+        (2.4e6, "2,400,000"),
+        (2.5e10, "2.50e+10"),
+        (-0.05, "-0.05"),
+    ],
 )
 def test_numbers(value: float, text: str) -> None:
     assert number_text(value) == text

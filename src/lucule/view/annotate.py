@@ -64,7 +64,6 @@ def annotate(picture: Picture, *, scale_bar: bool = True, legend: bool = True) -
     factor = max(1, math.ceil(READABLE_SIDE_PX / max(image.size)))
     if factor > 1:
         image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
-    shown_width = image.width
     canvas_width, canvas_height = max(image.width, CANVAS_PX[0]), max(image.height, CANVAS_PX[1])
     size = font_size(canvas_width, canvas_height)
     strip = round(3.1 * size) if below is not None else 0
@@ -73,7 +72,7 @@ def annotate(picture: Picture, *, scale_bar: bool = True, legend: bool = True) -
     canvas.paste(image, (left, top))
     draw = ImageDraw.Draw(canvas)
     if scale_bar:
-        _draw_scale_bar(draw, shown_width, picture.pixel_nm / factor, canvas_width, canvas_height, size)
+        _draw_scale_bar(draw, picture.pixel_nm / factor, canvas_width, canvas_height, size)
     if below is not None:
         draw.rectangle((0, canvas_height, canvas_width, canvas_height + strip), fill=STRIP)
         _draw_legend(canvas, draw, below, canvas_width, canvas_height, strip, size)
@@ -132,10 +131,9 @@ def font(size: int) -> FreeTypeFont:
     return ImageFont.truetype(str(path), size)
 
 
-def _draw_scale_bar(
-    draw: ImageDraw, shown_width: int, pixel_nm: float, canvas_width: int, canvas_height: int, size: int
-) -> None:
-    length_nm = scale_bar_nm(shown_width * pixel_nm)
+def _draw_scale_bar(draw: ImageDraw, pixel_nm: float, canvas_width: int, canvas_height: int, size: int) -> None:
+    # of a very narrow picture the bar may be longer than the picture is wide; it lies on the canvas beside it
+    length_nm = scale_bar_nm(canvas_width * pixel_nm)
     length = max(1, round(length_nm / pixel_nm))
     thickness = max(3, round(size / 4.5))
     margin = round(size * 1.1)
@@ -239,7 +237,7 @@ def number_text(value: float) -> str:
     """
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    if abs(value) >= 1e6 or abs(value) < 1e-3:
+    if abs(value) >= 1e9 or abs(value) < 1e-3:
         return f"{value:.2e}"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
     text = f"{round(value, 2 - math.floor(math.log10(abs(value)))):,.{digits}f}"

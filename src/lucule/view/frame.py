@@ -59,11 +59,8 @@ def round_up(value: float, steps: tuple[float, ...] = BAR_STEPS) -> float:
     (20.0, 0.2, 1000.0)
     """
     exponent = math.floor(math.log10(value))
-    for step in (*steps, 10.0):
-        candidate = float(f"{step}e{exponent}")
-        if candidate >= value * (1 - 1e-9):
-            return candidate
-    raise AssertionError("unreachable: 10 times the power of ten is above every value of the decade")
+    candidates = (float(f"{step}e{exponent}") for step in (*steps, 10.0))
+    return next(candidate for candidate in candidates if candidate >= value * (1 - 1e-9))
 
 
 def round_down(value: float, steps: tuple[float, ...] = BAR_STEPS) -> float:

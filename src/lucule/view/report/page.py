@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lucule.core import package_version
 from lucule.core.files import write_text
-from lucule.view.report.model import PLOT_NAME, Cell, Figure, Link, Report
+from lucule.view.annotate import number_text
+from lucule.view.report.model import PLOT_NAME, Cell, Figure, Link, Report, Warnings
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -76,8 +77,6 @@ def cell_text(value: Cell) -> str:
     >>> cell_text(29995), cell_text(0.12345), cell_text("cell 1")
     ('29,995', '0.123', 'cell 1')
     """
-    from lucule.view.annotate import number_text
-
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return MISSING
     if isinstance(value, bool | str):
@@ -97,8 +96,6 @@ def _alerts(report: Report) -> dict[str, Any]:
 
 
 def _warnings(report: Report) -> Iterator[tuple[str, tuple[str, ...]]]:
-    from lucule.view.report.model import Warnings
-
     for block in report.summary:
         if isinstance(block, Warnings):
             yield "", block.items
