@@ -12,34 +12,51 @@ from lucule.cli.session import session
 
 
 def simulate(
-    scenario: Annotated[str, typer.Argument(help="A packaged scenario, a YAML file, or `list`.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Table to write; its ending chooses the format.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same table.", min=0)] = 1,
+    scene: Annotated[str, typer.Argument(help="A packaged scene or scenario, a YAML file, or `list`.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder, or a file whose ending chooses the format.")
+    ] = None,
+    movie: Annotated[bool, typer.Option("--movie", help="A camera movie (OME-TIFF) instead of a table.")] = False,
+    frames: Annotated[int | None, typer.Option(help="Number of frames.", min=1)] = None,
+    camera: Annotated[str | None, typer.Option(help="A packaged camera or a YAML file.")] = None,
+    psf: Annotated[str | None, typer.Option(help="A packaged PSF or a YAML file.")] = None,
+    outside: Annotated[str, typer.Option(help="Emitters outside the depth range: error or drop.")] = "error",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same data.", min=0)] = 1,
     config: ConfigOption = None,
     set_: SetOption = [],  # noqa: B006
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Simulate localizations with their truth (columns `true_label` and `true_cluster`)."""
-    with session(inputs=scenario, as_json=json) as run:
-        from lucule import io
+    """Simulate localizations or a camera movie, with the truth."""
+    with session(inputs=scene, as_json=json) as run:
         from lucule import simulate as room
+        from lucule.cli import simulation
         from lucule.core import InputError
 
-        if scenario == "list":
-            run.results = {"scenarios": [{"name": name} | room.load(name).model_dump() for name in room.available()]}
+        if scene == "list":
+            run.results = simulation.everything()
             return
-        start = room.Scenario.from_yaml(Path(scenario)) if scenario.endswith((".yaml", ".yml")) else room.load(scenario)
-        settings = run.changed(start, config, set_)
+        start = room.load(scene)
+        optics = {"frames": frames, "camera": camera, "psf": psf}
+        given = {name: value for name, value in optics.items() if value is not None}
+        if isinstance(start, room.Scenario):
+            if movie or given:
+                wanted = ", ".join(f"--{name}" for name in ([*given, "movie"] if movie else given))
+                raise InputError(
+                    f"{scene} has positions only, neither frames nor optics", received=wanted,
+                    next_step=f"choose one of the scenes {', '.join(room.scenes())}",
+                )  # fmt: skip
+            settings: Any = run.changed(start, config, set_)
+        else:
+            settings = simulation.changed_scene(start, config, set_)
         if dry_run:
-            run.plan(settings, seed=seed, write=out and str(out))
+            run.plan(settings, seed=seed, movie=movie, **given, write=out and str(out))
             return
         if out is None:
-            raise InputError("The output is not named", next_step=f"lucule simulate {scenario} --out TABLE.csv")
-        locs = room.simulate(settings, seed=seed)
-        io.write(locs, out)
-        clusters = int(locs["true_cluster"].max()) + 1
-        run.results = {"localizations": len(locs), "clusters": clusters, "seed": seed, "written": str(out)}
+            raise InputError("The output is not named", next_step=f"lucule simulate {scene} --out FOLDER")
+        write = simulation.write_movie if movie else simulation.write_table
+        options = given if isinstance(settings, room.Scenario) else given | {"outside": outside}
+        run.results = write(settings, out, seed=seed, progress=run.progress, **options)
 
 
 def train(

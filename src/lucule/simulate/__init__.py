@@ -1,24 +1,59 @@
-"""Simulated localizations with their truth, for training and for scoring.
+"""Simulated microscopy with its truth, for training and for scoring: from specimens to tables, movies and images.
 
-A `Scenario` says what a field of view looks like, `simulate` draws one field of it, `scenarios` is the versioned list
-on which the packaged classifiers were trained.
+A `Scene` names everything from specimen to camera; `localizations`, `movie`, `widefield` and `Microscope` are four ways
+to look at the same one, and `imitate` makes one that resembles a given table. A `Scenario` is a field of clusters,
+positions only; `simulate` draws it, and `scenarios` is the list on which the packaged classifiers were trained.
 """
 
+from lucule.simulate.camera import available_cameras, load_camera
+from lucule.simulate.chain import Truth
+from lucule.simulate.detection import Detection
+from lucule.simulate.dye import dyes, load_dye
 from lucule.simulate.grid import Viability, build_scenarios, scenarios, viability
+from lucule.simulate.imitate import Imitation, imitate
+from lucule.simulate.library import available, load
+from lucule.simulate.localizations import localizations
+from lucule.simulate.movie import Movie, movie
+from lucule.simulate.on_demand import Microscope
+from lucule.simulate.optics import available_psfs, load_psf
 from lucule.simulate.outlines import Cell, Square
-from lucule.simulate.scenario import Scenario, available, load
+from lucule.simulate.scenario import Scenario
+from lucule.simulate.scene import Scene, load_scene, scenes
+from lucule.simulate.slide import Slide
 from lucule.simulate.table import field_outline, simulate
+from lucule.simulate.widefield import Widefield, WidefieldImage, widefield
 
 __all__ = [
     "Cell",
+    "Detection",
+    "Imitation",
+    "Microscope",
+    "Movie",
     "Scenario",
+    "Scene",
+    "Slide",
     "Square",
+    "Truth",
     "Viability",
+    "Widefield",
+    "WidefieldImage",
     "available",
+    "available_cameras",
+    "available_psfs",
     "build_scenarios",
+    "dyes",
     "field_outline",
+    "imitate",
     "load",
+    "load_camera",
+    "load_dye",
+    "load_psf",
+    "load_scene",
+    "localizations",
+    "movie",
     "scenarios",
+    "scenes",
     "simulate",
     "viability",
+    "widefield",
 ]

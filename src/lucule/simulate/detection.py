@@ -1,7 +1,7 @@
-"""What a localization program makes of emitters: overlapping ones merge or get lost, faint ones are missed, noise is found.
+"""What a localization program makes of emitters: overlapping ones merge, faint ones are missed, noise is found.
 
-One threshold decides about misses and false positives: an emitter is found where its estimated photons exceed a multiple
-of what noise alone fluctuates by, and noise exceeds it as often as a smooth Gaussian field has maxima that high.
+One threshold decides about misses and false positives: an emitter is found where its estimated photons exceed a
+multiple of what noise alone fluctuates by, and noise does so as often as a smooth Gaussian field has maxima that high.
 """
 
 from __future__ import annotations

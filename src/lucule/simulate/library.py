@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from lucule.core import InputError
@@ -43,6 +44,9 @@ def load(name: str | os.PathLike[str], **changes: Any) -> Scene | Scenario:
     """
     text = str(name)
     if text.endswith((".yaml", ".yml")):
+        if not Path(text).exists() and Path(text).stem in available():
+            known = Path(text).stem
+            raise InputError(f"There is no file {text}", next_step=f"{known} is packaged: give its name, {known}")
         values = read_yaml(text)
         return load_scene(text, **changes) if "layers" in values else Scenario.parse(values | changes, source=text)
     if text in scenario_presets.available():

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 import tifffile
 from numpy.typing import NDArray
 
 from lucule.core import SILENT, FormatError, InputError, Progress, package_version
 from lucule.core.config import dump_yaml
-from lucule.core.files import atomic_path, write_text
+from lucule.core.files import atomic_path
 from lucule.simulate.camera import expose
 from lucule.simulate.chain import Truth
 from lucule.simulate.imaging import CameraLike, Imaging, Outside, PSFLike, prepare, seen_truth
 from lucule.simulate.optics import add_emitters
 from lucule.simulate.scene import Scene, load_scene
+from lucule.simulate.truth_files import save_truth
 
 # what is rendered at once: some tens of MB
 _BLOCK_PIXELS: Final = 8_000_000
@@ -106,7 +106,7 @@ class Movie:
         InputError
             The movie has no such frames.
         """
-        if not (0 <= first and frames >= 1 and first + frames <= len(self)):
+        if first < 0 or frames < 1 or first + frames > len(self):
             raise InputError(
                 "There are no such frames", received=f"{first} to {first + frames - 1}", allowed=f"0 to {len(self) - 1}"
             )
@@ -185,9 +185,7 @@ class Movie:
         return max(1, _BLOCK_PIXELS // (self.shape[1] * self.shape[2]))
 
     def _expose(self, first: int, frames: int) -> NDArray[np.uint16]:
-        return expose(
-            self.expected(first, frames), self.imaging.sensor, seed=self.imaging.seed, first_frame=first
-        )
+        return expose(self.expected(first, frames), self.imaging.sensor, seed=self.imaging.seed, first_frame=first)
 
     def _render(self, numbers: NDArray[np.int64]) -> NDArray[np.uint16]:
         out = np.empty((len(numbers), *self.shape[1:]), np.uint16)
@@ -261,23 +259,3 @@ def movie_stem(path: Path) -> str:
     if ending is None:
         raise FormatError("Movies are written as OME-TIFF", received=path.name, allowed="a name that ends in .ome.tif")
     return path.name[: -len(ending)]
-
-
-def save_truth(truth: Truth, folder: str | os.PathLike[str], *, imaging: Imaging) -> Path:
-    """Write a truth as Parquet files, one for each level, with the drift and the scene (`scene.yaml`)."""
-    target = Path(folder)
-    frames = np.arange(len(imaging.drift_nm), dtype=np.uint32)
-    drift = {f"{axis}_nm": imaging.drift_nm[:, i] for i, axis in enumerate("xyz")}
-    tables = {
-        "structures": truth.structures,
-        "epitopes": truth.epitopes.data,
-        "dyes": truth.dyes.data,
-        "events": truth.events.data,
-        "emitters": truth.emitters.data,
-        "drift": pl.DataFrame({"frame": frames} | drift),
-    }
-    for name, table in tables.items():
-        with atomic_path(target / f"{name}.parquet") as temporary:
-            table.write_parquet(temporary)
-    write_text(target / "scene.yaml", dump_yaml(imaging.scene.model_dump(mode="json", exclude_none=True)))
-    return target

@@ -1,4 +1,4 @@
-"""A microscope to steer: one frame at any stage position, focus, laser power and exposure, with molecules that remember."""
+"""A microscope to steer: a frame at any stage position, focus, laser power and exposure; molecules remember."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numpy.typing import NDArray
 
 from lucule.core import Camera, InputError
@@ -30,7 +30,6 @@ _DEEPEST_NM: Final = 5000.0
 # molecules up to here outside the picture are illuminated, and their light reaches into it
 _MARGIN_NM: Final = 2000.0
 _DRIFT_STEP_S: Final = 1.0
-_BLOCK: Final = 512
 
 
 @dataclass(eq=False)
@@ -64,8 +63,9 @@ class _Molecules:
 class Microscope:
     """A simulated microscope on a scene or a slide.
 
-    What bleached stays bleached, what is not looked at waits in the dark, and cells of a slide are drawn when they first
-    come into view. The laser powers given here take the place of the schedules of the dyes. Frames depend on the seed and on everything done before, and on nothing else.
+    What bleached stays bleached, what is not looked at waits in the dark, and cells of a slide are drawn when they
+    first come into view. The laser powers given here take the place of the schedules of the dyes. Frames depend on the
+    seed and on everything done before, and on nothing else.
 
     Parameters
     ----------
@@ -119,9 +119,7 @@ class Microscope:
         self._illumination = illumination or first.illumination
         level = first.background_photons.one(stream(seed, "background level"))
         light = first.background.replace(photons_per_pixel=level)
-        self._background = light.map(
-            shape_px, self.camera.pixel_size_nm, illumination=self._illumination, seed=seed
-        )
+        self._background = light.map(shape_px, self.camera.pixel_size_nm, illumination=self._illumination, seed=seed)
         self._reference_s = first.acquisition.exposure_s or first.acquisition.interval_s
         self._fields: dict[int, list[_Molecules]] = {}
         self._seen: list[_Molecules] = []
@@ -281,9 +279,7 @@ class Microscope:
         return float(moved[0]), float(moved[1]), float(moved[2])
 
 
-def _molecules(
-    dyes: Dyes, layer: int, dye: Dye, channel: int, corner_nm: tuple[float, float], seed: int
-) -> _Molecules:
+def _molecules(dyes: Dyes, layer: int, dye: Dye, channel: int, corner_nm: tuple[float, float], seed: int) -> _Molecules:
     rows = np.flatnonzero(dyes["layer"] == layer)
     markov = dye.markov()
     chain = markov.compiled()
@@ -300,7 +296,7 @@ def _molecules(
     return _Molecules(*place, channel, chain, names, lasers, state, random, own, remaining, np.zeros(len(rows)))
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True)
 def _live(
     lit: NDArray[np.int64],
     light: Floats,
@@ -318,22 +314,20 @@ def _live(
 ) -> Floats:
     """Move lit molecules on: first through the dark since they were last seen, then through one exposure."""
     on_s = np.empty(len(lit))
-    for block in prange((len(lit) + _BLOCK - 1) // _BLOCK):
-        rates = np.empty_like(steady)
-        for n in range(block * _BLOCK, min((block + 1) * _BLOCK, len(lit))):
-            i = lit[n]
-            if now_s > last_s[i]:
-                kinetics._advance_one(i, state, random, remaining, brightness, dark, now_s - last_s[i])
-            last_s[i] = now_s + exposure_s
-            s, local, total = state[i], power * light[n], 0.0
+    rates = np.empty_like(steady)
+    for n, i in enumerate(lit):
+        if now_s > last_s[i]:
+            kinetics._advance_one(i, state, random, remaining, brightness, dark, now_s - last_s[i])
+        last_s[i] = now_s + exposure_s
+        s, local, total = state[i], power * light[n], 0.0
+        for b in range(rates.shape[1]):
+            total += steady[s, b] + readout[s, b] * local
+        if total * exposure_s < remaining[i]:  # nothing happens to most molecules
+            remaining[i] -= total * exposure_s
+            on_s[n] = brightness[s] * exposure_s
+            continue
+        for a in range(rates.shape[0]):
             for b in range(rates.shape[1]):
-                total += steady[s, b] + readout[s, b] * local
-            if total * exposure_s < remaining[i]:  # nothing happens to most molecules
-                remaining[i] -= total * exposure_s
-                on_s[n] = brightness[s] * exposure_s
-                continue
-            for a in range(rates.shape[0]):
-                for b in range(rates.shape[1]):
-                    rates[a, b] = steady[a, b] + readout[a, b] * local
-            on_s[n] = kinetics._advance_one(i, state, random, remaining, brightness, rates, exposure_s)
+                rates[a, b] = steady[a, b] + readout[a, b] * local
+        on_s[n] = kinetics._advance_one(i, state, random, remaining, brightness, rates, exposure_s)
     return on_s

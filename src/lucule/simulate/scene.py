@@ -252,7 +252,7 @@ class Scene(Config):
     @model_validator(mode="after")
     def _one_background(self) -> Self:
         if self.background.photons_per_pixel != Background().photons_per_pixel:
-            raise ValueError("the mean of the background is set by background_photons, not background.photons_per_pixel")
+            raise ValueError("background_photons sets the mean of the background, not background.photons_per_pixel")
         return self
 
     @model_validator(mode="after")

@@ -136,8 +136,7 @@ def widefield(
     if isinstance(source, Slide):
         names = tuple(channels or ("cell",))
         parts = [
-            (source.corner_nm(cell, seed=seed), cell)
-            for cell in source.visible(bounds_um, seed=seed)["cell"].to_list()
+            (source.corner_nm(cell, seed=seed), cell) for cell in source.visible(bounds_um, seed=seed)["cell"].to_list()
         ]
     else:
         names = tuple(channels or (f"channel {channel}" for channel in channels_of(source)))
@@ -165,7 +164,10 @@ def widefield(
     expected += np.float32(how.background_photons)
     camera = how.camera or load_camera("orca_flash4")
     counts = np.concatenate(
-        [expose(image[None], camera, seed=int(key(seed, "widefield", name))) for name, image in zip(names, expected)]
+        [
+            expose(image[None], camera, seed=int(key(seed, "widefield", name)))
+            for name, image in zip(names, expected, strict=True)
+        ]
     )
     return WidefieldImage(counts, expected, names, dict(sorted(masks.items())), how.pixel_size_nm, corner)
 
