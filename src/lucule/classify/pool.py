@@ -40,10 +40,11 @@ class Pool:
 
 def listed(settings: PoolSettings) -> list[Scenario]:
     """Scenarios from which a pool is drawn."""
-    columns = ["density_per_um2", "points_per_cluster", "fraction_clustered", "radius_nm"]
-    rows = scenarios(settings.scenarios).select(columns).to_dicts()
-    if settings.largest_number is not None and settings.largest_number < len(rows):
-        rows = [rows[i] for i in np.linspace(0, len(rows) - 1, settings.largest_number).round().astype(int)]
+    table, number = scenarios(settings.scenarios), settings.largest_number
+    if number is not None and number < len(table):
+        # evenly over the density ratio, which decides most about how difficult a scenario is
+        table = table.sort("density_ratio")[np.linspace(0, len(table) - 1, number).round().astype(int)]
+    rows = table.select("density_per_um2", "points_per_cluster", "fraction_clustered", "radius_nm").to_dicts()
     return [Scenario.parse(row | settings.changes, source="scenarios of the recipe") for row in rows]
 
 

@@ -25,7 +25,7 @@ class PoolSettings(Config):
     changes
         Values of `lucule.simulate.Scenario` that differ from the list, for all scenarios.
     largest_number
-        Take only so many scenarios, evenly spread over the list; None: all.
+        Take only so many scenarios, evenly spread over the density ratio; None: all.
     train, validation, test
         Localizations of each part. Each part has fields of its own, classes are equally frequent, and all scenarios
         give the same number.
