@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from lucule.core.config import Config
 from lucule.core.errors import InputError
@@ -74,6 +74,16 @@ class Camera(Config):
     hot_pixel_fraction: float = Field(default=0.0, ge=0, le=1)
     hot_pixel_electrons: float = Field(default=0.0, ge=0)
     sensor_seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        if self.em_gain > 1 and self.kind != "emccd":
+            raise ValueError(f"em_gain={self.em_gain:g} needs kind: emccd")
+        noisy = ("read_noise_electrons", "spurious_charge_electrons", "hot_pixel_electrons")
+        for name in noisy if self.kind == "ideal" else ():
+            if getattr(self, name) != 0:
+                raise ValueError(f"an ideal camera has no {name}; use kind: scmos or emccd")
+        return self
 
     @property
     def photons_per_count(self) -> float:
