@@ -24,6 +24,8 @@ from lucule.simulate import streams
 from lucule.simulate.sampling import gamma, normal, poisson, seed_stream
 
 _FOLDER: Final = resources.files("lucule.simulate") / "cameras"
+# Pixels of a drawn sensor come from streams of this many columns, so that a smaller field is part of a larger one.
+_COLUMNS_DRAWN: Final = 4096
 _COUNTS_MAX: Final = int(np.iinfo(np.uint16).max)
 
 Map = NDArray[np.float32]
@@ -134,9 +136,6 @@ def sensor(camera: Camera, shape: tuple[int, int]) -> Sensor:
     return Sensor(camera, baseline, gain, read_noise, dark.astype(np.float32))
 
 
-_COLUMNS_DRAWN: Final = 4096
-
-
 def _read_map(path: Path, shape: tuple[int, int], what: str) -> Map:
     try:
         values = np.load(path, allow_pickle=False) if path.suffix == ".npy" else tifffile.imread(path)
@@ -191,8 +190,8 @@ def expose(
     Examples
     --------
     >>> expose(np.full((1, 2, 3), 100, np.float32), load_camera("ideal"), seed=1)
-    array([[[ 92,  99,  93],
-            [115, 108,  95]]], dtype=uint16)
+    array([[[ 75, 106,  76],
+            [100, 100,  83]]], dtype=uint16)
     """
     photons = np.ascontiguousarray(photons, dtype=np.float32)
     if photons.ndim != 3:
@@ -215,7 +214,7 @@ def expose(
         pixels.read_noise,
         pixels.dark_electrons,
         kind.quantum_efficiency,
-        kind.em_gain if kind.kind == "emccd" else 1.0,
+        kind.em_gain,
         float(kind.saturation),
         streams.key(seed, "camera"),
         first_frame,

@@ -319,12 +319,12 @@ def expose(photons: Tensor, camera: Camera | Sensor, *, generator: torch.Generat
     Examples
     --------
     >>> from lucule.simulate.camera import load_camera
-    >>> generator = torch.Generator().manual_seed(1)
+    >>> generator = torch.Generator().manual_seed(2)
     >>> counts = expose(torch.full((10, 32, 32), 50.0), load_camera("smlm_challenge"), generator=generator)
     >>> round(float(counts.mean()))  # 6 counts for each photon, above a baseline of 100
     400
     """
-    pixels = camera if isinstance(camera, Sensor) else sensor_of(camera, tuple(photons.shape[-2:]))
+    pixels = camera if isinstance(camera, Sensor) else sensor_of(camera, (photons.shape[-2], photons.shape[-1]))
     if pixels.baseline.shape != tuple(photons.shape[-2:]):
         raise InputError("Sensor and frames differ", received=tuple(photons.shape), allowed=f"{pixels.baseline.shape}")
     kind = pixels.camera
@@ -335,7 +335,7 @@ def expose(photons: Tensor, camera: Camera | Sensor, *, generator: torch.Generat
     with torch.no_grad():
         mean = photons.detach().clamp(min=0) * kind.quantum_efficiency + dark
         electrons = torch.poisson(mean, generator=generator)
-        if kind.kind == "emccd" and kind.em_gain > 1:
+        if kind.em_gain > 1:
             # the public torch.distributions.Gamma draws with this function too, but takes no generator
             multiplied = kind.em_gain * torch._standard_gamma(electrons.clamp(min=1), generator=generator)
             electrons = torch.where(electrons > 0, multiplied, 0.0)

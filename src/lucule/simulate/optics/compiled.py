@@ -6,26 +6,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import ceil
-from typing import Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from lucule.core import InputError
 from lucule.simulate.optics import kernels
 from lucule.simulate.optics.bspline import spline_coefficients
 from lucule.simulate.optics.kernels import Model
 from lucule.simulate.optics.presets import load_psf
-from lucule.simulate.optics.psf import PSF, Astigmatic, DefocusCurve, FieldDependent, Gaussian, Objective, Spline
+from lucule.simulate.optics.psf import (
+    PSF,
+    Astigmatic,
+    DefocusCurve,
+    DoubleHelix,
+    FieldDependent,
+    Gaussian,
+    Objective,
+    Pupil,
+    Spline,
+    Tetrapod,
+)
 from lucule.simulate.optics.pupil import knots_across, photons_in, pupil_stack
 from lucule.simulate.optics.stacks import centre_of, read_stack
 
 Floats: TypeAlias = NDArray[np.float64]
+Computed: TypeAlias = Annotated[Pupil | DoubleHelix | Tetrapod | FieldDependent, Field(discriminator="kind")]
 
 # Planes beyond each end of the depth range, so that the ends of the spline do not reach into it.
 _SPARE_PLANES: Final = 3
-_PSF: Final[TypeAdapter[PSF]] = TypeAdapter(PSF)
+_COMPUTED: Final[TypeAdapter[Computed]] = TypeAdapter(Computed)
 # A Gaussian fills this many standard deviations to each side of the region used for precision.
 _ROI_SIGMA: Final = 3.5
 # Distance of knots at which the cubic spline of a diffraction pattern is true to 5e-4 of its peak.
@@ -146,7 +158,7 @@ def compile_psf(psf: PSF | str, pixel_size_nm: float | Sequence[float]) -> Kerne
         return _gaussian(description, pair)
     if isinstance(description, Spline):  # a file may change, so it is read again
         return _measured(description, pair)
-    return _computed(_PSF.dump_json(description), pair)
+    return _computed(_COMPUTED.dump_json(description), pair)
 
 
 def _gaussian(psf: Gaussian | Astigmatic, pixel: tuple[float, float]) -> Kernel:
@@ -165,7 +177,7 @@ def _gaussian(psf: Gaussian | Astigmatic, pixel: tuple[float, float]) -> Kernel:
 
 @lru_cache(maxsize=16)
 def _computed(text: bytes, pixel: tuple[float, float]) -> Kernel:
-    psf = _PSF.validate_json(text)
+    psf = _COMPUTED.validate_json(text)
     base = psf.base if isinstance(psf, FieldDependent) else psf
     if isinstance(psf, FieldDependent):
         across, down = psf.nodes

@@ -264,7 +264,8 @@ def _patch_spline(model: Model, x: float, y: float, z: float, row: int, column: 
     by_z, slope_z = weights(u - plane), slopes(u - plane)
     field = _nodes(model, x, y)
     cells_y, cells_x = model.coefficients.shape[3] - 3, model.coefficients.shape[4] - 3
-    lines = np.empty((3, model.coefficients.shape[4]), dtype=np.float32)
+    varies = model.coefficients.shape[0] * model.coefficients.shape[1] > 1
+    lines = np.empty((7, model.coefficients.shape[4]), dtype=np.float32)
     # a position that grows moves the pixel back on the spline
     dx, dy, dz = -per_pixel / model.pixel[0], -per_pixel / model.pixel[1], 1 / step
     out[:] = 0
@@ -277,6 +278,12 @@ def _patch_spline(model: Model, x: float, y: float, z: float, row: int, column: 
         _collapse(model, field, plane, cell_y, by_z, by_y, lines[0])
         _collapse(model, field, plane, cell_y, by_z, slope_y, lines[1])
         _collapse(model, field, plane, cell_y, slope_z, by_y, lines[2])
+        if varies:  # the PSF at the nodes on both sides, for its change over the field
+            i, j, fx, fy = field
+            _collapse(model, (i, j, 0.0, fy), plane, cell_y, by_z, by_y, lines[3])
+            _collapse(model, (i, j, 1.0, fy), plane, cell_y, by_z, by_y, lines[4])
+            _collapse(model, (i, j, fx, 0.0), plane, cell_y, by_z, by_y, lines[5])
+            _collapse(model, (i, j, fx, 1.0), plane, cell_y, by_z, by_y, lines[6])
         for c in range(out.shape[2]):
             w = ((column + c + 0.5) - x / model.pixel[0]) * per_pixel + centre_x
             cell_x = floor(w)
@@ -287,6 +294,9 @@ def _patch_spline(model: Model, x: float, y: float, z: float, row: int, column: 
             out[1, r, c] = _dot(slope_x, lines[0], cell_x) * dx
             out[2, r, c] = _dot(by_x, lines[1], cell_x) * dy
             out[3, r, c] = _dot(by_x, lines[2], cell_x) * dz
+            if varies:
+                out[1, r, c] += (_dot(by_x, lines[4], cell_x) - _dot(by_x, lines[3], cell_x)) / model.nodes[0]
+                out[2, r, c] += (_dot(by_x, lines[6], cell_x) - _dot(by_x, lines[5], cell_x)) / model.nodes[1]
 
 
 @njit(cache=True, parallel=True)

@@ -49,8 +49,8 @@ class Gaussian(Depth):
 
     Examples
     --------
-    >>> Gaussian(sigma_nm=130)
-    Gaussian(sigma_nm=130.0)
+    >>> Gaussian(sigma_nm=140)
+    Gaussian(sigma_nm=140.0)
     """
 
     kind: Literal["gaussian"] = "gaussian"
@@ -118,8 +118,8 @@ class Objective(Depth):
     window_nm
         Side of the square on which the PSF is not zero; photons are counted inside it.
     oversampling
-        Knots of the spline for one pixel; None: as many as bring them to 60 nm or closer, which holds the PSF to 5e-4 of
-        its peak (one knot for a pixel of 100 nm: 1e-2).
+        Knots of the spline for one pixel; None: as many as bring them to 60 nm or closer, which holds the PSF to
+        5e-4 of its peak (one knot for a pixel of 100 nm: 1e-2).
     z_step_nm
         Distance of the knots in z.
     """
