@@ -28,12 +28,11 @@ def test_dbscan_finds_clear_clusters(locs):
 
 
 def test_a_small_run_is_complete(monkeypatch):
-    for name, value in {
-        "LISTED": 2, "FIGURE_3": ((100, 20), (100, 20)), "FRACTIONS": (0.5,), "RADII_NM": (50,), "RANDOM_PER_UM2": (10,),
-        "EPS_NM": (20, 50), "MIN_SAMPLES": (5,), "TIMED_ROWS": 2,
-    }.items():  # fmt: skip
+    small = {"LISTED": 2, "FIGURE_3": ((100, 20), (100, 20)), "FRACTIONS": (0.5,), "RADII_NM": (50,)}
+    small |= {"RANDOM_PER_UM2": (10,), "EPS_NM": (20, 50), "MIN_SAMPLES": (5,), "TIMED_ROWS": 2}
+    for name, value in small.items():
         monkeypatch.setattr(bench, name, value)
-    monkeypatch.setattr(bench, "_speed", lambda seed: [])
+    monkeypatch.setattr(bench, "_speed", lambda _: [])
     table = bench.run(seed=2)
     assert set(table["part"]) == {"balanced", "fields", "random"}
     assert table["accuracy"].is_between(0, 1).all()

@@ -47,8 +47,6 @@ class FitSettings(Config):
         Largest norm of the gradient; None: as it comes.
     patience_epochs
         Stop when the validation loss has not improved for that many epochs; None: never.
-    seed
-        Seed of batches and dropout.
     """
 
     epochs: int = Field(gt=0)
@@ -59,7 +57,6 @@ class FitSettings(Config):
     weight_decay: float = Field(default=0.0, ge=0)
     clip_norm: float | None = Field(default=None, gt=0)
     patience_epochs: int | None = Field(default=None, gt=0)
-    seed: int = Field(default=0, ge=0)
 
 
 class Batches(Protocol):
@@ -123,6 +120,7 @@ def fit(
     loss: Loss,
     score: Loss | None = None,
     settings: FitSettings,
+    seed: int = 0,
     folder: Path | None = None,
     device: torch.device | str = "cpu",
     progress: Progress = SILENT,
@@ -138,7 +136,9 @@ def fit(
     loss, score
         Functions of (outputs, targets) that give a mean over the samples; `score` is logged only.
     settings
-        Optimizer, schedule, epochs, seed.
+        Optimizer, schedule, epochs.
+    seed
+        Seed of batches and dropout.
     folder
         Where `checkpoint.npz` and `log.csv` are kept. A run that was interrupted continues from its last epoch.
 
@@ -167,7 +167,8 @@ def fit(
     model.to(device)
     optimizer = _optimizer(model, settings)
     checkpoint = None if folder is None else Path(folder) / "checkpoint.npz"
-    log, best = _resume(checkpoint, model, optimizer, settings)
+    identity = _identity(model, settings, seed)
+    log, best = _resume(checkpoint, model, optimizer, identity)
     total = settings.epochs * len(train)
     with progress.task("training", total, "batches") as task, torch.random.fork_rng(_indices(device)):
         task.advance(len(log) * len(train))
@@ -175,8 +176,8 @@ def fit(
             if _stale(log, settings.patience_epochs):
                 break
             started = time.perf_counter()
-            generator = torch.Generator().manual_seed(_mix(settings.seed, epoch))
-            torch.manual_seed(_mix(settings.seed, epoch))
+            generator = torch.Generator().manual_seed(_mix(seed, epoch))
+            torch.manual_seed(_mix(seed, epoch))
             model.train()
             train_loss, samples = 0.0, 0
             for number, (inputs, targets) in enumerate(train.epoch(generator)):
@@ -205,7 +206,7 @@ def fit(
             seconds = time.perf_counter() - started
             log.append(Epoch(epoch, train_loss / samples, validation_loss, validation_score, rate, seconds))
             if checkpoint is not None:
-                _save(checkpoint, model, optimizer, best, log, settings)
+                _save(checkpoint, model, optimizer, best, log, identity)
     model.load_state_dict(best)
     model.eval()
     return log
@@ -260,9 +261,9 @@ def _indices(device: torch.device) -> list[int]:
     return [device.index or 0] if device.type == "cuda" else []
 
 
-def _identity(model: nn.Module, settings: FitSettings) -> str:
+def _identity(model: nn.Module, settings: FitSettings, seed: int) -> str:
     shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-    return json.dumps([shapes, settings.model_dump(mode="json")], sort_keys=True)
+    return json.dumps([shapes, settings.model_dump(mode="json"), seed], sort_keys=True)
 
 
 def _save(
@@ -271,9 +272,9 @@ def _save(
     optimizer: torch.optim.Optimizer,
     best: dict[str, Tensor],
     log: list[Epoch],
-    settings: FitSettings,
+    identity: str,
 ) -> None:
-    arrays: dict[str, Any] = {"identity": _identity(model, settings), "log": json.dumps([asdict(e) for e in log])}
+    arrays: dict[str, Any] = {"identity": identity, "log": json.dumps([asdict(e) for e in log])}
     arrays |= {f"model/{name}": tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
     arrays |= {f"best/{name}": tensor.numpy() for name, tensor in best.items()}
     for number, state in optimizer.state_dict()["state"].items():
@@ -287,14 +288,14 @@ def _save(
 
 
 def _resume(
-    path: Path | None, model: nn.Module, optimizer: torch.optim.Optimizer, settings: FitSettings
+    path: Path | None, model: nn.Module, optimizer: torch.optim.Optimizer, identity: str
 ) -> tuple[list[Epoch], dict[str, Tensor]]:
     """Load the last checkpoint, if there is one, into model and optimizer; give the log and the best weights so far."""
     if path is None or not path.exists():
         return [], {}
     with np.load(path, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    if arrays["identity"].item() != _identity(model, settings):
+    if arrays["identity"].item() != identity:
         raise InputError(
             "The folder holds the checkpoint of another training", received=path.parent, next_step="use an empty folder"
         )
