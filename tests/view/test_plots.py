@@ -9,7 +9,7 @@ import pytest
 
 from lucule.core import InputError
 from lucule.view import plots
-from lucule.view.plots import Spread
+from lucule.view.quantities import CLUSTER_QUANTITIES, Spread, cluster_values
 from lucule.view.svg import check_inert, inline_svg
 
 RNG = np.random.default_rng(5)
@@ -89,8 +89,14 @@ def test_distributions_of_a_table_of_clusters() -> None:
     table = pl.DataFrame({"area_nm2": [np.pi * 50**2] * 3, "density_per_um2": [1.0, 2, 3], "n_points": [10, 20, 30]})
     figures = plots.cluster_distributions(table)
     assert list(figures) == ["size", "area", "density", "counts"]
-    np.testing.assert_allclose(plots.cluster_values(table, plots.CLUSTER_QUANTITIES[0]), 100.0)
+    np.testing.assert_allclose(cluster_values(table, CLUSTER_QUANTITIES[0]), 100.0)
     assert "median 20, n = 3" in [t.get_text() for t in figures["counts"].axes[0].texts]
+
+
+def test_distributions_in_3d() -> None:
+    table = pl.DataFrame({"volume_nm3": [4 / 3 * np.pi * 50**3], "density_per_um3": [1e6], "n_points": [10]})
+    assert list(plots.cluster_distributions(table)) == ["size", "volume", "density", "counts"]
+    np.testing.assert_allclose(cluster_values(table, CLUSTER_QUANTITIES[1]), 100.0)
 
 
 def test_comparison_takes_values_and_medians() -> None:

@@ -208,8 +208,23 @@ class Clusters:
             }
         )
 
-    def outlines(self) -> np.ndarray:
+    def outlines(self) -> np.ndarray | None:
         return shapely.buffer(shapely.points(self.centres), 30.0)
+
+    def summary(self) -> dict[str, object]:
+        per_um2 = len(self.centres) / 36
+        return {"clusters_per_um2": per_um2, "area_um2": 36.0, "area_from": "the region", "percent_clustered": 41.0}
+
+
+class Clusters3D(Clusters):
+    """The same without outlines and areas."""
+
+    def table(self) -> pl.DataFrame:
+        volume = pl.lit(4 / 3 * np.pi * 30**3).alias("volume_nm3")
+        return super().table().drop("area_nm2", "density_per_um2").with_columns(volume, density_per_um3=pl.lit(1e6))
+
+    def outlines(self) -> None:
+        return None
 
 
 def cell(n_clusters: int, *, three_d: bool = False, seed: int = 0) -> tuple[Localizations, Clusters]:
@@ -262,12 +277,43 @@ def test_an_empty_table_and_one_localization() -> None:
     read(Report("Clusters", (section, one), summary=summarise((section, one))))
 
 
-def test_a_region_is_drawn_and_gives_the_density() -> None:
+def test_a_region_is_drawn() -> None:
     locs, clusters = cell(8)
     region = Region.rectangle(1000, 1000, 5000, 5000)
-    section = cluster_section("cell", locs, clusters, region=region)
+    with_region = cluster_section("cell", locs, clusters, region=region)
+    without = cluster_section("cell", locs, clusters)
+    overviews = [
+        next(block for block in section.blocks if isinstance(block, Gallery)) for section in (with_region, without)
+    ]
+    assert overviews[0].figures[0].content != overviews[1].figures[0].content
+
+
+def test_the_cards_take_the_numbers_of_the_summary() -> None:
+    section = cluster_section("cell", *cell(9))
     cards = next(block for block in section.blocks if isinstance(block, KeyValues))
-    assert {value.label: value.value for value in cards.values}["Clusters per µm²"] == pytest.approx(8 / 16)
+    values = {value.label: value for value in cards.values}
+    assert values["Clusters per µm²"] == Value("Clusters per µm²", 0.25, note="in 36 µm²: the region")
+    assert values["Clustered"].note == "41 % in clusters"
+    assert values["Cluster diameter"] == Value("Cluster diameter", 60.0, "nm", interval=(60.0, 60.0))
+
+
+def test_clusters_in_3d_have_volumes_and_no_outlines() -> None:
+    locs, clusters = cell(20, three_d=True)
+    section = cluster_section("cell", locs, Clusters3D(clusters.centres))
+    cards = next(block for block in section.blocks if isinstance(block, KeyValues))
+    assert {"Cluster volume", "Cluster diameter"} <= {value.label for value in cards.values}
+    assert galleries(section) == {"Overview": 3, "Zooms": 3, "Distributions": 6}
+    read(Report("Clusters", (section,)))
+
+
+def test_the_real_measurement_fits() -> None:
+    from lucule import cluster
+
+    locs, _ = cell(20)
+    for table in (locs, locs.with_columns(z=np.random.default_rng(0).normal(0, 15, len(locs)))):
+        grouped = cluster.group(table)
+        section = cluster_section("cell", grouped, cluster.measure(grouped))
+        read(Report("Clusters", (section,)))
 
 
 def test_sections_are_kept_as_json(tmp_path: Path) -> None:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from lucule.core import InputError
 from lucule.view.annotate import number_text
+from lucule.view.quantities import FEWEST_FOR_QUARTILES, Floats, Spread, cluster_values, finite, measured
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,79 +31,9 @@ SOFT: Final = "#f3e3bd"
 SIZE_INCHES: Final = (4.0, 2.7)
 # with fewer values than this a histogram says less than the values themselves
 FEWEST_FOR_HISTOGRAM: Final = 12
-FEWEST_FOR_QUARTILES: Final = 4
 LOG_SPAN: Final = 20.0
 
 Scale = Literal["auto", "linear", "log"]
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """Median and quartiles of `count` values; NaN where there are none.
-
-    Examples
-    --------
-    >>> spread = Spread.of([1.0, 2.0, 3.0, 4.0, float("nan")])
-    >>> spread.count, spread.median, spread.text("nm")
-    (4, 2.5, '2.5 nm (IQR 1.75 to 3.25)')
-    """
-
-    count: int
-    median: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: ArrayLike) -> Spread:
-        """Of the finite ones among `values`."""
-        known = finite(values)
-        if not len(known):
-            return cls(0, math.nan, math.nan, math.nan)
-        low, median, high = (float(value) for value in np.percentile(known, (25, 50, 75)))
-        return cls(len(known), median, low, high)
-
-    def text(self, unit: str = "") -> str:
-        """Median with unit and interquartile range."""
-        if not self.count:
-            return "no values"
-        middle = f"{number_text(self.median)} {unit}".strip()
-        if self.count < FEWEST_FOR_QUARTILES:
-            return middle
-        return f"{middle} (IQR {number_text(self.low)} to {number_text(self.high)})"
-
-
-@dataclass(frozen=True, slots=True)
-class Quantity:
-    """Something measured for each cluster: how plots and cards call it, its unit, where it stands in the table."""
-
-    name: str
-    label: str
-    card: str
-    unit: str
-    short_unit: str
-    column: str
-
-
-CLUSTER_QUANTITIES: Final = (
-    Quantity("size", "Size (equivalent diameter)", "Cluster diameter", "nm", "nm", "area_nm2"),
-    Quantity("area", "Area", "Cluster area", "nm²", "nm²", "area_nm2"),
-    Quantity("density", "Density", "Density in clusters", "localizations/µm²", "per µm²", "density_per_um2"),
-    Quantity("counts", "Localizations per cluster", "Localizations per cluster", "", "", "n_points"),
-    Quantity("elongation", "Elongation (eccentricity)", "Eccentricity", "0 = round, 1 = a line", "", "eccentricity"),
-)
-
-
-def finite(values: ArrayLike) -> Floats:
-    """The finite ones among `values`."""
-    numbers = np.asarray(values, np.float64).reshape(-1)
-    return numbers[np.isfinite(numbers)]
-
-
-def cluster_values(table: pl.DataFrame, quantity: Quantity) -> Floats:
-    """Values of one of `CLUSTER_QUANTITIES` from a table of clusters."""
-    values = table[quantity.column].cast(float).to_numpy()
-    return np.asarray(2 * np.sqrt(values / np.pi) if quantity.name == "size" else values, np.float64)
 
 
 def distribution(
@@ -173,8 +103,7 @@ def cluster_distributions(table: pl.DataFrame) -> dict[str, Figure]:
     """Distributions of size, area, density, counts and elongation from a table of clusters (`Clusters.table()`)."""
     return {
         quantity.name: distribution(cluster_values(table, quantity), label=quantity.label, unit=quantity.unit)
-        for quantity in CLUSTER_QUANTITIES
-        if quantity.column in table.columns
+        for quantity in measured(table)
     }
 
 

@@ -17,7 +17,7 @@ from lucule.view import overlay, plots
 from lucule.view.annotate import length_text, number_text
 from lucule.view.frame import automatic_pixel_nm, bounds_of
 from lucule.view.picture import Picture
-from lucule.view.plots import CLUSTER_QUANTITIES, Spread, cluster_values
+from lucule.view.quantities import FEWEST_FOR_QUARTILES, Spread, cluster_values, measured
 from lucule.view.raster import SIGMA_CEILING_MEDIANS, median_precision_nm
 from lucule.view.render import render
 from lucule.view.report.model import (
@@ -38,7 +38,6 @@ OVERVIEW_SIDE_PX: Final = 1000
 OVERVIEW_FLOOR_PX: Final = 0.8
 OVERVIEW_GAMMA: Final = 0.55
 ZOOM_SIDE_PX: Final = 640
-CARD_QUANTITIES: Final = CLUSTER_QUANTITIES[:4]
 ZOOM_NAMES: Final = "ABCDEFGH"
 
 
@@ -48,8 +47,11 @@ class MeasuredClusters(Protocol):
     def table(self) -> pl.DataFrame:
         """One row per cluster."""
 
-    def outlines(self) -> NDArray[Any]:
-        """Shapely outlines, one per row, nm."""
+    def outlines(self) -> NDArray[Any] | None:
+        """Shapely outlines, one per row, nm; None in 3D."""
+
+    def summary(self) -> dict[str, Any]:
+        """Numbers of the whole; `clusters_per_um2`, `area_um2`, `area_from`, `percent_clustered` are shown."""
 
 
 def cluster_section(
@@ -59,7 +61,6 @@ def cluster_section(
     *,
     warnings: Sequence[str] = (),
     region: Region | None = None,
-    clusters_per_um2: float | None = None,
     settings: Mapping[str, Any] | None = None,
     label_names: Mapping[int, str] | None = None,
 ) -> Section:
@@ -72,13 +73,11 @@ def cluster_section(
     locs
         All localizations, with `label` and `cluster` where they were found.
     clusters
-        What was measured, with `.table()` and `.outlines()`.
+        What was measured.
     warnings
         What the reader must know first.
     region
         Area to which the measurement was restricted.
-    clusters_per_um2
-        From the summary of the measurement; computed from the region where that is given instead.
     settings
         Shown folded away, with the history of the table.
     label_names
@@ -86,7 +85,7 @@ def cluster_section(
     """
     table = clusters.table()
     blocks: list[Block] = [Warnings(tuple(warnings))] if warnings else []
-    blocks.append(_cards(locs, table, region, clusters_per_um2))
+    blocks.append(_cards(locs, table, clusters.summary()))
     if len(locs):
         zooms = choose_zooms(locs, table.select("x", "y").to_numpy(), region=region)
         blocks.append(_overviews(locs, table, zooms, region, label_names))
@@ -122,24 +121,24 @@ def _note(locs: Localizations) -> str:
     return " · ".join(parts)
 
 
-def _cards(
-    locs: Localizations, table: pl.DataFrame, region: Region | None, clusters_per_um2: float | None
-) -> KeyValues:
+def _cards(locs: Localizations, table: pl.DataFrame, summary: Mapping[str, Any]) -> KeyValues:
     values = [Value("Localizations", len(locs), note=_precision_note(locs))]
     if "label" in locs:
-        clustered = int((locs["label"] > 0).sum())
-        share = 100 * clustered / len(locs) if len(locs) else math.nan
-        values.append(Value("Clustered", share, "%", note=f"{clustered:,} localizations"))
+        share = 100 * float((locs["label"] > 0).mean()) if len(locs) else math.nan
+        grouped = summary.get("percent_clustered")
+        note = "" if grouped is None else f"{number_text(grouped)} % in clusters"
+        values.append(Value("Clustered", share, "%", note=note))
     values.append(Value("Clusters", table.height))
-    if clusters_per_um2 is None and region is not None:
-        clusters_per_um2 = table.height / region.area_um2
-    if clusters_per_um2 is not None:
-        values.append(Value("Clusters per µm²", clusters_per_um2))
-    for quantity in CARD_QUANTITIES:
-        spread = Spread.of(cluster_values(table, quantity))
-        quartiles = (spread.low, spread.high) if spread.count >= plots.FEWEST_FOR_QUARTILES else None
-        note = "" if spread.count else "no clusters"
-        values.append(Value(quantity.card, spread.median, quantity.short_unit, note=note, interval=quartiles))
+    if summary.get("clusters_per_um2") is not None:
+        area = summary.get("area_um2")
+        note = "" if area is None else f"in {number_text(area)} µm²: {summary.get('area_from', '')}".rstrip(": ")
+        values.append(Value("Clusters per µm²", summary["clusters_per_um2"], note=note))
+    for quantity in measured(table):
+        if quantity.card:
+            spread = Spread.of(cluster_values(table, quantity))
+            quartiles = (spread.low, spread.high) if spread.count >= FEWEST_FOR_QUARTILES else None
+            note = "" if spread.count else "no clusters"
+            values.append(Value(quantity.card, spread.median, quantity.short_unit, note=note, interval=quartiles))
     return KeyValues(tuple(values), style="cards")
 
 
@@ -210,29 +209,25 @@ def _zooms(
         pixel_nm = (x_max - x_min) / ZOOM_SIDE_PX
         found = f"{zoom.localizations:,} localizations, {zoom.clusters} cluster{'' if zoom.clusters == 1 else 's'}"
         picture = draw(pixel_nm=pixel_nm, region=zoom.region, label_names=label_names)
+        if outlines is not None:
+            picture = overlay.outlines(picture, outlines, line_px=2.0)
         figures.append(
-            Figure.of_picture(
-                overlay.outlines(picture, outlines, line_px=2.0),
-                alt=f"Window {name}: {found} with outlines.",
-                caption=f"{name}: {zoom.reason}. {found}.",
-            )
+            Figure.of_picture(picture, alt=f"Window {name}: {found}.", caption=f"{name}: {zoom.reason}. {found}.")
         )
     side = zooms[0].region.bounds[2] - zooms[0].region.bounds[0]
     return Gallery(
         tuple(figures),
         title="Zooms",
         size="medium",
-        note=f"Windows of {length_text(round(side, 3))}, chosen by the number of clusters in them. "
-        "Each dot is one localization; lines are the outlines of the clusters.",
+        note=f"Windows of {length_text(round(side, 3))}, chosen by the number of clusters in them. Each dot is one "
+        "localization" + ("." if outlines is None else "; lines are the outlines of the clusters."),
     )
 
 
 def _distributions(locs: Localizations, table: pl.DataFrame) -> list[Block]:
     rows = []
     figures = []
-    for quantity in CLUSTER_QUANTITIES:
-        if quantity.column not in table.columns:
-            continue
+    for quantity in measured(table):
         values = cluster_values(table, quantity)
         spread = Spread.of(values)
         rows.append((quantity.label, spread.median, spread.low, spread.high, quantity.unit))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from lucule.view import plots
-from lucule.view.plots import Spread
+from lucule.view.quantities import Spread
 from lucule.view.report.model import Block, Cell, Figure, Gallery, KeyValues, Link, Section, Table, Value
 
 # more lines than this in one plot cannot be told apart
