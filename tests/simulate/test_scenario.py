@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lucule.core import InputError
-from lucule.simulate import Scenario, available, load, simulate
+from lucule.simulate import simulate
+from lucule.simulate.scenario import Scenario, available, load
 
 
 @pytest.mark.parametrize("name", available())

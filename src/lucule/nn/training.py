@@ -156,6 +156,7 @@ def fit(
 
     Examples
     --------
+    >>> _ = torch.manual_seed(0)
     >>> x = torch.rand(256, 1)
     >>> data = TensorBatches(x, 3 * x, size=32, shuffle=True)
     >>> settings = FitSettings(epochs=30, learning_rate=0.1)
