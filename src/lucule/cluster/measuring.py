@@ -18,7 +18,7 @@ from lucule.cluster.result import Clusters, fields_table, select
 from lucule.core import SILENT, ColumnError, Localizations, Meta, Progress, Region, Step, package_version
 
 AREA_FROM_REGION = "the region"
-AREA_ESTIMATED = "where localizations lie (see lucule.cluster.area)"
+AREA_ESTIMATED = "estimated from where localizations lie"
 AREA_UNKNOWN = f"not known: fewer than {FEWEST_PLACES} clusters and localizations outside clusters"
 
 

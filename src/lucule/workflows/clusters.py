@@ -135,18 +135,13 @@ def analyse(path: Path, folder: Path, settings: Settings, progress: Progress = S
         clusters.save(folder / "clusters.parquet")
         clusters.save(folder / "clusters.csv")
         warnings = (*check(locs), *classify.check_range(locs, card))
-        summary = clusters.summary()
         with progress.task("Draw"):
+            names = dict(enumerate(card.classes))
             section = view.report.cluster_section(
-                folder.name,
-                locs,
-                clusters,
-                warnings=warnings,
-                region=region,
-                clusters_per_um2=summary["clusters_per_um2"],
+                folder.name, locs, clusters, warnings=warnings, region=region, label_names=names
             )
         section.save(folder / SECTION_FILE)
-        save_outcome(Outcome(folder.name, str(path), summary, warnings), folder / OUTCOME_FILE)
+        save_outcome(Outcome(folder.name, str(path), clusters.summary(), warnings), folder / OUTCOME_FILE)
 
     grouping = {"min_points": settings.min_points}
     region = None if settings.region is None else source_of(settings.region)
