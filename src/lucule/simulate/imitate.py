@@ -15,6 +15,8 @@ import numpy as np
 import polars as pl
 from numba import njit
 from numpy.typing import NDArray
+from scipy import fft
+from scipy.fft import next_fast_len
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
@@ -35,7 +37,9 @@ _ROWS_MEASURED: Final = 300_000
 _ROWS_SIMULATED: Final = 60_000
 _SIDE_MIN_UM, _SIDE_MAX_UM = 5.0, 60.0
 _CANDIDATES: Final = ("ideal", "prime95b", "emccd_ixon897")
-_DRIFT_PIXEL_NM, _DRIFT_REACH_NM, _DRIFT_PARTS = 20.0, 500.0, 6
+_DRIFT_PIXEL_NM, _DRIFT_PIXELS_MAX, _DRIFT_REACH_NM, _DRIFT_PARTS = 20.0, 1000, 500.0, 6
+# fewer cannot be told from none
+_REPEATS_MIN: Final = 0.05
 # where the data do not tell their precision or the width of the PSF
 _USUAL_ERROR_NM, _USUAL_WIDTH_NM = 15.0, 130.0
 
@@ -237,16 +241,16 @@ class _Guess:
     def first(cls, data: Summary, duration_s: float, interval_s: float) -> _Guess:
         on_time = max(data.frames_per_event - 1, 0.2) * interval_s
         events = data.localizations_per_um2 / data.frames_per_event
-        per_molecule = max(data.repeats, 0.05)
+        per_molecule = max(data.repeats, _REPEATS_MIN)
         rate = data.photons / interval_s
         return cls(rate, 0.0, on_time, per_molecule, events / per_molecule, data.decay_s, duration_s)
 
     def adjusted(self, data: Summary, seen: Summary) -> _Guess:
         spread = self.event_cv**2 + data.photons_spread**2 - seen.photons_spread**2
         longer = (data.frames_per_event - 0.99) / (seen.frames_per_event - 0.99)
-        more = max(data.repeats, 0.01) / max(seen.repeats, 0.01)
+        more = max(data.repeats, _REPEATS_MIN) / max(seen.repeats, _REPEATS_MIN)
         denser = data.localizations_per_um2 / seen.localizations_per_um2
-        events = float(np.clip(self.events_per_molecule * np.clip(more, 0.3, 3.0), 0.01, 1e4))
+        events = float(np.clip(self.events_per_molecule * np.clip(more, 0.3, 3.0), _REPEATS_MIN, 1e4))
         per_event = float(np.clip(longer, 0.3, 3.0))
         # more frames per event and more events per molecule make the table denser by themselves
         grown = events / self.events_per_molecule * data.frames_per_event / seen.frames_per_event
@@ -430,8 +434,12 @@ def _drift(
     frame: NDArray[np.uint32], x: NDArray[Any], y: NDArray[Any], frames: int, interval_s: float
 ) -> tuple[float, float]:
     """Steady drift from correlations of pictures of parts of the movie; 0 where it cannot be told from none."""
-    edges = [np.arange(axis.min(), axis.max() + _DRIFT_PIXEL_NM, _DRIFT_PIXEL_NM) for axis in (x, y)]
-    if min(map(len, edges)) < 8 or max(map(len, edges)) > 4096:
+    # a window around the middle, on a grid that transforms fast
+    edges = []
+    for axis in (x, y):
+        pixels = next_fast_len(min(int(np.ptp(axis) / _DRIFT_PIXEL_NM) + 1, _DRIFT_PIXELS_MAX), real=True)
+        edges.append(np.median(axis) + _DRIFT_PIXEL_NM * (np.arange(pixels + 1) - pixels / 2))
+    if min(map(len, edges)) < 8:
         return 0.0, 0.0
     part = np.minimum(frame.astype(np.int64) * _DRIFT_PARTS // frames, _DRIFT_PARTS - 1)
     spectra, times = [], []
@@ -440,11 +448,11 @@ def _drift(
         if mine.sum() < _ROWS_MIN / _DRIFT_PARTS:
             return 0.0, 0.0
         picture = gaussian_filter(np.histogram2d(x[mine], y[mine], bins=edges)[0], 1.0, mode="constant")
-        spectra.append(np.fft.rfft2(picture - picture.mean()))
+        spectra.append(fft.rfft2(picture - picture.mean()))
         times.append(float(frame[mine].mean()) * interval_s / 60)
     shape = (len(edges[0]) - 1, len(edges[1]) - 1)
     pairs = [(a, b) for a in range(_DRIFT_PARTS) for b in range(a + 1, _DRIFT_PARTS)]
-    shifts = np.array([_peak(np.fft.irfft2(np.conj(spectra[a]) * spectra[b], s=shape)) for a, b in pairs])
+    shifts = np.array([_peak(fft.irfft2(np.conj(spectra[a]) * spectra[b], s=shape)) for a, b in pairs])
     span = np.array([times[b] - times[a] for a, b in pairs])
     rate = (span @ shifts) / (span @ span) * _DRIFT_PIXEL_NM
     noise = np.std(shifts * _DRIFT_PIXEL_NM - np.outer(span, rate), axis=0) / np.sqrt(span @ span)
