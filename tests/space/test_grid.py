@@ -209,9 +209,9 @@ def test_points_that_cannot_be_used(points, message):
         NeighbourGrid(points)
 
 
-@pytest.mark.parametrize("k", [0, -1, 2.5, None, 1_000_001])
+@pytest.mark.parametrize("k", [0, -1, 2.5, None, 100_001])
 def test_k_out_of_range(k):
-    with pytest.raises(InputError, match="1 to 1,000,000"):
+    with pytest.raises(InputError, match="1 to 100,000"):
         NeighbourGrid(np.zeros((3, 2))).distances(k)
 
 

@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from lucule.core import InputError
 from lucule.space import search, tree
 from lucule.space.points import as_float32
-from lucule.space.search import box_distance_squared
-from lucule.space.tree import Tree, node_start
+from lucule.space.tree import Tree, box_distance_squared, node_start
 
 _CHUNK: Final = 1024
 _STACK: Final = 64

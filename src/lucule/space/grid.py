@@ -13,7 +13,7 @@ from lucule.core import InputError
 from lucule.space import search, tree, within
 from lucule.space.points import as_float32
 
-LARGEST_K: Final = 1_000_000
+LARGEST_K: Final = 100_000
 _NO_INDICES: Final = np.empty((0, 1), np.int32)
 
 
@@ -59,7 +59,7 @@ class NeighbourGrid:
         Parameters
         ----------
         k
-            Number of neighbours, 1 to 1,000,000.
+            Number of neighbours, 1 to 100,000.
         rows
             Points asked for, `(m,)` rows of the input; all by default.
 

@@ -83,6 +83,16 @@ def is_one_place(box: NDArray[np.float32]) -> bool:
     return same
 
 
+@njit(cache=True)
+def box_distance_squared(box: NDArray[np.float32], place: NDArray[np.float32]) -> np.float32:
+    """Squared distance of a place from a box; never above the computed one of any point inside it."""
+    total = np.float32(0.0)
+    for axis in range(place.size):
+        step = max(box[0, axis] - place[axis], place[axis] - box[1, axis], np.float32(0.0))
+        total += step * step
+    return total
+
+
 @njit(cache=True, parallel=True, nogil=True)
 def _divide_all(tree: Tree, shared_levels: int) -> None:
     for level in range(shared_levels):

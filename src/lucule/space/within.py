@@ -8,8 +8,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from lucule.space.search import box_distance_squared
-from lucule.space.tree import Tree, is_one_place, level_of, node_start
+from lucule.space.tree import Tree, box_distance_squared, is_one_place, level_of, node_start
 
 _CHUNK: Final = 1024
 _STACK: Final = 64
