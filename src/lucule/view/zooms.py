@@ -120,7 +120,9 @@ def _pick(
 ) -> list[tuple[str, int, int]]:
     """Rows and columns of the windows with the most, the median and the fewest; ties go to a fuller middle."""
     occupied = ranked > 0
-    free = occupied & (n_locs >= LEAST_SHARE * np.median(n_locs[occupied]))
+    # judged by the middle, so that no window shows mostly the empty surroundings of a cell
+    shown = middle if (occupied & (middle > 0)).any() else n_locs
+    free = occupied & (shown >= LEAST_SHARE * np.median(shown[occupied])) & (shown > 0)
     typical = np.median(ranked[free])
     chosen = []
     for reason, distance in (
