@@ -165,7 +165,8 @@ def _outside_of_training(locs: Localizations, grid: NeighbourGrid, card: Card) -
         if share > _TOLERATED:
             warnings.append(
                 f"{share:.0%} of the localizations have a local density {side} the training range of {card.name} "
-                f"(median {np.median(density):.3g}, limit {limit:.3g} per um{settings.dims})."
+                f"(median {np.median(density):.3g}, limit {limit:.3g} per µm{'²³'[settings.dims - 2]}); "
+                "labels are less certain there."
             )
     return warnings
 
