@@ -73,7 +73,9 @@ def group(
         )
     if min_points != int(min_points) or min_points < 1:
         raise InputError(
-            "A cluster cannot have that few localizations", received=f"min_points = {min_points}", allowed="1 or more"
+            "The fewest localizations of a cluster cannot be used",
+            received=f"min_points = {min_points}",
+            allowed="whole numbers from 1",
         )
     points = locs.xyz() if locs.is_3d else locs.xy()
     labels = locs["label"]
