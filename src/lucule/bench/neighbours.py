@@ -1,9 +1,9 @@
 """Exact nearest-neighbour distances: lucule beside scipy, pykdtree and the search that CAML's scripts use.
 
-All methods search the same million points (300 per um2, half of them in clusters of 25 nm) in random order, each with all
-cores. Where a method is slow, it answers for a random sample of the points, as the column `queries` tells. The search of
-CAML crops a box around each point, computes all distances inside and sorts them, one point after the other; it is timed
-for few points, and its time for all is an extrapolation.
+All methods search the same million points (300 per um2, half of them in clusters of 25 nm) in random order, each with
+all cores. Where a method is slow, it answers for a random sample of the points, as the column `queries` tells. The
+search of CAML crops a box around each point, computes all distances inside and sorts them, one point after the other;
+it is timed for few points, and its time for all is an extrapolation.
 """
 
 from __future__ import annotations
