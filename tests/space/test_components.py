@@ -120,3 +120,12 @@ def test_reach_out_of_range(reach):
 def test_targets_of_the_wrong_kind(targets):
     with pytest.raises(InputError, match="targets"):
         nearest_of(np.zeros((3, 2)), targets)
+
+
+def test_a_mixture_of_reaches_does_not_try_all_pairs():
+    rng = np.random.default_rng(5)
+    points = rng.uniform(0, 50_000, (200_000, 2))
+    far = rng.random(len(points)) < 0.3
+    found = components(points, np.where(far, np.inf, 1e-3))
+    assert (found[far] == found[far][0]).all()
+    assert len(np.unique(found)) == (~far).sum() + 1

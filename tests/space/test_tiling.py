@@ -73,3 +73,12 @@ def test_sizes_out_of_range(size, halo, message):
 def test_positions_that_are_not_finite():
     with pytest.raises(InputError, match="not finite"):
         tiles([[0.0, np.nan]], 10.0)
+
+
+def test_points_on_the_edges_of_tiles_and_halos():
+    edges = np.arange(-200, 200) * 0.1
+    points = np.column_stack([edges, np.zeros_like(edges)])
+    for tile in tiles(points, 0.1, 0.3):
+        assert tile.bounds[0] <= edges[tile.inside[0]] < tile.bounds[2]
+    [left, _] = tiles([[550.0, 0.0], [1000.0, 0.0]], 50.0, 400.0)
+    assert left.halo.tolist() == [1]

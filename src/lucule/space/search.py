@@ -160,9 +160,9 @@ def _nearest_in_group(
             most = ball + aside
             if inside > 0:
                 guess = _answer(place, row, slots[i], small_group, inside, guess, most, k, work, distances, indices)
-            if inside == 0 or not guess * _ABOVE < reach - aside:
+            if inside == 0 or guess * _ABOVE > reach - aside:
                 guess = _answer(place, row, slots[i], group, count, guess, most, k, work, distances, indices)
-                if not guess * _ABOVE < group_reach - _distance(place, centre):
+                if guess * _ABOVE > group_reach - _distance(place, centre):
                     _nearest_alone(tree, positions[i], slots[i], guess, k, distances, indices)
         begin = end
 

@@ -163,7 +163,7 @@ def _sort(
         start = np.uint32(1)
         for b in range(size + 1):
             # by now heads point one past the end of their bucket
-            if heads[b] - start > _LARGE_BUCKET:
+            if heads[b] - start > _LARGE_BUCKET and not _is_sorted(output, int(start), int(heads[b])):
                 output[start : heads[b]].sort()
             start = heads[b]
     _exchange(output, spare, size, int(rounds), largest_key)
@@ -201,6 +201,15 @@ def _assign_buckets(
 def _buckets_per_width(count: np.float32, width: np.float32) -> np.float32:
     # a little less, so that rounding cannot lead beyond the last bucket
     return count / width * np.float32(0.9999) if width > 0 else np.float32(0.0)
+
+
+@njit(cache=True)
+def _is_sorted(values: NDArray[Any], start: int, stop: int) -> bool:
+    """Whether nothing is to be done, as among identical points."""
+    falls = 0
+    for i in range(start + 1, stop):
+        falls += values[i] < values[i - 1]
+    return falls == 0
 
 
 @njit(cache=True)

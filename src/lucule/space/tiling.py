@@ -78,8 +78,9 @@ class _Tiling:
 
     def __init__(self, xy: NDArray[Any], size: float, halo: float) -> None:
         self.xy, self.size, self.halo = xy, size, halo
-        self.margin = math.ceil(halo / size)
-        column, line = (np.floor(xy[:, axis].astype(np.float64) / size).astype(np.int64) for axis in (0, 1))
+        # one more than the halo covers, for points that lie on its very edge
+        self.margin = math.floor(halo / size) + 1
+        column, line = (_multiples(xy[:, axis], size) for axis in (0, 1))
         # this sort is stable, so rows stay ascending within a tile
         self.rows = np.lexsort((column, line))
         column, line = column[self.rows], line[self.rows]
@@ -117,3 +118,12 @@ class _Tiling:
                 yield slice(self.edges[left], self.edges[t])
                 left = t + 1
             yield slice(self.edges[left], self.edges[right])
+
+
+def _multiples(values: NDArray[Any], size: float) -> NDArray[np.int64]:
+    """The i for which i size <= value < (i + 1) size, as computed: division alone can round across an edge."""
+    exact = values.astype(np.float64)
+    i = np.floor(exact / size)
+    i -= exact < i * size
+    i += exact >= (i + 1) * size
+    return i.astype(np.int64)

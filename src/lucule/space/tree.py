@@ -93,6 +93,26 @@ def box_distance_squared(box: NDArray[np.float32], place: NDArray[np.float32]) -
     return total
 
 
+@njit(cache=True)
+def box_farthest_squared(box: NDArray[np.float32], place: NDArray[np.float32]) -> np.float32:
+    """Squared distance of a place from the farthest corner; never below the computed one of any point inside."""
+    total = np.float32(0.0)
+    for axis in range(place.size):
+        step = max(place[axis] - box[0, axis], box[1, axis] - place[axis])
+        total += step * step
+    return total
+
+
+@njit(cache=True)
+def box_gap_squared(a: NDArray[np.float32], b: NDArray[np.float32]) -> np.float32:
+    """Squared distance of two boxes; never above the computed one of any two points inside them."""
+    total = np.float32(0.0)
+    for axis in range(a.shape[1]):
+        step = max(a[0, axis] - b[1, axis], b[0, axis] - a[1, axis], np.float32(0.0))
+        total += step * step
+    return total
+
+
 @njit(cache=True, parallel=True, nogil=True)
 def _divide_all(tree: Tree, shared_levels: int) -> None:
     for level in range(shared_levels):

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from lucule.space.tree import Tree, box_distance_squared, is_one_place, level_of, node_start
+from lucule.space.tree import Tree, box_distance_squared, box_farthest_squared, is_one_place, level_of, node_start
 
 _CHUNK: Final = 1024
 _STACK: Final = 64
@@ -40,7 +40,7 @@ def _count_around(tree: Tree, place: NDArray[np.float32], radius: np.float32) ->
         box = tree.boxes[node]
         if np.sqrt(box_distance_squared(box, place)) > radius:
             continue
-        inside = np.sqrt(_farthest_squared(box, place)) <= radius
+        inside = np.sqrt(box_farthest_squared(box, place)) <= radius
         if node < leaves and not inside:
             stack[top] = 2 * node + 1
             stack[top + 1] = 2 * node
@@ -57,14 +57,4 @@ def _count_around(tree: Tree, place: NDArray[np.float32], radius: np.float32) ->
                 step = tree.coordinates[axis, i] - place[axis]
                 squared += step * step
             total += np.sqrt(squared) <= radius
-    return total
-
-
-@njit(cache=True)
-def _farthest_squared(box: NDArray[np.float32], place: NDArray[np.float32]) -> np.float32:
-    """Squared distance to the farthest corner; never below the computed one of any point inside."""
-    total = np.float32(0.0)
-    for axis in range(place.size):
-        step = max(place[axis] - box[0, axis], box[1, axis] - place[axis])
-        total += step * step
     return total
