@@ -88,7 +88,7 @@ def run(*, seed: int = 1, progress: Progress = SILENT) -> pl.DataFrame:
     fields = list(_fields(seed))
     classify(simulate(fields[0].scenario, seed=0), model=MODEL, device="cpu")  # compiles the kernels
     measured: list[Labelled] = []
-    with progress.task("classify fields", len(fields), "fields") as task:
+    with progress.task("Classify fields", len(fields), "fields") as task:
         for field in fields:
             measured += _measure(field)
             task.advance()

@@ -67,7 +67,7 @@ class Classifier:
         if len(grid) < 2:
             return label, probability  # without any neighbour nothing is clustered
         settings = self.features
-        with progress.task("classify", len(grid), "localizations") as task, torch_threads(1), torch.inference_mode():
+        with progress.task("Classify", len(grid), "localizations") as task, torch_threads(1), torch.inference_mode():
             for rows, distances in grid.batches(settings.k, batch):
                 seen = torch.from_numpy(features(distances, settings.normalisation, dims=settings.dims))
                 given, certain = networks.decide(self.network(seen.to(self.device)))

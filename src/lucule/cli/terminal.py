@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     ProgressColumn,
+    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -33,7 +33,8 @@ class _Rate(ProgressColumn):
 
     def render(self, task: Bar) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{_short(speed)} {task.fields['unit']}/s" if speed else "", style="cyan")
+        rate = f"{_short(speed)} {task.fields['unit']}/s" if speed and task.fields["unit"] else ""
+        return Text(rate, style="cyan", no_wrap=True)
 
 
 class _BarTask:
@@ -65,8 +66,8 @@ def progress_bars() -> Iterator[_RichProgress]:
     """Progress on standard error; nothing but the final messages when that is not a terminal."""
     with Bars(
         TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
+        BarColumn(bar_width=20),
+        TaskProgressColumn(),
         _Rate(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),

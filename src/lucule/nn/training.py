@@ -171,7 +171,7 @@ def fit(
     identity = _identity(model, settings, seed)
     log, best = _resume(checkpoint, model, optimizer, identity)
     total = settings.epochs * len(train)
-    with progress.task("training", total, "batches") as task, torch.random.fork_rng(_indices(device)):
+    with progress.task("Train", total, "batches") as task, torch.random.fork_rng(_indices(device)):
         task.advance(len(log) * len(train))
         for epoch in range(len(log), settings.epochs):
             if _stale(log, settings.patience_epochs):
