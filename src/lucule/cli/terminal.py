@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -22,7 +23,8 @@ from rich.text import Text
 
 from lucule.core.progress import Task
 
-console = Console()
+# a file or a pipe has no width of its own, and tables should not be folded for a terminal that is not there
+console = Console(width=None if sys.stdout.isatty() else 200)
 errors = Console(stderr=True)
 
 WIDEST_TABLE = 12
@@ -100,9 +102,10 @@ def _show_values(target: Console, title: str, values: Mapping[str, Any]) -> None
 
 def _table(title: str, rows: list[Mapping[str, Any]]) -> Table:
     table = Table(title=title.replace("_", " "), title_justify="left")
+    *_, last = rows[0]
     for name in rows[0]:
         number = all(isinstance(row.get(name), int | float | None) for row in rows)
-        table.add_column(name, justify="right" if number else "left", overflow="fold")
+        table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=number or name != last)
     for row in rows:
         table.add_row(*(Text(_cell(row.get(name))) for name in rows[0]))
     return table
