@@ -13,8 +13,9 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from lucule.space.partition import split_at
+
 LEAF_SIZE: Final = 16
-_SAMPLES: Final = 31
 # no NaN ever enters, which lets the compiler use vector minimum and maximum
 _NO_NAN: Final = {"nnan", "ninf", "nsz"}
 
@@ -141,7 +142,7 @@ def _divide(tree: Tree, node: int, level: int) -> None:
         if level == 0 or not is_one_place(tree.boxes[node >> 1]):
             tree.order[start:stop].sort()
     elif level < tree.depth:
-        _partition(tree.coordinates, tree.order, axis, start, stop, node_start(2 * node + 1, level + 1, n))
+        split_at(tree.coordinates, tree.order, axis, start, stop, node_start(2 * node + 1, level + 1, n))
 
 
 @njit(cache=True, fastmath=_NO_NAN)
@@ -151,52 +152,3 @@ def _extent(values: NDArray[np.float32], start: int, stop: int) -> tuple[np.floa
         low = min(low, values[i])
         high = max(high, values[i])
     return low, high
-
-
-@njit(cache=True)
-def _partition(
-    coordinates: NDArray[np.float32], order: NDArray[np.int32], axis: int, start: int, stop: int, middle: int
-) -> None:
-    """Reorder positions `start` to `stop` so that those before `middle` are not above those from `middle` on."""
-    key = coordinates[axis]
-    low, high = start, stop - 1
-    while low < high:
-        pivot = _pivot(key, low, high, middle)
-        i, j = low, high
-        while i <= j:
-            while key[i] < pivot:
-                i += 1
-            while key[j] > pivot:
-                j -= 1
-            if i <= j:
-                for a in range(coordinates.shape[0]):
-                    coordinates[a, i], coordinates[a, j] = coordinates[a, j], coordinates[a, i]
-                order[i], order[j] = order[j], order[i]
-                i += 1
-                j -= 1
-        if middle <= j:
-            high = j
-        elif middle >= i:
-            low = i
-        else:
-            return
-
-
-@njit(cache=True)
-def _pivot(key: NDArray[np.float32], low: int, high: int, middle: int) -> np.float32:
-    """A value close to the one that belongs at `middle`, from a sorted sample."""
-    size = high - low + 1
-    if size < 4 * _SAMPLES:
-        a, b, c = key[low], key[low + size // 2], key[high]
-        return np.float32(max(min(a, b), min(max(a, b), c)))
-    sample = np.empty(_SAMPLES, np.float32)
-    step = size // _SAMPLES
-    for s in range(_SAMPLES):
-        # scattered within its stretch, so that no regular input meets the same ranks every time
-        value = key[low + s * step + (s * 2654435761 + size) % step]
-        i = s
-        while i > 0 and sample[i - 1] > value:
-            sample[i] = sample[i - 1]
-            i -= 1
-        sample[i] = value
-    return np.float32(sample[(middle - low) * _SAMPLES // size])
