@@ -27,7 +27,7 @@ from lucule.core.progress import Task
 console = Console(width=None if sys.stdout.isatty() else 200)
 errors = Console(stderr=True)
 
-WIDEST_TABLE = 12
+COLUMN_WIDTH = 12
 
 
 class _Rate(ProgressColumn):
@@ -83,7 +83,7 @@ def show_results(target: Console, results: Mapping[str, Any]) -> None:
     """Print results, one line each; lists of mappings become tables."""
     for key, value in results.items():
         if isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value):
-            if len(value[0]) <= WIDEST_TABLE:
+            if len(value[0]) * COLUMN_WIDTH <= target.width:
                 target.print(_table(key, value))
             else:
                 for row in value:
