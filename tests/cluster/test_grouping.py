@@ -92,7 +92,8 @@ def test_small_components_are_no_clusters(min_points, expected):
     free = [(x, y) for x in range(0, 2500, 100) for y in (-90, 90)]
     points = np.concatenate([np.column_stack([x, np.arange(9) * 0.1]), free])
     label = np.r_[np.ones(9), np.zeros(len(free))]
-    cluster = group(table(points, label), min_points=min_points)["cluster"]
+    # no single localization is more than chance
+    cluster = group(table(points, label), min_points=min_points, false_discovery_rate=1)["cluster"]
     assert set(cluster[cluster >= 0]) == expected
 
 
@@ -191,13 +192,16 @@ def test_what_is_missing_or_wrong_is_said():
     for wrong in (0, -3, 2.5):
         with pytest.raises(InputError, match=r"Allowed: whole numbers from 1"):
             group(table([[0, 0]], 1), min_points=wrong)
+    for wrong in (0, -0.1, 1.5, np.nan):
+        with pytest.raises(InputError, match=r"Allowed: above 0, at most 1"):
+            group(table([[0, 0]], 1), false_discovery_rate=wrong)
 
 
 def test_one_step_is_recorded():
     grouped = group(table([[0, 0]], 1), min_points=5)
     (recorded,) = grouped.meta.history
     assert recorded.function.endswith("group")
-    assert recorded.parameters == {"min_points": 5, "region": None}
+    assert recorded.parameters == {"min_points": 5, "false_discovery_rate": 0.1, "region": None}
 
 
 def test_progress_counts_the_clustered_localizations():

@@ -8,8 +8,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lucule.cluster.chance import expected_by_chance, unlikely
 from lucule.cluster.places import distinct
-from lucule.cluster.reach import reach
+from lucule.cluster.reach import nearest_members, reach
 from lucule.core import SILENT, ColumnError, InputError, Localizations, Progress, Region, Task, step
 from lucule.space import components
 
@@ -19,14 +20,20 @@ PATTERNS: Final = ("field", "channel")
 
 @step
 def group(
-    locs: Localizations, *, min_points: int = 3, region: Region | None = None, progress: Progress = SILENT
+    locs: Localizations,
+    *,
+    min_points: int = 3,
+    false_discovery_rate: float = 0.1,
+    region: Region | None = None,
+    progress: Progress = SILENT,
 ) -> Localizations:
     """Group clustered localizations into clusters.
 
-    Two localizations of one class are joined when each lies within the reach of the other; clusters are the connected
-    components. The reach (see `lucule.cluster.reach`) follows from the labels of the neighbours and the local density;
-    there is nothing to tune, and the result does not depend on the order of the localizations, nor on where the field
-    lies, how it is turned or how large it is.
+    Two localizations of one class are joined when each lies within the reach of the other; the connected components
+    are groups. The reach (see `lucule.cluster.reach`) follows from the labels of the neighbours and the local density.
+    Clusters are the groups that the background around them would not produce by chance (see `lucule.cluster.chance`).
+    There is nothing to tune, and the result does not depend on the order of the localizations, nor on where the field
+    lies, how it is turned or in which unit it is measured.
 
     Localizations of different classes (`label` 1, 2, ...), fields and channels are never joined.
 
@@ -35,7 +42,10 @@ def group(
     locs
         Localizations with `label`, 0 = not clustered.
     min_points
-        Components of fewer localizations are no clusters: their localizations get cluster -1 and keep their label.
+        Groups of fewer localizations are no clusters: their localizations get cluster -1 and keep their label.
+    false_discovery_rate
+        Largest fraction of the clusters that is expected to be chance clumps of the background; other groups are no
+        clusters, as above. 1 keeps all.
     region
         Only localizations inside are looked at, as if there were no others; those outside get cluster -1.
 
@@ -50,13 +60,13 @@ def group(
     ColumnError
         There is no `label`.
     InputError
-        `min_points` is below 1.
+        `min_points` is below 1, or the false discovery rate is not above 0 and at most 1.
 
     Notes
     -----
     After the segmentation of CAML (Williamson et al. 2020, Methods), which visits localizations by falling score; its
-    result depends on that order and on single wrong labels. Densities and neighbours are those of distinct positions;
-    `min_points` counts every localization.
+    result depends on that order and on single wrong labels, and it keeps chance clumps. Densities and neighbours are
+    those of distinct positions; `min_points` counts every localization.
 
     Examples
     --------
@@ -77,6 +87,10 @@ def group(
             received=f"min_points = {min_points}",
             allowed="whole numbers from 1",
         )
+    if not 0 < false_discovery_rate <= 1:
+        raise InputError(
+            "The false discovery rate cannot be used", received=false_discovery_rate, allowed="above 0, at most 1"
+        )
     points = locs.xyz() if locs.is_3d else locs.xy()
     labels = locs["label"]
     inside = np.ones(len(locs), dtype=bool) if region is None else region.contains(locs.xy())
@@ -84,12 +98,13 @@ def group(
     used = 0
     with progress.task("Group", int((labels[inside] > 0).sum()), "localizations") as task:
         for rows in patterns(locs, np.flatnonzero(inside)):
-            for label in np.unique(labels[rows]):
-                if label == 0:
-                    continue
-                clustered = labels[rows] == label
-                numbers = _clusters(points[rows[clustered]], points[rows[~clustered]], int(min_points), task)
-                cluster[rows[clustered]] = np.where(numbers >= 0, numbers + used, -1)
+            classes = np.unique(labels[rows])
+            background = distinct(points[rows[labels[rows] == 0]])[0]
+            for label in classes[classes > 0]:
+                own = labels[rows] == label
+                others = background if len(classes[classes > 0]) == 1 else distinct(points[rows[~own]])[0]
+                numbers = _clusters(points[rows[own]], background, others, min_points, false_discovery_rate, task)
+                cluster[rows[own]] = np.where(numbers >= 0, numbers + used, -1)
                 used += int(numbers.max(initial=-1)) + 1
     return locs.with_columns(cluster=cluster)
 
@@ -108,14 +123,32 @@ def patterns(locs: Localizations, rows: NDArray[np.int64]) -> Iterator[NDArray[n
 
 
 def _clusters(
-    clustered: NDArray[np.float32], others: NDArray[np.float32], min_points: int, task: Task
+    clustered: NDArray[np.float32],
+    background: NDArray[np.float32],
+    others: NDArray[np.float32],
+    min_points: int,
+    false_discovery_rate: float,
+    task: Task,
 ) -> NDArray[np.int32]:
-    """Cluster of each of the points `clustered`, counted from 0, -1 = none."""
+    """Cluster of each of the points `clustered`, counted from 0, -1 = none.
+
+    `background` are the distinct places of what is not clustered, `others` those of all that is not of this class.
+    """
     members, member_of = distinct(clustered)
-    reaches = reach(members, distinct(others)[0], task)
+    near = nearest_members(members)
     # numbered by their first row, which is the topmost member
-    found = components(members, reaches)
-    sizes = np.bincount(found[member_of], minlength=int(found.max(initial=-1)) + 1)
-    kept = sizes >= min_points
-    number = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
-    return number[found][member_of]
+    found = components(members, reach(members, near, others, task))
+    found, sizes = _renumber(found, member_of, np.bincount(found[member_of]) >= min_points)
+    expected = expected_by_chance(members, near, found, sizes, background)
+    found, _ = _renumber(found, member_of, unlikely(expected, false_discovery_rate))
+    return found[member_of]
+
+
+def _renumber(
+    group: NDArray[np.int32], member_of: NDArray[np.int64], kept: NDArray[np.bool_]
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Groups that are kept, counted from 0 in the same order, and the localizations of each."""
+    number = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1).astype(np.int32)
+    group = number[group]
+    own = group[member_of]
+    return group, np.bincount(own[own >= 0], minlength=int(kept.sum()))

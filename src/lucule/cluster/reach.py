@@ -41,13 +41,22 @@ Lengths = NDArray[np.float32]
 Indices = NDArray[np.int32]
 
 
-def reach(members: NDArray[np.float32], others: NDArray[np.float32], task: Task) -> Lengths:
+def nearest_members(members: NDArray[np.float32]) -> tuple[Lengths, Indices]:
+    """Distances to the 4 nearest others of distinct positions `(n, d)`, and which they are, `(n, 4)` each."""
+    return NeighbourGrid(members).neighbours(DENSITY_NEIGHBOURS)
+
+
+def reach(
+    members: NDArray[np.float32], near: tuple[Lengths, Indices], others: NDArray[np.float32], task: Task
+) -> Lengths:
     """Reach of each clustered position, nm.
 
     Parameters
     ----------
     members
         Distinct positions of clustered localizations, `(n, d)`, nm.
+    near
+        What `nearest_members` gives for them.
     others
         Distinct positions of all others, `(m, d)`, nm.
     task
@@ -58,7 +67,7 @@ def reach(members: NDArray[np.float32], others: NDArray[np.float32], task: Task)
     reach
         `(n,)`, above 0, infinite for a member alone in the field.
     """
-    distances, indices = NeighbourGrid(members).neighbours(DENSITY_NEIGHBOURS)
+    distances, indices = near
     reaches = spacing(distances, len(members), members.shape[1])
     everything = NeighbourGrid(np.concatenate([members, others]))
     for start in range(0, len(members), _BATCH):
