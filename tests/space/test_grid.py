@@ -230,3 +230,13 @@ def test_radius_out_of_range(radius):
 def test_batch_size_out_of_range():
     with pytest.raises(InputError, match="batch size"):
         list(NeighbourGrid(np.zeros((3, 2))).batches(1, size=0))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_points_given_are_left_as_they_are(order):
+    points = np.array(clusters(500, 2, np.random.default_rng(9)), np.float32, order=order)
+    before = points.copy()
+    expected = NeighbourGrid(before.tolist()).distances(3)
+    points.flags.writeable = False
+    np.testing.assert_array_equal(NeighbourGrid(points).distances(3), expected)
+    np.testing.assert_array_equal(points, before)

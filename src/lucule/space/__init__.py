@@ -3,6 +3,7 @@
 from lucule.space.classes import nearest_of
 from lucule.space.components import components
 from lucule.space.grid import NeighbourGrid
+from lucule.space.groups import nearest_in_group
 from lucule.space.tiling import Tile, tiles
 
-__all__ = ["NeighbourGrid", "Tile", "components", "nearest_of", "tiles"]
+__all__ = ["NeighbourGrid", "Tile", "components", "nearest_in_group", "nearest_of", "tiles"]

@@ -69,7 +69,7 @@ def _components(places: NDArray[np.float32], reach: NDArray[np.float32]) -> NDAr
     longest, shortest = reach.max(), reach.min()
     while longest / _STEP > shortest:
         taken = np.flatnonzero(reach > longest / _STEP).astype(np.int32)
-        part = tree.build(np.ascontiguousarray(every.coordinates[:, taken].T))
+        part = tree.build(every.coordinates[:, taken].T)
         numbers = taken[part.order]
         _join(part, reach[numbers], numbers, longest, parents)
         longest = reach[reach <= longest / _STEP].max()

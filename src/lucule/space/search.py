@@ -60,6 +60,10 @@ def nearest(
 
     `positions` ascend; `k` is below the number of points. With `indices` of zero rows only distances are found.
     """
+    if positions.size <= _CHUNK:
+        # starting threads would take longer
+        _nearest_in_chunk(tree, positions, slots, k, distances, indices)
+        return
     for chunk in prange((positions.size + _CHUNK - 1) // _CHUNK):
         first = chunk * _CHUNK
         last = min(first + _CHUNK, positions.size)

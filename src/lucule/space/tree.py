@@ -1,7 +1,7 @@
 """A balanced k-d tree whose leaves are runs of one sorted array: the order in which neighbours are searched.
 
 A grid of equal cells fails where densities differ by orders of magnitude, which is the rule in clustered data. Here
-every leaf holds 9 to 16 points whatever the density. Node `i` of level `l` covers the positions `(i n) >> l` to
+every leaf holds 8 to 16 points whatever the density. Node `i` of level `l` covers the positions `(i n) >> l` to
 `((i + 1) n) >> l` of the sorted points, so nothing but the bounding boxes is stored.
 """
 
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from lucule.space.partition import split_at
 
 LEAF_SIZE: Final = 16
-# no NaN ever enters, which lets the compiler use vector minimum and maximum
-_NO_NAN: Final = {"nnan", "ninf", "nsz"}
+# starting threads takes longer than building a tree of few points
+_WORTH_SHARING: Final = 10_000
+_SHARED_LEVELS: Final = 8
 
 
 class Tree(NamedTuple):
@@ -43,19 +44,21 @@ class Tree(NamedTuple):
 
 
 def build(points: NDArray[np.float32]) -> Tree:
-    """Sort `(n, dims)` finite points into a tree."""
+    """Sort a copy of `(n, dims)` finite points into a tree."""
     n, dims = points.shape
     depth = 0
     while (n >> depth) >= LEAF_SIZE:
         depth += 1
     tree = Tree(
-        coordinates=np.ascontiguousarray(points.T),
+        coordinates=np.array(points.T, order="C"),
         order=np.arange(n, dtype=np.int32),
         boxes=np.empty((2 << depth, 2, dims), np.float32),
         depth=depth,
     )
-    if n:
-        _divide_all(tree, min(depth, 8))
+    if n > _WORTH_SHARING:
+        _divide_all(tree, _SHARED_LEVELS)
+    elif n:
+        _divide_below(tree, 1, 0)
     return tree
 
 
@@ -121,9 +124,15 @@ def _divide_all(tree: Tree, shared_levels: int) -> None:
             _divide(tree, node, level)
     for top in prange(1 << shared_levels, 2 << shared_levels):
         # one thread finishes a subtree, which by now fits its cache
-        for below in range(tree.depth - shared_levels + 1):
-            for node in range(top << below, (top + 1) << below):
-                _divide(tree, node, shared_levels + below)
+        _divide_below(tree, top, shared_levels)
+
+
+@njit(cache=True, nogil=True)
+def _divide_below(tree: Tree, top: int, level: int) -> None:
+    """Divide a node that lies on `level`, and all below it."""
+    for below in range(tree.depth - level + 1):
+        for node in range(top << below, (top + 1) << below):
+            _divide(tree, node, level + below)
 
 
 @njit(cache=True)
@@ -145,7 +154,7 @@ def _divide(tree: Tree, node: int, level: int) -> None:
         split_at(tree.coordinates, tree.order, axis, start, stop, node_start(2 * node + 1, level + 1, n))
 
 
-@njit(cache=True, fastmath=_NO_NAN)
+@njit(cache=True)
 def _extent(values: NDArray[np.float32], start: int, stop: int) -> tuple[np.float32, np.float32]:
     low = high = values[start]
     for i in range(start + 1, stop):
