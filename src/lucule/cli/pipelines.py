@@ -26,7 +26,9 @@ from lucule.cli.session import Session, session
 
 def run(
     workflow: Annotated[str, typer.Argument(help="Name of a workflow (clusters), or a run.yaml to do again.")],
-    inputs: Annotated[list[Path] | None, typer.Argument(help="Localization tables in any supported format.")] = None,
+    inputs: Annotated[
+        list[Path] | None, typer.Argument(help="Localization tables in any supported format.", readable=False)
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for all results.")] = None,
     model: Annotated[str | None, typer.Option(help="A model by name or folder; see `lucule models`.")] = None,
     region: RegionOption = None,

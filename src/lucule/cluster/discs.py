@@ -8,7 +8,6 @@ put so many circles through one point that rounding leaves no consistent rings; 
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -69,19 +68,22 @@ def unions(places: Floats, starts: Indices, radius_nm: Floats) -> NDArray[Any]:
     import shapely
 
     rings = _rings(places, starts, radius_nm)
-    if len(rings.cluster_starts) != len(starts):
-        return _by_overlay(places, starts, radius_nm)
-    offsets = (rings.ring_starts, rings.part_starts, rings.cluster_starts)
-    shapes: NDArray[Any] = shapely.from_ragged_array(shapely.GeometryType.MULTIPOLYGON, rings.points, offsets)
-    return shapes
+    if len(rings.cluster_starts) == len(starts):
+        offsets = (rings.ring_starts, rings.part_starts, rings.cluster_starts)
+        shapes = shapely.from_ragged_array(shapely.GeometryType.MULTIPOLYGON, rings.points, offsets)
+    else:
+        shapes = np.full(len(radius_nm), None, dtype=object)
+    # None, or rings that meet in a point
+    for i in np.flatnonzero(~shapely.is_valid(shapes)):
+        shapes[i] = _by_overlay(places[starts[i] : starts[i + 1]], float(radius_nm[i]))
+    return np.asarray(shapes)
 
 
-def _by_overlay(places: Floats, starts: Indices, radius_nm: Floats) -> NDArray[Any]:
+def _by_overlay(places: Floats, radius_nm: float) -> Any:
     import shapely
 
-    circles = shapely.buffer(shapely.points(places), np.repeat(radius_nm, np.diff(starts)), quad_segs=ARC_POINTS // 4)
-    own = [shapely.union_all(circles[start:stop]) for start, stop in pairwise(starts.tolist())]
-    return np.array([shapely.multipolygons(shapely.get_parts(shape)) for shape in own], dtype=object)
+    circles = shapely.buffer(shapely.points(places), radius_nm, quad_segs=ARC_POINTS // 4)
+    return shapely.multipolygons(shapely.get_parts(shapely.union_all(circles)))
 
 
 @njit(cache=True, nogil=True)

@@ -26,9 +26,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     'done'
     """
     target = Path(path)
-    if target.is_dir():
-        raise InputError("The output is a folder", received=target, allowed="the path of a file")
     try:
+        if target.is_dir():
+            raise InputError("The output is a folder", received=target, allowed="the path of a file")
         target.parent.mkdir(parents=True, exist_ok=True)
         # the suffix is kept because several writers choose their format by it
         handle, name = tempfile.mkstemp(prefix=".writing-", suffix="".join(target.suffixes[-2:]), dir=target.parent)

@@ -112,9 +112,9 @@ def check_inputs(inputs: Sequence[Path], out: Path) -> None:
         raise InputError("There is no input", next_step="name at least one file")
     if repeated := {str(path) for path in inputs if [p.resolve() for p in inputs].count(path.resolve()) > 1}:
         raise InputError("The same input is named twice", received=", ".join(sorted(repeated)))
-    if out.exists() and not out.is_dir():
-        raise InputError("The output must be a folder", received=out)
     try:
+        if out.exists() and not out.is_dir():
+            raise InputError("The output must be a folder", received=out)
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"Cannot make the output folder: {error.strerror}", received=out) from None
