@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -38,8 +38,3 @@ def column_map(assignments: list[str]) -> dict[str, str]:
             raise InputError("--map needs NAME=COLUMN", received=assignment, allowed="for example --map x=PosX")
         mapping[name] = column
     return mapping
-
-
-def read_options(**options: Any) -> dict[str, Any]:
-    """What was given of the options of `lucule.io.read`."""
-    return {name: value for name, value in options.items() if value not in (None, False, {}, [])}
