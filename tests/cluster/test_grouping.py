@@ -108,7 +108,7 @@ def test_triples_and_quadruples_stay_apart():
     assert len(found) >= 0.9 * len(centres)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(0, 5))
 def test_the_order_of_rows_does_not_matter(random, seed):
     points, label = field(seed)
@@ -118,7 +118,7 @@ def test_the_order_of_rows_does_not_matter(random, seed):
     assert group(table(points[order], label[order]))["cluster"].tolist() == cluster[order].tolist()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.floats(0, 2 * np.pi), st.floats(0.01, 100), st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3)))
 def test_place_rotation_and_scale_do_not_matter(angle, scale, shift):
     points, label = field()

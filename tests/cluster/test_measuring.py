@@ -64,7 +64,7 @@ def test_disc(n, radius):
 
 
 # mean ratio of the area to that of the disc, over many discs of n random points (the paper's radius of 1.2 spacings)
-AREA_BIAS = {10: 1.02, 20: 0.96, 50: 0.935, 100: 0.94, 200: 0.945}
+AREA_BIAS = {10: 1.02, 20: 0.96, 50: 0.94, 100: 0.945, 200: 0.95}
 
 
 @pytest.mark.parametrize("radius", [15, 50, 100])
@@ -323,7 +323,7 @@ MEASURES = [
 ]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(random):
     locs = field()
@@ -333,7 +333,7 @@ def test_the_order_of_rows_does_not_matter(random):
     assert shuffled.table().equals(measure(locs).table())
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.floats(0, 2 * np.pi), st.floats(-3e4, 3e4), st.floats(-3e4, 3e4))
 def test_place_and_rotation_do_not_matter(angle, dx, dy):
     locs = field()
