@@ -11,6 +11,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphin
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "_generated"]
+smartquotes = False  # options begin with two hyphens, not with a dash
 html_theme = "furo"
 html_title = "lucule"
 autodoc_typehints = "description"
