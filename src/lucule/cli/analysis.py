@@ -100,7 +100,7 @@ def cluster(
         run.warnings += check(locs)
         if "label" not in locs or model is not None:
             locs = clusters.label(locs, settings, device=device, progress=run.progress)
-        grouped = room.group(locs, min_points=settings.min_points, progress=run.progress)
+        grouped = clusters.group(locs, settings, progress=run.progress)
         measured = room.measure(grouped, region=clusters.read_region(settings, grouped), progress=run.progress)
         io.write(grouped, out)
         if clusters_out is not None:

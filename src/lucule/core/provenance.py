@@ -90,5 +90,5 @@ def _recordable(value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [_recordable(item) for item in value]
     if hasattr(value, "to_geojson"):
-        return value.to_geojson()
+        return _recordable(value.to_geojson())
     return str(value)

@@ -55,10 +55,13 @@ class Settings(LabelSettings):
         ImageJ ROI, GeoJSON or mask; clusters are measured inside it only.
     min_points
         Fewest localizations of a cluster.
+    false_discovery_rate
+        Largest fraction of the clusters that is expected to be chance clumps of the background; 1 keeps all groups.
     """
 
     region: Path | None = None
     min_points: int = Field(default=3, ge=2)
+    false_discovery_rate: float = Field(default=0.1, gt=0, le=1)
 
 
 def run(
@@ -125,8 +128,7 @@ def analyse(path: Path, folder: Path, settings: Settings, progress: Progress = S
         label(locs, settings, progress=progress).save(labelled_path)
 
     def group_stage() -> None:
-        locs = cluster.group(Localizations.load(labelled_path), min_points=settings.min_points, progress=progress)
-        locs.save(grouped_path)
+        group(Localizations.load(labelled_path), settings, progress=progress).save(grouped_path)
 
     def measure_stage() -> None:
         locs = Localizations.load(grouped_path)
@@ -143,7 +145,7 @@ def analyse(path: Path, folder: Path, settings: Settings, progress: Progress = S
         section.save(folder / SECTION_FILE)
         save_outcome(Outcome(folder.name, str(path), clusters.summary(), warnings), folder / OUTCOME_FILE)
 
-    grouping = {"min_points": settings.min_points}
+    grouping = {"min_points": settings.min_points, "false_discovery_rate": settings.false_discovery_rate}
     region = None if settings.region is None else source_of(settings.region)
     stages.run("label", {}, ["steps/labelled.parquet"], label_stage)
     stages.run("group", grouping, ["localizations.parquet"], group_stage)
@@ -159,6 +161,18 @@ def label(
     from lucule import classify
 
     return classify.classify(locs, model=settings.model, device=device, progress=progress)
+
+
+def group(locs: Localizations, settings: Settings, *, progress: Progress = SILENT) -> Localizations:
+    """Group the labelled localizations as `settings` say."""
+    from lucule import cluster
+
+    return cluster.group(
+        locs,
+        min_points=settings.min_points,
+        false_discovery_rate=settings.false_discovery_rate,
+        progress=progress,
+    )
 
 
 def read_region(settings: Settings, locs: Localizations) -> Region | None:
