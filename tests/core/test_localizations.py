@@ -201,3 +201,8 @@ def _disk_full(self: pl.DataFrame, target, **options: object) -> None:
 
 def test_to_pandas() -> None:
     assert table(4).to_pandas().shape == (4, 3)
+
+
+def test_a_region_in_the_history_survives_the_file(tmp_path) -> None:
+    cropped = table().crop(Region.rectangle(0, 0, 350, 1000))
+    assert Localizations.load(cropped.save(tmp_path / "a.parquet")).meta == cropped.meta
