@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from lucule.core import InputError
 from lucule.space import search, tree
 from lucule.space.points import as_float32
+from lucule.space.threads import share
 from lucule.space.tree import Tree, box_distance_squared, node_start
 
-_CHUNK: Final = 1024
 _STACK: Final = 64
 
 
@@ -66,22 +67,21 @@ def nearest_of(points: ArrayLike, targets: ArrayLike) -> NDArray[np.float32]:
         # their own tree puts them in an order in which one answer bounds the next
         others = tree.build(places[other_rows])
         found = np.empty(len(other_rows), np.float32)
-        _nearest_between(others, among, found)
+        share(partial(_nearest_between, others, among, found), found.size, least=512, most=8192)
         result[other_rows] = found
     return result
 
 
-@njit(cache=True, parallel=True, nogil=True)
-def _nearest_between(queries: Tree, among: Tree, found: NDArray[np.float32]) -> None:
-    dims, n = queries.coordinates.shape
-    for chunk in prange((n + _CHUNK - 1) // _CHUNK):
-        place = np.empty(dims, np.float32)
-        nearest = 0
-        for position in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, n)):
-            for axis in range(dims):
-                place[axis] = queries.coordinates[axis, position]
-            nearest, squared = _nearest_to(among, place, nearest)
-            found[queries.order[position]] = np.sqrt(squared)
+@njit(cache=True, nogil=True)
+def _nearest_between(queries: Tree, among: Tree, found: NDArray[np.float32], first: int, last: int) -> None:
+    """Fill `found`, in the order from which `queries` was built, for its positions from `first` to before `last`."""
+    place = np.empty(queries.coordinates.shape[0], np.float32)
+    nearest = 0
+    for position in range(first, last):
+        for axis in range(place.size):
+            place[axis] = queries.coordinates[axis, position]
+        nearest, squared = _nearest_to(among, place, nearest)
+        found[queries.order[position]] = np.sqrt(squared)
 
 
 @njit(cache=True)

@@ -16,13 +16,13 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numpy.typing import NDArray
 
 from lucule.space.selection import BLOCK, Work, count_up_to, nearest_distances, nearest_keys, whole_blocks, work_for
+from lucule.space.threads import share
 from lucule.space.tree import LEAF_SIZE, Tree, box_distance_squared, is_one_place, level_of, node_start
 
-_CHUNK: Final = 512
 _STACK: Final = 64
 # levels above the leaves on which the two kinds of group lie
 _GROUP: Final = 4
@@ -47,7 +47,6 @@ class Gathered(NamedTuple):
     chosen: NDArray[np.int32]
 
 
-@njit(cache=True, parallel=True, nogil=True)
 def nearest(
     tree: Tree,
     positions: NDArray[np.int32],
@@ -60,25 +59,25 @@ def nearest(
 
     `positions` ascend; `k` is below the number of points. With `indices` of zero rows only distances are found.
     """
-    if positions.size <= _CHUNK:
-        # starting threads would take longer
-        _nearest_in_chunk(tree, positions, slots, k, distances, indices)
-        return
-    for chunk in prange((positions.size + _CHUNK - 1) // _CHUNK):
-        first = chunk * _CHUNK
-        last = min(first + _CHUNK, positions.size)
-        _nearest_in_chunk(tree, positions[first:last], slots[first:last], k, distances, indices)
+
+    def answer(first: int, last: int) -> None:
+        _nearest_between(tree, positions, slots, first, last, k, distances, indices)
+
+    share(answer, positions.size, least=512, most=4096)
 
 
-@njit(cache=True)
-def _nearest_in_chunk(
+@njit(cache=True, nogil=True)
+def _nearest_between(
     tree: Tree,
     positions: NDArray[np.int32],
     slots: NDArray[np.int32],
+    begin: int,
+    last: int,
     k: int,
     distances: NDArray[np.float32],
     indices: NDArray[np.int32],
 ) -> None:
+    """Answer for `positions[begin:last]`."""
     dims, n = tree.coordinates.shape
     held = k + 1  # the ball around a point holds its k neighbours and itself
     capacity = min(8 * held + 2048, n)
@@ -87,9 +86,8 @@ def _nearest_in_chunk(
     found = np.empty(3 * held + LEAF_SIZE, np.float32)
     centre, last_centre = np.zeros(dims, np.float32), np.zeros(dims, np.float32)
     radius = _INFINITE
-    begin = 0
-    while begin < positions.size:
-        end = _end_of_node(tree, positions, begin, max(tree.depth - _GROUP, 0))
+    while begin < last:
+        end = _end_of_node(tree, positions, begin, last, max(tree.depth - _GROUP, 0))
         count = -1
         while count < 0:
             spread = _centre_of(tree, positions, begin, end, centre)
@@ -112,8 +110,10 @@ def _nearest_in_chunk(
             last_centre[:] = centre
             _nearest_in_group(
                 tree,
-                positions[begin:end],
-                slots[begin:end],
+                positions,
+                slots,
+                begin,
+                end,
                 k,
                 centre,
                 radius,
@@ -133,6 +133,8 @@ def _nearest_in_group(
     tree: Tree,
     positions: NDArray[np.int32],
     slots: NDArray[np.int32],
+    begin: int,
+    last: int,
     k: int,
     centre: NDArray[np.float32],
     radius: np.float32,
@@ -144,12 +146,11 @@ def _nearest_in_group(
     distances: NDArray[np.float32],
     indices: NDArray[np.int32],
 ) -> None:
-    """Answer for all points of a group, whose `count` candidates are all points within `group_reach` of `centre`."""
+    """Answer for `positions[begin:last]`, whose `count` candidates are all points within `group_reach` of `centre`."""
     dims = centre.size
     middle, place = np.empty(dims, np.float32), np.empty(dims, np.float32)
-    begin = 0
-    while begin < positions.size:
-        end = _end_of_node(tree, positions, begin, max(tree.depth - _SMALL_GROUP, 0))
+    while begin < last:
+        end = _end_of_node(tree, positions, begin, last, max(tree.depth - _SMALL_GROUP, 0))
         spread = _centre_of(tree, positions, begin, end, middle)
         away = _distance(middle, centre)
         _squared_distances(middle, group, count)
@@ -238,13 +239,13 @@ def _space_for(capacity: int, dims: int) -> Gathered:
 
 
 @njit(cache=True)
-def _end_of_node(tree: Tree, positions: NDArray[np.int32], begin: int, level: int) -> int:
-    """One past the last of the queries that lie in the same node of `level` as `positions[begin]`."""
+def _end_of_node(tree: Tree, positions: NDArray[np.int32], begin: int, last: int, level: int) -> int:
+    """One past the last of the queries, up to `last`, that lie in the same node of `level` as `positions[begin]`."""
     n = tree.order.size
     node = (((positions[begin] + 1) << level) - 1) // n + (1 << level)
     stop = node_start(node + 1, level, n)
     end = begin + 1
-    while end < positions.size and positions[end] < stop:
+    while end < last and positions[end] < stop:
         end += 1
     return end
 
@@ -416,7 +417,8 @@ def search_radius(tree: Tree, place: NDArray[np.float32], held: int, found: NDAr
     leaves = 1 << tree.depth
     nodes, nearest_possible = np.empty(_STACK, np.int64), np.empty(_STACK, np.float32)
     nodes[0], nearest_possible[0] = 1, np.float32(0.0)
-    top, size = 1, 0
+    top = 1
+    size = int(np.int64(0))  # a literal 0 would make numba compile what it is passed to twice
     limit = _INFINITE
     while top > 0:
         top -= 1

@@ -12,6 +12,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from lucule.space.sorting import sort_stretch
+
 BLOCK: Final = 16
 _LARGE_BUCKET: Final = 16
 _LARGEST_DISTANCE: Final = np.float32(3e38)
@@ -77,10 +79,8 @@ def nearest_distances(
 
     More than k of the first `count` squared distances are at most `limit`.
     """
-    near, size = work.near, 0
-    for i in range(count):
-        near[size] = squared[i]
-        size += bool(squared[i] <= limit)
+    near = work.near
+    size = _keep_distances(squared, count, limit, near)
     _take_roots(near, size, limit)
     _sort(near, size, np.sqrt(limit), work, work.near_sorted, work.near_spare, _LARGEST_DISTANCE)
     for i in range(k):
@@ -101,11 +101,8 @@ def nearest_keys(
     slot: int,
 ) -> None:
     """Write the k smallest distances and the rows that have them, by distance and then row; `own_row` is left out."""
-    near, keys, size = work.near, work.keys, 0
-    for i in range(count):
-        near[size] = squared[i]
-        keys[size] = rows[i]
-        size += bool((squared[i] <= limit) & (rows[i] != own_row))
+    near, keys = work.near, work.keys
+    size = _keep_both(squared, rows, count, own_row, limit, near, keys)
     _take_roots(near, size, limit)
     # the bits of distances from 0 up are integers in the same order
     bits = near.view(np.int32)
@@ -117,6 +114,35 @@ def nearest_keys(
         indices[slot, i] = np.int32(work.keys_sorted[i + 1])
     for i in range(k):
         distances[slot, i] = near[i]
+
+
+@njit(cache=True)
+def _keep_distances(squared: NDArray[np.float32], count: int, limit: np.float32, near: NDArray[np.float32]) -> int:
+    """Copy the squared distances up to `limit`; returns their number."""
+    size = 0
+    for i in range(count):
+        near[size] = squared[i]
+        size += bool(squared[i] <= limit)
+    return size
+
+
+@njit(cache=True)
+def _keep_both(
+    squared: NDArray[np.float32],
+    rows: NDArray[np.int32],
+    count: int,
+    own_row: int,
+    limit: np.float32,
+    near: NDArray[np.float32],
+    keys: NDArray[np.int64],
+) -> int:
+    """Copy squared distances and rows, but for `own_row`; returns their number."""
+    size = 0
+    for i in range(count):
+        near[size] = squared[i]
+        keys[size] = rows[i]
+        size += bool((squared[i] <= limit) & (rows[i] != own_row))
+    return size
 
 
 @njit(cache=True)
@@ -163,8 +189,8 @@ def _sort(
         start = np.uint32(1)
         for b in range(size + 1):
             # by now heads point one past the end of their bucket
-            if heads[b] - start > _LARGE_BUCKET and not _is_sorted(output, int(start), int(heads[b])):
-                output[start : heads[b]].sort()
+            if heads[b] - start > _LARGE_BUCKET:
+                sort_stretch(output, int(start), int(heads[b]))
             start = heads[b]
     _exchange(output, spare, size, int(rounds), largest_key)
 
@@ -201,15 +227,6 @@ def _assign_buckets(
 def _buckets_per_width(count: np.float32, width: np.float32) -> np.float32:
     # a little less, so that rounding cannot lead beyond the last bucket
     return count / width * np.float32(0.9999) if width > 0 else np.float32(0.0)
-
-
-@njit(cache=True)
-def _is_sorted(values: NDArray[Any], start: int, stop: int) -> bool:
-    """Whether nothing is to be done, as among identical points."""
-    falls = 0
-    for i in range(start + 1, stop):
-        falls += values[i] < values[i - 1]
-    return falls == 0
 
 
 @njit(cache=True)

@@ -7,18 +7,20 @@ every leaf holds 8 to 16 points whatever the density. Node `i` of level `l` cove
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numpy.typing import NDArray
 
 from lucule.space.partition import split_at
+from lucule.space.sorting import sort_stretch
+from lucule.space.threads import share
 
 LEAF_SIZE: Final = 16
-# starting threads takes longer than building a tree of few points
-_WORTH_SHARING: Final = 10_000
-_SHARED_LEVELS: Final = 8
+# a subtree of so many levels fits the cache
+_LEVELS_OF_ONE_THREAD: Final = 10
 
 
 class Tree(NamedTuple):
@@ -55,10 +57,11 @@ def build(points: NDArray[np.float32]) -> Tree:
         boxes=np.empty((2 << depth, 2, dims), np.float32),
         depth=depth,
     )
-    if n > _WORTH_SHARING:
-        _divide_all(tree, _SHARED_LEVELS)
-    elif n:
-        _divide_below(tree, 1, 0)
+    shared_levels = max(depth - _LEVELS_OF_ONE_THREAD, 0)
+    for level in range(shared_levels):
+        share(partial(_divide_level, tree, level), 1 << level, least=1, most=1 << level)
+    if n:
+        share(partial(_divide_below, tree, shared_levels), 1 << shared_levels, least=1, most=64)
     return tree
 
 
@@ -117,47 +120,47 @@ def box_gap_squared(a: NDArray[np.float32], b: NDArray[np.float32]) -> np.float3
     return total
 
 
-@njit(cache=True, parallel=True, nogil=True)
-def _divide_all(tree: Tree, shared_levels: int) -> None:
-    for level in range(shared_levels):
-        for node in prange(1 << level, 2 << level):
-            _divide(tree, node, level)
-    for top in prange(1 << shared_levels, 2 << shared_levels):
-        # one thread finishes a subtree, which by now fits its cache
-        _divide_below(tree, top, shared_levels)
+@njit(cache=True, nogil=True)
+def _divide_level(tree: Tree, level: int, first: int, last: int) -> None:
+    """Divide the nodes of a level from its `first` to before its `last`."""
+    for node in range((1 << level) + first, (1 << level) + last):
+        _divide(tree, node, level)
 
 
 @njit(cache=True, nogil=True)
-def _divide_below(tree: Tree, top: int, level: int) -> None:
-    """Divide a node that lies on `level`, and all below it."""
-    for below in range(tree.depth - level + 1):
-        for node in range(top << below, (top + 1) << below):
-            _divide(tree, node, level + below)
+def _divide_below(tree: Tree, level: int, first: int, last: int) -> None:
+    """Divide these nodes and all below, one after the other, so that each stays in the cache until it is done."""
+    for top in range((1 << level) + first, (1 << level) + last):
+        for below in range(tree.depth - level + 1):
+            for node in range(top << below, (top + 1) << below):
+                _divide(tree, node, level + below)
 
 
 @njit(cache=True)
 def _divide(tree: Tree, node: int, level: int) -> None:
-    """Set the box of a node and move its lower half (along the longest side) in front of its upper half."""
-    dims, n = tree.coordinates.shape
+    """Set the box of a node, and move the half that is lower along its longest side in front of the upper half."""
+    n = tree.order.size
     start, stop = node_start(node, level, n), node_start(node + 1, level, n)
-    axis, longest = 0, np.float32(-1.0)
-    for a in range(dims):
-        low, high = _extent(tree.coordinates[a], start, stop)
-        tree.boxes[node, 0, a], tree.boxes[node, 1, a] = low, high
-        if high - low > longest:
-            axis, longest = a, high - low
-    if longest == 0.0:
+    axis = _set_box(tree, node, start, stop)
+    if is_one_place(tree.boxes[node]):
         # searches take only the first few of many identical points: those with the lowest rows
         if level == 0 or not is_one_place(tree.boxes[node >> 1]):
-            tree.order[start:stop].sort()
+            sort_stretch(tree.order, start, stop)
     elif level < tree.depth:
         split_at(tree.coordinates, tree.order, axis, start, stop, node_start(2 * node + 1, level + 1, n))
 
 
 @njit(cache=True)
-def _extent(values: NDArray[np.float32], start: int, stop: int) -> tuple[np.float32, np.float32]:
-    low = high = values[start]
-    for i in range(start + 1, stop):
-        low = min(low, values[i])
-        high = max(high, values[i])
-    return low, high
+def _set_box(tree: Tree, node: int, start: int, stop: int) -> int:
+    """Set the box of a node; returns the axis of its longest side."""
+    axis, longest = 0, np.float32(-1.0)
+    for a in range(tree.coordinates.shape[0]):
+        values = tree.coordinates[a]
+        low = high = values[start]
+        for i in range(start + 1, stop):
+            low = min(low, values[i])
+            high = max(high, values[i])
+        tree.boxes[node, 0, a], tree.boxes[node, 1, a] = low, high
+        if high - low > longest:
+            axis, longest = a, high - low
+    return axis

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numpy.typing import NDArray
 
+from lucule.space.threads import share
 from lucule.space.tree import Tree, box_distance_squared, box_farthest_squared, is_one_place, level_of, node_start
 
-_CHUNK: Final = 1024
 _STACK: Final = 64
 
 
-@njit(cache=True, parallel=True, nogil=True)
 def count(tree: Tree, radii: NDArray[np.float32], counts: NDArray[np.int32]) -> None:
     """Fill `counts`; both it and `radii` are in input order."""
-    n = tree.order.size
-    for chunk in prange((n + _CHUNK - 1) // _CHUNK):
-        place = np.empty(tree.coordinates.shape[0], np.float32)
-        for position in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, n)):
-            row = tree.order[position]
-            for axis in range(place.size):
-                place[axis] = tree.coordinates[axis, position]
-            counts[row] = _count_around(tree, place, radii[row]) - 1
+    share(partial(_count_between, tree, radii, counts), counts.size, least=512, most=8192)
+
+
+@njit(cache=True, nogil=True)
+def _count_between(tree: Tree, radii: NDArray[np.float32], counts: NDArray[np.int32], first: int, last: int) -> None:
+    place = np.empty(tree.coordinates.shape[0], np.float32)
+    for position in range(first, last):
+        row = tree.order[position]
+        for axis in range(place.size):
+            place[axis] = tree.coordinates[axis, position]
+        counts[row] = _count_around(tree, place, radii[row]) - 1
 
 
 @njit(cache=True)
