@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from lucule.core import InputError
 from lucule.space.grid import NeighbourGrid
 from lucule.space.points import as_float32
+from lucule.space.threads import share
 
 # comparing all pairs of a group up to this size is faster than building a tree for it
 _SMALL_GROUP: Final = 512
@@ -55,7 +57,7 @@ def nearest_in_group(points: ArrayLike, group: ArrayLike) -> NDArray[np.float32]
     ordered = places[order]
     found = np.full(len(places), np.inf, np.float32)
     small = np.diff(starts) <= _SMALL_GROUP
-    _nearest_by_pairs(ordered, starts, small, found)
+    share(partial(_nearest_by_pairs, ordered, starts, small, found), len(small), least=64, most=4096)
     for start, stop in zip(starts[:-1][~small], starts[1:][~small], strict=True):
         found[start:stop] = NeighbourGrid(ordered[start:stop]).distances(1)[:, 0]
     result = np.empty(len(places), np.float32)
@@ -63,12 +65,17 @@ def nearest_in_group(points: ArrayLike, group: ArrayLike) -> NDArray[np.float32]
     return result
 
 
-@njit(cache=True, parallel=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _nearest_by_pairs(
-    points: NDArray[np.float32], starts: NDArray[np.int64], small: NDArray[np.bool_], found: NDArray[np.float32]
+    points: NDArray[np.float32],
+    starts: NDArray[np.int64],
+    small: NDArray[np.bool_],
+    found: NDArray[np.float32],
+    first: int,
+    last: int,
 ) -> None:
-    """Fill `found` for the groups that are `small`."""
-    for g in prange(len(small)):
+    """Fill `found` for those groups from `first` to before `last` that are `small`."""
+    for g in range(first, last):
         if not small[g]:
             continue
         for i in range(starts[g], starts[g + 1]):
