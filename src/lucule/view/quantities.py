@@ -101,11 +101,14 @@ CLUSTER_QUANTITIES: Final = (
     Quantity("counts", "Localizations per cluster", "", "n_points", "Localizations per cluster"),
     Quantity("elongation", "Elongation (eccentricity)", "0 = round, 1 = a line", "eccentricity"),
 )
+_OF_THE_PLANE: Final = ("area_nm2", "density_per_um2")
 
 
 def measured(table: pl.DataFrame) -> tuple[Quantity, ...]:
     """Those quantities that a table of clusters has: areas in 2D, volumes in 3D."""
-    return tuple(quantity for quantity in CLUSTER_QUANTITIES if quantity.column in table.columns)
+    # tables in 3D keep the columns of the plane, without values
+    absent = _OF_THE_PLANE if "volume_nm3" in table.columns else ()
+    return tuple(q for q in CLUSTER_QUANTITIES if q.column in table.columns and q.column not in absent)
 
 
 def cluster_values(table: pl.DataFrame, quantity: Quantity) -> Floats:
