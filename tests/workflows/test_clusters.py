@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import numpy as np
 import polars as pl
@@ -155,7 +157,8 @@ def test_interrupted_work_goes_on(tmp_path) -> None:
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     labelled = out / "big" / "steps" / "labelled.parquet"
     deadline = time.monotonic() + 120
-    while not labelled.exists() and process.poll() is None and time.monotonic() < deadline:
+    # a stage is finished once the ledger says so, a moment after its file appears
+    while not _is_recorded(out, "big/label") and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
@@ -180,6 +183,17 @@ def test_wrong_runs_are_refused(table, tmp_path) -> None:
         (tmp_path / "locked").mkdir(mode=0o500)
         with pytest.raises(InputError, match="written"):
             clusters.run([table], tmp_path / "locked")
+
+
+def _is_recorded(out, work: str) -> bool:
+    ledger = out / ".lucule.sqlite"
+    if not ledger.exists():
+        return False
+    try:
+        with closing(sqlite3.connect(ledger)) as connection:
+            return connection.execute("SELECT 1 FROM done WHERE work = ?", (work,)).fetchone() is not None
+    except sqlite3.OperationalError:  # the table is only just being made
+        return False
 
 
 def _must_not_run(*_: object, **__: object) -> None:
