@@ -1,0 +1,1 @@
+"""The graph network: classes of localizations and affinities of neighbours."""
