@@ -1,8 +1,8 @@
 """Training on data that are made on the fly, until a number of steps or of seconds is used up.
 
-Step `n` of seed `s` draws its batch and its dropout from generators seeded with `(s, n)`; nothing else is random. With a
-budget of steps a run is therefore repeatable, also when it was interrupted. With a budget of seconds the learning rate
-follows the time that has passed, so that a run ends annealed on any machine.
+Step `n` of seed `s` draws its batch and its dropout from generators seeded with `(s, n)`; nothing else is random. With
+a budget of steps a run is therefore repeatable, also when it was interrupted. With a budget of seconds the learning
+rate follows the time that has passed, so that a run ends annealed on any machine.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def train_stream(
     average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     signature = _signature(model, settings, seed, identity)
     stream = _resume(folder, model, optimizer, average, signature)
-    network = torch.compile(model) if settings.compile else model
+    network: Any = torch.compile(model) if settings.compile else model
     generator = torch.Generator(device)
     sums: dict[str, Tensor] = {}
     start, saved = time.perf_counter() - stream.seconds, time.perf_counter()

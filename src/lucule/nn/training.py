@@ -247,7 +247,7 @@ def learning_rate_fraction(done: float, schedule: str, warmup: float = 0.0) -> f
 
     Examples
     --------
-    >>> [learning_rate_fraction(done, "cosine", warmup=0.2) for done in (0.1, 0.2, 0.6, 1.0)]
+    >>> [learning_rate_fraction(done, "linear", warmup=0.5) for done in (0.25, 0.5, 0.75, 1.0)]
     [0.5, 1.0, 0.5, 0.0]
     """
     if done < warmup:
