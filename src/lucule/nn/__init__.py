@@ -2,6 +2,7 @@
 
 from lucule.nn.device import choose_device, count_parameters, torch_threads
 from lucule.nn.pointwise import PointwiseDense
+from lucule.nn.streaming import Stream, StreamSettings, train_stream
 from lucule.nn.training import Batches, Epoch, FitSettings, TensorBatches, fit
 
 __all__ = [
@@ -9,9 +10,12 @@ __all__ = [
     "Epoch",
     "FitSettings",
     "PointwiseDense",
+    "Stream",
+    "StreamSettings",
     "TensorBatches",
     "choose_device",
     "count_parameters",
     "fit",
     "torch_threads",
+    "train_stream",
 ]

@@ -239,9 +239,21 @@ def learning_rate(step: int, total: int, settings: FitSettings) -> float:
     warmup = round(settings.warmup_fraction * total)
     if step < warmup:
         return settings.learning_rate * (step + 1) / warmup
-    done = (step - warmup) / (total - warmup)
-    fraction = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 + 0.5 * math.cos(math.pi * done)}
-    return settings.learning_rate * fraction[settings.schedule]
+    return settings.learning_rate * learning_rate_fraction((step - warmup) / (total - warmup), settings.schedule)
+
+
+def learning_rate_fraction(done: float, schedule: str, warmup: float = 0.0) -> float:
+    """Learning rate as a fraction of the largest one, when the fraction `done` of the training is over.
+
+    Examples
+    --------
+    >>> [learning_rate_fraction(done, "linear", warmup=0.5) for done in (0.25, 0.5, 0.75, 1.0)]
+    [0.5, 1.0, 0.5, 0.0]
+    """
+    if done < warmup:
+        return done / warmup
+    rest = (done - warmup) / (1 - warmup)
+    return {"constant": 1.0, "linear": 1 - rest, "cosine": 0.5 + 0.5 * math.cos(math.pi * rest)}[schedule]
 
 
 def _optimizer(model: nn.Module, settings: FitSettings) -> torch.optim.Optimizer:
