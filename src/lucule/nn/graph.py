@@ -1,4 +1,4 @@
-"""A network on the graph of neighbours: for each point its class, for each pair of neighbours whether they belong together.
+"""A network on the graph of neighbours: the class of each point, and whether neighbours belong together.
 
 Every point looks at the same few neighbour ranks, near ones densely and far ones sparsely, so that one layer spans
 hundreds of neighbours. Directions enter through spherical harmonics of degree 1 and 2 whose contractions do not change
@@ -97,29 +97,30 @@ class GraphLayer(nn.Module):
             The neighbours of the chunk.
         """
         normed = self.norm(states)
-        turned = torch.cat((_contract(pairs.harmonics, fields[:, None]),
-                            _contract(pairs.harmonics, all_fields[pairs.index])), dim=-1)  # fmt: skip
-        seen = torch.cat((pairs.features, turned.to(pairs.features.dtype)), dim=-1)
+        own_turned = _contract(pairs.harmonics, fields[:, None])
+        other_turned = _contract(pairs.harmonics, all_fields[pairs.index])
+        seen = torch.cat((pairs.features, own_turned, other_turned), dim=-1)
         message = nn.functional.silu(self.own(normed)[:, None] + shared[pairs.index] + self.pair(seen))
         gates = self.gate(message)
         weight = gates[..., :_HEADS].masked_fill(~pairs.present[..., None], -1e4).softmax(dim=1)
-        weight = weight * pairs.present[..., None]
+        weight = (weight * pairs.present[..., None]).to(message.dtype)
         n, ranks, width = message.shape
         heads = message.view(n, ranks, _HEADS, width // _HEADS)
         attended = (heads * weight[..., None]).sum(dim=1).reshape(n, width)
         largest = message.masked_fill(~pairs.present[..., None], -1e4).amax(dim=1)
         largest = largest * pairs.present.any(dim=1, keepdim=True)
         first, second = gates[..., _HEADS:].chunk(2, dim=-1)
-        new_fields = torch.cat(
-            (
-                torch.einsum("nrc,nrm->ncm", first, pairs.harmonics[..., :3].to(first.dtype)),
-                torch.einsum("nrc,nrm->ncm", second, pairs.harmonics[..., 3:].to(first.dtype)),
-            ),
-            dim=-1,
-        ) / ranks
-        strength = torch.cat(
-            (new_fields[..., :3].square().sum(-1), new_fields[..., 3:].square().sum(-1)), dim=-1
+        new_fields = (
+            torch.cat(
+                (
+                    torch.einsum("nrc,nrm->ncm", first, pairs.harmonics[..., :3].to(first.dtype)),
+                    torch.einsum("nrc,nrm->ncm", second, pairs.harmonics[..., 3:].to(first.dtype)),
+                ),
+                dim=-1,
+            )
+            / ranks
         )
+        strength = torch.cat((new_fields[..., :3].square().sum(-1), new_fields[..., 3:].square().sum(-1)), dim=-1)
         update = self.update(torch.cat((normed, attended, largest, strength), dim=-1))
         return states + update, new_fields
 
@@ -151,9 +152,7 @@ class GraphNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.symmetric = symmetric_features
-        self.encoder = nn.Sequential(
-            nn.Linear(point_features, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
-        )
+        self.encoder = nn.Sequential(nn.Linear(point_features, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
         self.summary = nn.Sequential(nn.Linear(width, width), nn.SiLU())
         self.context = nn.Linear(2 * width, width)
         self.layers = nn.ModuleList(GraphLayer(width, pair_features) for _ in range(layers))
@@ -228,7 +227,5 @@ def _field_means(values: Tensor, field: Tensor, fields: int) -> Tensor:
 
 def _contract(directions: Tensor, fields: Tensor) -> Tensor:
     """Scalar products by degree, `(n, ranks, 8)`, of harmonics `(n, ranks, 8)` and fields `(n, ranks or 1, 4, 8)`."""
-    directions = directions.to(fields.dtype)[:, :, None]
-    first = (directions[..., :3] * fields[..., :3]).sum(-1)
-    second = (directions[..., 3:] * fields[..., 3:]).sum(-1)
-    return torch.cat((first, second), dim=-1)
+    product = directions.to(fields.dtype)[:, :, None] * fields
+    return torch.cat((product[..., :3].sum(-1), product[..., 3:].sum(-1)), dim=-1)

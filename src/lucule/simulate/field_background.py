@@ -99,20 +99,32 @@ def draw(rng: np.random.Generator, place: Window, n: int, background: Background
     return found[:n]
 
 
-def place(rng: np.random.Generator, where: Window, reach_nm: FloatArray) -> FloatArray:
+def place(rng: np.random.Generator, where: Window, reach_nm: FloatArray, beside: float) -> FloatArray:
     """Draw a centre `(n, 2)` for each structure so that no two are nearer than the sum of their reaches.
 
-    Structures that find no place have NaN.
+    A fraction `beside` lies right at another structure. Structures that find no place have NaN.
     """
     n = len(reach_nm)
     centres = where.uniform(rng, n)
     if n < 2 or reach_nm.max() == 0:
         return centres
+    followers = np.flatnonzero(rng.random(n) < beside)
     for _ in range(_ROUNDS):
         losers = _losers(centres, reach_nm)
         if not len(losers):
-            return centres
+            break
         centres[losers] = where.uniform(rng, len(losers))
+    for follower in followers:
+        leader = int(rng.integers(n))
+        if leader == follower:
+            continue
+        angle, before = rng.uniform(0, 2 * np.pi), centres[follower].copy()
+        apart = (reach_nm[leader] + reach_nm[follower]) * rng.uniform(1, 1.2)
+        centres[follower] = centres[leader] + apart * np.array([np.cos(angle), np.sin(angle)])
+        distance = np.linalg.norm(centres - centres[follower], axis=1)
+        distance[follower] = np.inf
+        if (distance < reach_nm + reach_nm[follower]).any() or not where.holds(centres[follower][None])[0]:
+            centres[follower] = before
     centres[_losers(centres, reach_nm)] = np.nan
     return centres
 

@@ -42,9 +42,7 @@ class Blinking:
         return cls(mean, frames, again, dark, bool(rng.random() < 0.5))
 
 
-def blink(
-    rng: np.random.Generator, molecules: int, blinking: Blinking
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def blink(rng: np.random.Generator, molecules: int, blinking: Blinking) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Molecule and frame of every localization, `(n,)` each; those after the end of the movie are not seen.
 
     Examples
@@ -55,7 +53,11 @@ def blink(
     """
     times = rng.geometric(1 / blinking.mean, molecules)
     who = np.repeat(np.arange(molecules), times)
-    start = rng.exponential(blinking.frames / 3, molecules) if blinking.bleaching else rng.random(molecules) * blinking.frames
+    start = (
+        rng.exponential(blinking.frames / 3, molecules)
+        if blinking.bleaching
+        else rng.random(molecules) * blinking.frames
+    )
     start = np.minimum(start, blinking.frames - 1)
     gap = np.where(rng.random(len(who)) < blinking.again, 1, 1 + rng.exponential(blinking.dark_frames, len(who)))
     first = np.cumsum(times) - times

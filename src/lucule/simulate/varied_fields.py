@@ -1,14 +1,14 @@
 """Fields of clusters of wide variety, with the truth: for training and scoring what groups localizations.
 
-A `FieldFamily` says what may occur; each field draws its own density, cluster size, shape, contrast, background, outline,
-localization error and blinking from it. The packaged families are in `FAMILIES`: `mixed` holds everything, the others
-one difficulty each.
+A `FieldFamily` says what may occur; each field draws its own density, cluster size, shape, contrast, background,
+outline, localization error and blinking from it. The packaged families are in `FAMILIES`: `mixed` holds everything, the
+others one difficulty each.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,8 @@ class FieldFamily(Config):
         Standard deviation of the logarithm of size and number among the structures of a field.
     separation_radii
         Smallest distance of centres in units of the mean of their diameters; 1 lets discs touch.
+    touching
+        Largest fraction of the structures that lie beside another one; each field draws its own.
     backgrounds, outlines
         See `lucule.simulate.field_background`.
     error_nm
@@ -93,6 +95,7 @@ class FieldFamily(Config):
     field_without_background: float = 0.05
     spread: Limits = (0.01, 0.6)
     separation_radii: Limits = (0.9, 3)
+    touching: float = 0.4
     backgrounds: tuple[field_background.Background, ...] = ("uniform", "uniform", "gradient", "patches")
     outlines: tuple[field_background.Outline, ...] = ("square", "square", "cell", "holes")
     error_nm: Limits = (2, 40)
@@ -178,16 +181,20 @@ class _Plan:
 
 _COMPACT: Final = ("disc", "gaussian", "ellipse")
 
+_PLAIN: Final[dict[str, Any]] = {"fraction_3d": 0, "backgrounds": ("uniform",), "outlines": ("square",)}
+
 FAMILIES: Final[dict[str, FieldFamily]] = {
     "mixed": FieldFamily(),
-    "discs": FieldFamily(shapes=("disc",), fraction_3d=0, backgrounds=("uniform",), outlines=("square",), spread=(0.01, 0.1)),
-    "gaussian": FieldFamily(shapes=("gaussian",), fraction_3d=0, backgrounds=("uniform",), outlines=("square",)),
-    "ellipses": FieldFamily(shapes=("ellipse",), fraction_3d=0, backgrounds=("uniform",), outlines=("square",)),
+    "discs": FieldFamily(shapes=("disc",), spread=(0.01, 0.1), touching=0, **_PLAIN),
+    "gaussian": FieldFamily(shapes=("gaussian",), touching=0, **_PLAIN),
+    "ellipses": FieldFamily(shapes=("ellipse",), touching=0, **_PLAIN),
     "rings": FieldFamily(shapes=("ring",), radius_nm=(30, 250), points_per_cluster=(15, 2000), fraction_3d=0),
     "fibres": FieldFamily(shapes=("fibre",), radius_nm=(5, 30), fraction_3d=0),
-    "touching": FieldFamily(shapes=_COMPACT, separation_radii=(0.9, 1.1), contrast=(4, 200), fraction_3d=0),
+    "touching": FieldFamily(shapes=_COMPACT, touching=1, separation_radii=(0.9, 1.1), contrast=(4, 200), fraction_3d=0),
     "sizes": FieldFamily(shapes=_COMPACT, spread=(0.5, 0.8), fraction_3d=0),
-    "uneven": FieldFamily(shapes=_COMPACT, backgrounds=("gradient", "patches"), outlines=("cell", "holes"), fraction_3d=0),
+    "uneven": FieldFamily(
+        shapes=_COMPACT, backgrounds=("gradient", "patches"), outlines=("cell", "holes"), fraction_3d=0
+    ),
     "sparse": FieldFamily(shapes=_COMPACT, points_per_cluster=(5, 15), contrast=(3, 200), fraction_3d=0),
     "dense": FieldFamily(
         shapes=_COMPACT, points_per_cluster=(200, 2000), localizations=(2000, 8000), contrast=(2, 50), fraction_3d=0
@@ -195,13 +202,25 @@ FAMILIES: Final[dict[str, FieldFamily]] = {
     "blurred": FieldFamily(shapes=_COMPACT, error_nm=(20, 40), radius_nm=(20, 100), fraction_3d=0),
     "three_d": FieldFamily(shapes=_COMPACT, fraction_3d=1),
     "caml": FieldFamily(
-        shapes=("disc",), points_per_cluster=(5, 90), radius_nm=(5, 100), density_per_um2=(5, 500), contrast=(1.5, 100),
-        structures=(10, 400), separation_radii=(1.1, 1.3), spread=(0.01, 0.011), error_nm=(0.1, 0.2), blinks=(1, 1),
-        backgrounds=("uniform",), outlines=("cell", "square"), field_without_clusters=0, field_without_background=0.1,
+        shapes=("disc",),
+        points_per_cluster=(5, 90),
+        radius_nm=(5, 100),
+        density_per_um2=(5, 500),
+        contrast=(1.5, 100),
+        structures=(10, 400),
+        separation_radii=(1.1, 1.3),
+        touching=0,
+        spread=(0.01, 0.011),
+        error_nm=(0.1, 0.2),
+        blinks=(1, 1),
+        backgrounds=("uniform",),
+        outlines=("cell", "square"),
+        field_without_clusters=0,
+        field_without_background=0.1,
         fraction_3d=0,
     ),
     "random": FieldFamily(field_without_clusters=1, fraction_3d=0),
-}  # fmt: skip
+}
 
 
 def varied_field(family: FieldFamily | str = "mixed", *, seed: int | tuple[int, ...]) -> Field:
@@ -305,7 +324,8 @@ def _structures(
     crowd = scale ** rng.uniform(0, plan.dims) * np.exp(0.5 * spread * rng.normal(size=n).clip(-2, 2))
     reach = radii + plan.error_nm
     gap = 0.0 if plan.shape == "fibre" else _within(rng, family.separation_radii)
-    centres = field_background.place(rng, window, gap * reach)
+    beside = rng.random() * family.touching * (gap > 0)
+    centres = field_background.place(rng, window, gap * reach, beside)
     kept = np.isfinite(centres[:, 0])
     centres, radii, crowd = centres[kept], radii[kept], crowd[kept]
     n = len(centres)

@@ -32,27 +32,23 @@ _ONE_FRAME: Final = 1.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Columns:
-    """The columns of a table that the network uses, as tensors.
+    """The columns of one or more tables that the network uses, as tensors.
 
     Attributes
     ----------
     points
         `(n, 3)`, nm, z = 0 in 2D.
-    frame
-        `(n,)` float32, or None.
-    error
-        Localization error in the plane, nm, `(n,)`, or None.
-    photons
-        Relative to their median, `(n,)`, or None.
-    is_3d
-        Whether z means anything.
+    frame, error, photons
+        Frame, localization error in the plane (nm), photons relative to their median; `(n,)`, any value where unknown.
+    known
+        1 where error, photons, frame are known and z means something, `(n or 1, 4)`.
     """
 
     points: Tensor
-    frame: Tensor | None
-    error: Tensor | None
-    photons: Tensor | None
-    is_3d: bool
+    frame: Tensor
+    error: Tensor
+    photons: Tensor
+    known: Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,19 +91,11 @@ def _continue(distance: NDArray[np.float32], available: int, dims: int) -> None:
     distance[:, present:] = np.maximum(last, 1.0) * (ranks[present:] / ranks[present - 1]) ** (1 / dims)
 
 
-def point_features(columns: Columns, distance: Tensor) -> Tensor:
-    """Features `(n, POINT_FEATURES)` of the points whose neighbour distances `(n, ranks)` are given."""
-    n = len(distance)
-    nothing = distance.new_zeros(n)
-    rows = [
-        torch.log((distance + _SMALLEST_NM) / _UNIT_NM),
-        (nothing if columns.error is None else torch.log(columns.error / 10))[:, None],
-        (nothing if columns.photons is None else torch.log(columns.photons))[:, None],
-        distance.new_tensor(
-            [columns.error is not None, columns.photons is not None, columns.frame is not None, columns.is_3d]
-        ).expand(n, 4),
-    ]
-    return torch.cat(rows, dim=1)
+def point_features(columns: Columns, distance: Tensor, rows: Tensor | slice) -> Tensor:
+    """Features `(m, POINT_FEATURES)` of the points `rows`, whose neighbour distances `(m, ranks)` are given."""
+    known = columns.known.expand(len(columns.points), -1)[rows]
+    marks = torch.stack((torch.log(columns.error[rows] / 10), torch.log(columns.photons[rows])), dim=1)
+    return torch.cat((torch.log((distance + _SMALLEST_NM) / _UNIT_NM), marks * known[:, :2], known), dim=1)
 
 
 def pairs(columns: Columns, index: Tensor, distance: Tensor, spacing: Tensor, rows: Tensor | slice) -> Pairs:
@@ -125,14 +113,12 @@ def pairs(columns: Columns, index: Tensor, distance: Tensor, spacing: Tensor, ro
     offset = columns.points[index] - columns.points[rows][:, None]
     direction = offset / distance.clamp(min=_SMALLEST_NM)[..., None]
     length = distance + _SMALLEST_NM
-    nothing = torch.zeros_like(distance)
-    relative, apart, consecutive = nothing, nothing, nothing
-    if columns.error is not None:
-        both = torch.hypot(columns.error[rows][:, None], columns.error[index])
-        relative = torch.log(length / both)
-    if columns.frame is not None:
-        gap = (columns.frame[index] - columns.frame[rows][:, None]).abs()
-        apart, consecutive = torch.log1p(gap) / 5, (gap <= _ONE_FRAME).to(gap.dtype)
+    known = columns.known.expand(len(columns.points), -1)[rows]
+    both = torch.hypot(columns.error[rows][:, None], columns.error[index])
+    relative = torch.log(length / both) * known[:, None, 0]
+    gap = (columns.frame[index] - columns.frame[rows][:, None]).abs()
+    apart = torch.log1p(gap) / 5 * known[:, None, 2]
+    consecutive = (gap <= _ONE_FRAME) * known[:, None, 2]
     ranks = torch.tensor(RANKS, dtype=distance.dtype, device=distance.device).log() / 3
     here, there = torch.log(length / spacing[rows][:, None]), torch.log(length / spacing[index])
     seen = (
