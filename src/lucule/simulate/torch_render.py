@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lucule.core import Camera, InputError
 from lucule.simulate.camera import Sensor
+from lucule.simulate.camera import expose as compiled_expose
 from lucule.simulate.camera import sensor as sensor_of
 from lucule.simulate.optics import kernels
 from lucule.simulate.optics.compiled import Kernel
@@ -287,7 +288,7 @@ class TorchSensor:
 
     Attributes
     ----------
-    camera
+    pixels
         What it was made from.
     baseline, electrons_per_count, dark_electrons
         As in `lucule.simulate.camera.Sensor`.
@@ -295,7 +296,7 @@ class TorchSensor:
         Standard deviation in electrons, or None if no pixel has any.
     """
 
-    camera: Camera
+    pixels: Sensor = field(repr=False)
     baseline: Tensor = field(repr=False)
     electrons_per_count: Tensor = field(repr=False)
     dark_electrons: Tensor = field(repr=False)
@@ -329,7 +330,7 @@ def sensor_to_torch(
         torch.from_numpy(value).to(device, dtype)
         for value in (pixels.baseline, pixels.electrons_per_count, pixels.dark_electrons, pixels.read_noise)
     )
-    return TorchSensor(pixels.camera, baseline, per_count, dark, read_noise if pixels.read_noise.any() else None)
+    return TorchSensor(pixels, baseline, per_count, dark, read_noise if pixels.read_noise.any() else None)
 
 
 def expose(
@@ -337,12 +338,13 @@ def expose(
 ) -> Tensor:
     """Take pictures of a batch on its device: expected photons to counts, without a gradient.
 
-    Same camera as `lucule.simulate.camera.expose`, other random numbers.
+    Same camera as `lucule.simulate.camera.expose`, other random numbers. On the CPU, float32 frames are taken by that
+    compiled code, which is twice as fast as tensors.
 
     Parameters
     ----------
     photons
-        Expected photons `(frames, rows, columns)`; below zero counts as zero.
+        Expected photons `(..., rows, columns)`; below zero counts as zero.
     camera
         The camera, or its sensor for repeated calls (`sensor_to_torch`).
     generator
@@ -373,7 +375,11 @@ def expose(
     )
     if pixels.baseline.shape != shape:
         raise InputError("Sensor and frames differ", received=shape, allowed=f"{tuple(pixels.baseline.shape)}")
-    kind = pixels.camera
+    kind = pixels.pixels.camera
+    if photons.device.type == "cpu" and photons.dtype == torch.float32:
+        seed = int(torch.randint(2**62, (), generator=generator))
+        counts = compiled_expose(photons.detach().reshape(-1, *shape).numpy(), pixels.pixels, seed=seed)
+        return torch.from_numpy(counts.astype(np.float32)).view(photons.shape)
     with torch.no_grad():
         mean = photons.detach().clamp(min=0) * kind.quantum_efficiency + pixels.dark_electrons
         electrons = torch.poisson(mean, generator=generator)
