@@ -62,8 +62,9 @@ def simulate(
 def train(
     recipe: Annotated[Path, typer.Argument(help="Recipe, such as recipes/XPILJZ.yaml.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for weights, card and log.")],
-    budget: Annotated[str, typer.Option(help="How much to spend: full, cpu or smoke.")] = "full",
+    budget: Annotated[str, typer.Option(help="How much to spend: full, gpu, cpu or smoke.")] = "full",
     device: DeviceOption = "auto",
+    workers: Annotated[int | None, typer.Option(help="Processes that simulate; all cores by default.", min=1)] = None,
     config: ConfigOption = None,
     set_: SetOption = [],  # noqa: B006
     dry_run: DryRunOption = False,
@@ -78,7 +79,7 @@ def train(
         if dry_run:
             run.plan(settings, budget=budget, write=str(out))
             return
-        classify.train(settings, out=out, budget=budget, device=device, progress=run.progress)
+        classify.train(settings, out=out, budget=budget, device=device, workers=workers, progress=run.progress)
         card = room.find(out).card
         run.results = {"model": card.name, "scores": card.scores, "written": str(out)}
 
