@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -60,9 +60,11 @@ def simulate(
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="Recipe, such as recipes/XPILJZ.yaml.")],
+    recipe: Annotated[
+        Path, typer.Argument(help="Recipe, such as recipes/XPILJZ.yaml or recipes/localize_astigmatic.yaml.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder for weights, card and log.")],
-    budget: Annotated[str, typer.Option(help="How much to spend: full, cpu or smoke.")] = "full",
+    budget: Annotated[str, typer.Option(help="How much to spend: full, gpu, cpu or smoke.")] = "full",
     device: DeviceOption = "auto",
     config: ConfigOption = None,
     set_: SetOption = [],  # noqa: B006
@@ -71,14 +73,26 @@ def train(
 ) -> None:
     """Train a network from a recipe; an interrupted training goes on where it stopped."""
     with session(inputs=recipe, as_json=json) as run:
-        from lucule import classify
         from lucule import models as room
+        from lucule.core.config import read_yaml
 
-        settings = run.changed(classify.Recipe.load(recipe), config, set_)
-        if dry_run:
-            run.plan(settings, budget=budget, write=str(out))
-            return
-        classify.train(settings, out=out, budget=budget, device=device, progress=run.progress)
+        if read_yaml(recipe).get("task") == "localize":
+            from lucule import localize
+
+            # the budget first, so that what the user sets by hand counts
+            chosen = run.changed(localize.Recipe.load(recipe).at(cast("Any", budget)), config, set_)
+            if dry_run:
+                run.plan(chosen, budget=budget, write=str(out))
+                return
+            localize.train(chosen, out=out, device=device, progress=run.progress)
+        else:
+            from lucule import classify
+
+            settings = run.changed(classify.Recipe.load(recipe), config, set_)
+            if dry_run:
+                run.plan(settings, budget=budget, write=str(out))
+                return
+            classify.train(settings, out=out, budget=cast("Any", budget), device=device, progress=run.progress)
         card = room.find(out).card
         run.results = {"model": card.name, "scores": card.scores, "written": str(out)}
 
