@@ -57,9 +57,7 @@ class _Share:
 
 def listed(settings: PoolSettings) -> list[Scenario]:
     """Scenarios from which a pool is drawn."""
-    everything = listed_scenarios(
-        settings.scenarios, settings.kind, number=settings.largest_number, **settings.changes
-    )
+    everything = listed_scenarios(settings.scenarios, settings.kind, number=settings.largest_number, **settings.changes)
     return [_sized(scenario, settings.largest_field) for scenario in everything]
 
 

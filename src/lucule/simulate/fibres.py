@@ -53,7 +53,9 @@ class Fibres:
         for number, curve in enumerate(self.curves):
             of = which == number
             if dims == 3:
-                points[of] = curve.around(along[of] * curve.length_nm, angle[of], self.radius_nm * np.sqrt(across[of]))[0]
+                points[of] = curve.around(along[of] * curve.length_nm, angle[of], self.radius_nm * np.sqrt(across[of]))[
+                    0
+                ]
                 continue
             position, tangent, _, _ = curve.at(along[of] * curve.length_nm)
             sideways = np.column_stack([-tangent[:, 1], tangent[:, 0], np.zeros(of.sum())])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -20,23 +21,22 @@ from lucule.classify.graph.inputs import (
     point_features,
     spacing_of,
 )
-from lucule.core import SILENT, Config, Progress, package_version
+from lucule.core import SILENT, Progress, package_version
+from lucule.core.recipe import BaseRecipe
 from lucule.models import Card, save
 from lucule.nn import choose_device, count_parameters
 from lucule.nn.graph import GraphNetwork
-from lucule.nn.streaming import Stream, StreamSettings, train_stream
+from lucule.nn.streaming import StreamSettings, train_stream
 
 _BACKGROUND_PAIRS = 0.1
 _VALIDATION_SEED = 1_000_003
 
 
-class GraphRecipe(Config):
+class Recipe(BaseRecipe):
     """How a graph network is made.
 
     Attributes
     ----------
-    name, title, notes
-        For the card.
     width, layers
         Size of the network.
     classes
@@ -47,17 +47,8 @@ class GraphRecipe(Config):
         Budget, optimizer, schedule.
     validation_steps
         Batches on which the finished network is scored.
-    workers
-        Processes that simulate; None: all cores but one.
-    seed
-        Seed of everything.
-    budgets
-        For each budget (`cpu`, `smoke`) the values that differ from the full recipe.
     """
 
-    name: str
-    title: str
-    notes: str = ""
     task: Literal["graph"] = "graph"
     width: int = Field(default=64, gt=0)
     layers: int = Field(default=5, gt=0)
@@ -65,9 +56,6 @@ class GraphRecipe(Config):
     fields: FieldSettings
     fit: StreamSettings
     validation_steps: int = Field(default=20, gt=0)
-    workers: int | None = Field(default=None, ge=0)
-    seed: int = Field(default=1, ge=0)
-    budgets: dict[str, dict[str, Any]] = {}
 
 
 def build(*, width: int, layers: int, classes: int) -> GraphNetwork:
@@ -78,26 +66,48 @@ def build(*, width: int, layers: int, classes: int) -> GraphNetwork:
     )  # fmt: skip
 
 
-def train(recipe: GraphRecipe, *, out: Path, device: str = "auto", progress: Progress = SILENT) -> Stream:
-    """Train a graph network and write weights, card and log to the folder `out`."""
+def train(
+    recipe: Recipe, *, out: Path, device: str = "auto", workers: int | None = None, progress: Progress = SILENT
+) -> Path:
+    """Train a graph network and write it to a folder.
+
+    Parameters
+    ----------
+    recipe
+        What to train.
+    out
+        Folder for `weights.safetensors`, `card.yaml`, `log.csv` and `checkpoint.safetensors`. A training that was
+        interrupted there goes on.
+    device
+        Where the network is trained.
+    workers
+        Processes that simulate; None: all cores but one, 0: this one. The result does not depend on it.
+
+    Returns
+    -------
+    Path
+        `out`, which `lucule.models.find` understands.
+    """
     place = choose_device(device)
     torch.manual_seed(recipe.seed)
     network = build(width=recipe.width, layers=recipe.layers, classes=len(recipe.classes))
-    workers = recipe.workers if recipe.workers is not None else max((os.cpu_count() or 1) - 1, 1)
-    source = stream(recipe.fields, seed=recipe.seed, workers=workers)
-    ready = iter(source)
-    first = next(ready)  # the workers are forked before the device is touched
+    if workers is None:
+        workers = max((os.cpu_count() or 1) - 1, 1)
+    ready: Iterator[FieldBatch] | None = None
 
     def batch(step: int, generator: torch.Generator) -> FieldBatch:
+        nonlocal ready
         del generator
-        return (first if step == 0 else next(ready)).to(place)
+        if ready is None:  # an interrupted training goes on with the batches that it has not seen
+            ready = stream(recipe.fields, seed=recipe.seed, start=step, workers=workers)
+        return next(ready).to(place)
 
-    done = train_stream(
+    train_stream(
         network, batch, loss, settings=recipe.fit, seed=recipe.seed, folder=out, device=place, progress=progress,
-        identity=recipe.model_dump(mode="json", exclude={"budgets", "workers"}),
+        identity=recipe.model_dump(mode="json", exclude={"budgets"}),
     )  # fmt: skip
     save(out, card(recipe, network, score(network, recipe, place)), network.state_dict())
-    return done
+    return out
 
 
 def outputs(network: GraphNetwork, batch: FieldBatch) -> tuple[Tensor, Tensor, Tensor]:
@@ -134,7 +144,7 @@ def _pair_truth(batch: FieldBatch, present: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def score(network: GraphNetwork, recipe: GraphRecipe, device: torch.device) -> dict[str, float]:
+def score(network: GraphNetwork, recipe: Recipe, device: torch.device) -> dict[str, float]:
     """Scores on fields that were not trained on."""
     network.eval()
     sums: dict[str, float] = {}
@@ -145,7 +155,7 @@ def score(network: GraphNetwork, recipe: GraphRecipe, device: torch.device) -> d
     return {name: round(number, 5) for name, number in sums.items()}
 
 
-def card(recipe: GraphRecipe, network: GraphNetwork, scores: dict[str, float]) -> Card:
+def card(recipe: Recipe, network: GraphNetwork, scores: dict[str, float]) -> Card:
     """What one must know about the trained network."""
     return Card(
         name=recipe.name, title=recipe.title, task="graph", architecture="graph",
