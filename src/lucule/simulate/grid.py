@@ -96,16 +96,16 @@ def viability(scenario: Scenario) -> Viability:
     fibres_um = round(on_fibres_per_um2 / scenario.fibre_points_per_um, 9)
     radius_um, fibre_um = scenario.radius_nm / 1000, scenario.fibre_radius_nm / 1000
     if scenario.dims == 2:
-        size, section, room = np.pi * radius_um**2, 2 * fibre_um, 1.0
+        size, room = np.pi * radius_um**2, 1.0
     else:
-        size, section, room = 4 / 3 * np.pi * radius_um**3, np.pi * fibre_um**2, scenario.axial_range_nm / 1000
-    covered = (clusters * size + fibres_um * section) / room
+        size, room = 4 / 3 * np.pi * radius_um**3, scenario.axial_range_nm / 1000
+    covered = (clusters * size + fibres_um * 2 * fibre_um) / room
     free_per_um2 = scenario.density_per_um2 - clustered_per_um2 - on_fibres_per_um2
     ratio = fibre_ratio = float("inf")
     if covered < 1 and free_per_um2 > 1e-9 * scenario.density_per_um2:
         outside = free_per_um2 / (room * (1 - covered))
         ratio = scenario.points_per_cluster / size / outside
-        fibre_ratio = scenario.fibre_points_per_um / section / outside
+        fibre_ratio = scenario.fibre_points_per_um / (2 * fibre_um) / outside
     problems = []
     if not CLUSTERS_PER_UM2[0] <= clusters <= CLUSTERS_PER_UM2[1]:
         problems.append(f"{clusters:.3g} clusters per um2; allowed 1 to 5")

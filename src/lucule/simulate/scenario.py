@@ -30,7 +30,7 @@ class Scenario(Config):
     radius_nm
         Radius R of a cluster.
     fraction_in_fibres
-        Fraction of the localizations that lie on fibres, beside those in round clusters.
+        Fraction of the localizations that lie on fibres, beside those in round clusters; in 2D only.
     fibre_radius_nm, fibre_length_um, fibre_persistence_um
         Half the width, the length and the persistence length of every fibre.
     fibre_points_per_um
@@ -91,8 +91,8 @@ class Scenario(Config):
     def _fractions_fit(self) -> Self:
         if self.fraction_clustered + self.fraction_in_fibres > 1:
             raise ValueError("fraction_clustered and fraction_in_fibres together exceed 1")
-        if self.dims == 3 and self.fraction_in_fibres > 0 and 2 * self.fibre_radius_nm > self.axial_range_nm:
-            raise ValueError("fibres are thicker than the axial range")
+        if self.dims == 3 and self.fraction_in_fibres > 0:
+            raise ValueError("fibres lie in the plane only; set dims to 2")
         return self
 
     @model_validator(mode="after")

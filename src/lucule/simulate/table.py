@@ -68,7 +68,7 @@ def simulate(scenario: Scenario, *, seed: int) -> Localizations:
         point_rng, len(cluster), scenario.radius_nm, shape=scenario.shape, dims=scenario.dims
     )
     free = outside(point_rng, slab, n_free, cells, scenario.radius_nm, fibres and fibres.covered)
-    on_fibres, fibre = fibres.draw(fibre_rng, n_on_fibres, dims=scenario.dims) if fibres else _NOTHING
+    on_fibres, fibre = fibres.draw(fibre_rng, n_on_fibres) if fibres else _NOTHING
 
     positions = np.concatenate([clustered, free, on_fibres])
     membership = np.concatenate([cluster, np.full(n_free, -1, np.int32), n_clusters + fibre])
