@@ -64,9 +64,9 @@ class SceneSettings(Config):
 
     shape_px: tuple[int, int] = (48, 48)
     frames: int = Limits(default=10, gt=0)
-    scenes: int = Limits(default=40, gt=0)
+    scenes: int = Limits(default=48, gt=0)
     samplers: dict[str, Annotated[float, Limits(ge=0)]] = {"structures": 1.0}
-    density_per_um2: Range = (0.0075, 0.75)
+    density_per_um2: Range = (0.01, 0.9)
     photons: Range = (800.0, 25_000.0)
     photons_spread: Range = (0.05, 0.8)
     photons_per_background: Range = (20.0, 200.0)
