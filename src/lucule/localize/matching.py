@@ -78,7 +78,7 @@ def match(
     found_xyz, true_xyz
         Positions in nm, `(n, 2)` or `(n, 3)`, both alike.
     settings
-        Gates and method; a Hungarian assignment first makes as many pairs as possible, then keeps their distances short.
+        Gates and method; a Hungarian assignment makes as many pairs as possible, and among these the closest ones.
 
     Raises
     ------

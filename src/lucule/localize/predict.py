@@ -89,7 +89,7 @@ def load(
     device
         `auto`, `cpu` or `cuda`.
     precision
-        `auto` is bfloat16 where the processor multiplies it in hardware, else float32. The last layer is always float32.
+        `auto` is bfloat16 where the processor multiplies it in hardware, else float32; the last layer is float32.
 
     Raises
     ------

@@ -236,7 +236,8 @@ def prepare(
     --------
     >>> from lucule.simulate import load_camera
     >>> from lucule.simulate.optics import compile_psf
-    >>> stage = prepare(SceneSettings(scenes=2, frames=3), compile_psf("astigmatic", 100), load_camera("smlm_challenge"))
+    >>> settings = SceneSettings(scenes=2, frames=3)
+    >>> stage = prepare(settings, compile_psf("astigmatic", 100), load_camera("smlm_challenge"))
     >>> stage.batch(0, torch.Generator().manual_seed(1)).photons.shape
     torch.Size([2, 3, 48, 48])
     """
