@@ -18,8 +18,8 @@ from lucule.core import InputError
 
 STRIDE: Final = 8
 """Rows and columns of the input must be multiples of this."""
-MARGIN_PX: Final = 32
-"""Farther away than this no pixel has noticeable influence."""
+MARGIN_PX: Final = 56
+"""No pixel has an influence farther away than this; a multiple of the stride."""
 CHANNELS: Final = ("logit", "x", "y", "z", "photons", "sigma_x", "sigma_y", "sigma_z", "sigma_photons", "background")
 # offsets reach a little into the neighbouring pixels, so that two emitters of one pixel can share it and its neighbour
 _REACH_PX: Final = 1.5

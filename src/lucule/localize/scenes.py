@@ -64,9 +64,9 @@ class SceneSettings(Config):
 
     shape_px: tuple[int, int] = (48, 48)
     frames: int = Limits(default=10, gt=0)
-    scenes: int = Limits(default=40, gt=0)
+    scenes: int = Limits(default=48, gt=0)
     samplers: dict[str, Annotated[float, Limits(ge=0)]] = {"structures": 1.0}
-    density_per_um2: Range = (0.0075, 0.75)
+    density_per_um2: Range = (0.01, 0.9)
     photons: Range = (800.0, 25_000.0)
     photons_spread: Range = (0.05, 0.8)
     photons_per_background: Range = (20.0, 200.0)
@@ -236,7 +236,8 @@ def prepare(
     --------
     >>> from lucule.simulate import load_camera
     >>> from lucule.simulate.optics import compile_psf
-    >>> stage = prepare(SceneSettings(scenes=2, frames=3), compile_psf("astigmatic", 100), load_camera("smlm_challenge"))
+    >>> settings = SceneSettings(scenes=2, frames=3)
+    >>> stage = prepare(settings, compile_psf("astigmatic", 100), load_camera("smlm_challenge"))
     >>> stage.batch(0, torch.Generator().manual_seed(1)).photons.shape
     torch.Size([2, 3, 48, 48])
     """
