@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lucule.classify.graph.inputs import RANKS, Columns, Graph, neighbour_graph, pairs, point_features, spacing_of
+from lucule.classify.graph.kernels import PairInputs, affinities, messages
 from lucule.classify.graph.train import build
 from lucule.core import SILENT, InputError, Localizations, Progress
 from lucule.core.patterns import patterns
@@ -121,6 +122,7 @@ def run(
     index, distance = torch.from_numpy(graph.index), torch.from_numpy(graph.distance)
     chunks = [slice(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK)]
     spacing = spacing_of(distance).to(device)
+    compiled = PairInputs.of(columns, graph.index, graph.distance, spacing) if device.type == "cpu" else None
 
     def near(rows: slice) -> Pairs:
         return pairs(columns, index[rows].to(device), distance[rows].to(device), spacing, rows)
@@ -131,8 +133,17 @@ def run(
         for place, layer in enumerate(network.layers):
             if place in CONTEXT_BEFORE:
                 mean = sum(network.summary(states[c]).sum(dim=0, dtype=torch.float64) for c in chunks) / n
-                states = torch.cat([network.add_context(states[c], mean.float()[None]) for c in chunks])
+                for c in chunks:
+                    states[c] = network.add_context(states[c], mean.float()[None])
             shared = torch.cat([layer.shared(states[c]) for c in chunks])
+            if compiled is not None:
+                own = torch.cat([layer.own(layer.norm(states[c])) for c in chunks])
+                attended, largest, new = messages(layer, own, shared, directed, compiled)
+                for c in chunks:
+                    states[c] = layer.finish(states[c], layer.norm(states[c]), attended[c], largest[c], new[c])[0]
+                directed = new
+                task.advance(n)
+                continue
             new_states, new_directed = torch.empty_like(states), torch.empty_like(directed)
             for c in chunks:
                 new_states[c], new_directed[c] = layer(states[c], directed[c], shared, directed, near(c))
@@ -140,6 +151,8 @@ def run(
             states, directed = new_states, new_directed
         probability = torch.cat([network.class_logits(states[c]).softmax(dim=1) for c in chunks])
         shown = tuple(torch.cat(parts) for parts in zip(*(network.shown(states[c]) for c in chunks), strict=True))
+        if compiled is not None:
+            return probability.numpy(), affinities(network, (shown[0], shown[1]), compiled)
         log_odds = torch.empty(index.shape)
         for c in chunks:
             own = (shown[0][c], shown[1][c])
