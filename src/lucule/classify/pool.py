@@ -35,6 +35,10 @@ class Pool:
     scenario: NDArray[np.int32]
     density: NDArray[np.float64]
 
+    def rows(self, which: NDArray[np.bool_]) -> Pool:
+        """Give the localizations for which `which` `(n,)` is true."""
+        return Pool(self.features[which], self.labels[which], self.scenario[which], self.density[which])
+
     @property
     def sha256(self) -> str:
         """Hash of features and labels."""
@@ -57,9 +61,7 @@ class _Share:
 
 def listed(settings: PoolSettings) -> list[Scenario]:
     """Scenarios from which a pool is drawn."""
-    everything = listed_scenarios(
-        settings.scenarios, settings.kind, number=settings.largest_number, **settings.changes
-    )
+    everything = listed_scenarios(settings.scenarios, settings.kind, number=settings.largest_number, **settings.changes)
     return [_sized(scenario, settings.largest_field) for scenario in everything]
 
 
@@ -96,19 +98,21 @@ def draw(
     pool = Pool(
         np.empty((rows, seen.width), np.float32), np.empty(rows, np.uint8), np.empty(rows, np.int32), np.empty(rows)
     )
-    with progress.task(f"simulate {part} fields", len(everything), "scenarios") as task:
-        with executor(len(tasks), workers=workers) as pool_of_workers:
-            pending = {pool_of_workers.submit(_draw_shares, some): some for some in tasks}
-            for done in pool_of_workers.as_completed(pending):
-                some = pending.pop(done)
-                start = int(edges[some[0].number]) * classes
-                drawn = done.result()
-                stop = start + len(drawn.labels)
-                pool.features[start:stop] = drawn.features
-                pool.labels[start:stop] = drawn.labels
-                pool.scenario[start:stop] = drawn.scenario
-                pool.density[start:stop] = drawn.density
-                task.advance(len(some))
+    with (
+        progress.task(f"simulate {part} fields", len(everything), "scenarios") as task,
+        executor(len(tasks), workers=workers) as processes,
+    ):
+        pending = {processes.submit(_draw_shares, some): some for some in tasks}
+        for done in processes.as_completed(pending):
+            some = pending.pop(done)
+            start = int(edges[some[0].number]) * classes
+            drawn = done.result()
+            stop = start + len(drawn.labels)
+            pool.features[start:stop] = drawn.features
+            pool.labels[start:stop] = drawn.labels
+            pool.scenario[start:stop] = drawn.scenario
+            pool.density[start:stop] = drawn.density
+            task.advance(len(some))
     return pool
 
 

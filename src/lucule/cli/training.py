@@ -65,6 +65,9 @@ def train(
     budget: Annotated[str, typer.Option(help="How much to spend: full, gpu, cpu or smoke.")] = "full",
     device: DeviceOption = "auto",
     workers: Annotated[int | None, typer.Option(help="Processes that simulate; all cores by default.", min=1)] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Cross-validate: train that many networks, each without one part.", min=2)
+    ] = None,
     config: ConfigOption = None,
     set_: SetOption = [],  # noqa: B006
     dry_run: DryRunOption = False,
@@ -77,9 +80,19 @@ def train(
 
         settings = run.changed(classify.Recipe.load(recipe), config, set_)
         if dry_run:
-            run.plan(settings, budget=budget, write=str(out))
+            run.plan(settings, budget=budget, folds=folds, write=str(out))
             return
-        classify.train(settings, out=out, budget=budget, device=device, workers=workers, progress=run.progress)
+        options = {"out": out, "budget": budget, "device": device, "workers": workers, "progress": run.progress}
+        if folds is not None:
+            mean, deviation = (result := classify.cross_validate(settings, folds=folds, **options)).accuracy
+            run.results = {
+                "folds": result.table().to_dicts(),
+                "accuracy_mean": mean,
+                "accuracy_standard_deviation": deviation,
+                "written": str(out),
+            }
+            return
+        classify.train(settings, **options)
         card = room.find(out).card
         run.results = {"model": card.name, "scores": card.scores, "written": str(out)}
 

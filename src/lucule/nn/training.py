@@ -220,7 +220,9 @@ def fit(
             if validation_loss < min((done.validation_loss for done in log), default=math.inf):
                 best = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
             seconds = time.perf_counter() - started
-            log.append(Epoch(epoch, train_loss.item() / max(samples, 1), validation_loss, validation_score, rate, seconds))
+            log.append(
+                Epoch(epoch, train_loss.item() / max(samples, 1), validation_loss, validation_score, rate, seconds)
+            )
             if checkpoint is not None:
                 _save(checkpoint, model, optimizer, best, log, identity)
     model.load_state_dict(best)

@@ -214,7 +214,9 @@ def scenarios(version: int = LATEST, kind: Kind = "clusters") -> pl.DataFrame:
         return pl.read_csv(path).with_columns(pl.col(pl.Int64).cast(pl.Float64)).cast({"points_per_cluster": pl.Int64})
 
 
-def listed(version: int = LATEST, kind: Kind = "clusters", *, number: int | None = None, **changes: Any) -> list[Scenario]:
+def listed(
+    version: int = LATEST, kind: Kind = "clusters", *, number: int | None = None, **changes: Any
+) -> list[Scenario]:
     """Give the scenarios of a packaged list, `changes` applied to all of them.
 
     Parameters
