@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from lucule.classify.metrics import score
-from lucule.classify.pool import draw
+from lucule.classify.pool import draw_parts
 from lucule.classify.recipe import Budget, Recipe
 from lucule.classify.train import fit_network, label_with
 from lucule.core import SILENT, InputError, Progress
@@ -73,10 +73,8 @@ def cross_validate(
     used, place, folder = Recipe.load(recipe).at(budget), choose_device(device), Path(out)
     finished = _finished(folder, used)
     classes = len(used.classes)
-    train, validation = (
-        draw(used.pool, used.features, part=part, seed=used.seed, classes=classes, workers=workers, progress=progress)
-        for part in ("train", "validation")
-    )
+    pools = draw_parts(used, ("train", "validation"), workers=workers, progress=progress)
+    train, validation = pools["train"], pools["validation"]
     part_of = np.random.default_rng(used.seed).permutation(len(train.labels)) % folds
     limit = used.fit.seconds and used.fit.seconds / folds
     settings = used.replace(fit=used.fit.replace(seconds=limit).model_dump())

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lucule.classify import networks
 from lucule.classify.metrics import Scores, score
-from lucule.classify.pool import PARTS, Part, Pool, draw, listed
+from lucule.classify.pool import PARTS, Part, Pool, draw_parts, listed
 from lucule.classify.recipe import Budget, Recipe
 from lucule.core import SILENT, InputError, Progress, package_version
 from lucule.models import Card, save
@@ -66,12 +66,7 @@ def train(
         return folder
     used.to_yaml(folder / "recipe.yaml")
     classes = len(used.classes)
-    pools = {
-        part: draw(
-            used.pool, used.features, part=part, seed=used.seed, classes=classes, workers=workers, progress=progress
-        )
-        for part in PARTS
-    }
+    pools = draw_parts(used, PARTS, workers=workers, progress=progress)
     network, log = fit_network(used, pools["train"], pools["validation"], place, folder=folder, progress=progress)
     labels = {part: label_with(network, pools[part], place) for part in PARTS}
     results = {part: score(pools[part].labels, labels[part], classes=classes) for part in PARTS}

@@ -2,18 +2,28 @@
 
 The order of the layers is that of Williamson et al. 2020 (Fig. 1g, Results): convolution, max pooling, dropout, two
 LSTM, dropout, max pooling, dense 32, dense 16, output.
+
+On a CPU, where nothing is to be learnt, the convolution and its pooling are one kernel that never writes the unpooled
+maps, and the LSTM layers run on chunks of fixed size, one on each core, in bfloat16 where the processor computes with
+it. Results then depend neither on batches nor on threads.
 """
 
 from __future__ import annotations
 
+import copy
 import math
-from typing import Final
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
 
+import numpy as np
 import torch
+from numba import get_num_threads, njit
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 KERNEL: Final = 3
 POOL: Final = 4
+CHUNK: Final = 1024
 
 
 class ConvLSTM(nn.Module):
@@ -66,8 +76,8 @@ class ConvLSTM(nn.Module):
             raise ValueError(f"a sequence of {length} is too short; {POOL * POOL + KERNEL - 1} are needed")
         self.length, self.channels = length, channels
         self.conv = nn.Conv1d(channels, hidden, KERNEL)
-        self.lstm1 = nn.LSTM(hidden, hidden, batch_first=True)
-        self.lstm2 = nn.LSTM(hidden, hidden, batch_first=True)
+        self.lstm1 = nn.LSTM(hidden, hidden)
+        self.lstm2 = nn.LSTM(hidden, hidden)
         self.dense1 = nn.Linear(steps * hidden, dense[0])
         self.dense2 = nn.Linear(dense[0], dense[1])
         self.out = nn.Linear(dense[1], outputs)
@@ -92,11 +102,78 @@ class ConvLSTM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(n, length)`, or `(n, channels * length)` with one channel after the other, to `(n, outputs)`."""
+        if x.device.type == "cpu" and not self.training and not torch.is_grad_enabled():
+            return self._on_all_cores(x)
         maps = torch.relu(self.conv(x.view(len(x), self.channels, self.length)))
-        sequence = self.drop(nn.functional.max_pool1d(maps, POOL)).transpose(1, 2)
+        sequence = self.drop(nn.functional.max_pool1d(maps, POOL)).permute(2, 0, 1)
         sequence, _ = self.lstm1(self.drop_input(sequence))
         sequence, _ = self.lstm2(self.drop(sequence))
-        pooled = nn.functional.max_pool1d(self.drop(sequence).transpose(1, 2), POOL)
-        flat = torch.relu(self.dense1(pooled.transpose(1, 2).flatten(1)))
+        return self._head(self.drop(sequence))
+
+    def _head(self, sequence: Tensor) -> Tensor:
+        """`(steps, n, hidden)` of the second LSTM to `(n, outputs)`."""
+        steps = len(sequence) // POOL
+        pooled = sequence[: steps * POOL].unflatten(0, (steps, POOL)).amax(dim=1)
+        flat = torch.relu(self.dense1(pooled.transpose(0, 1).flatten(1)))
         result: Tensor = self.out(torch.relu(self.dense2(flat)))
         return result
+
+    def _on_all_cores(self, x: Tensor) -> Tensor:
+        reduced = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        layers = [
+            copy.deepcopy(lstm).to(torch.bfloat16 if reduced else torch.float32) for lstm in (self.lstm1, self.lstm2)
+        ]
+        weight, bias = _numpy(self.conv.weight), _numpy(self.conv.bias)
+        result = torch.empty(len(x), self.out.out_features)
+
+        def answer(first: int) -> None:
+            rows = x[first : first + CHUNK]
+            # always the same shape, because kernels may sum in another order for another one
+            sequence = torch.zeros((self.length - KERNEL + 1) // POOL, CHUNK, len(weight))
+            _pooled_maps(_numpy(rows), weight, bias, sequence.numpy())
+            with torch.inference_mode():
+                sequence = sequence.to(torch.bfloat16 if reduced else torch.float32)
+                for lstm in layers:
+                    sequence, _ = lstm(sequence)
+                result[first : first + len(rows)] = self._head(sequence.float())[: len(rows)]
+
+        starts = range(0, len(x), CHUNK)
+        with ThreadPoolExecutor(max(1, min(get_num_threads(), len(starts)))) as threads:
+            list(threads.map(answer, starts))
+        return result
+
+
+def _numpy(tensor: Tensor) -> NDArray[np.float32]:
+    array: Any = tensor.detach().contiguous().numpy()
+    return array
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _pooled_maps(
+    x: NDArray[np.float32], weight: NDArray[np.float32], bias: NDArray[np.float32], maps: NDArray[np.float32]
+) -> None:
+    """Convolution, ReLU and maximum of each POOL places: `(n, channels * length)` to `(steps, n, filters)`."""
+    filters, channels, kernel = weight.shape
+    length = x.shape[1] // channels
+    taps = np.empty((channels, kernel, filters), np.float32)
+    for f in range(filters):
+        for c in range(channels):
+            for j in range(kernel):
+                taps[c, j, f] = weight[f, c, j]
+    sums, best = np.empty(filters, np.float32), np.empty(filters, np.float32)
+    for row in range(len(x)):
+        for step in range(len(maps)):
+            for f in range(filters):
+                best[f] = np.float32(0)
+            for place in range(step * POOL, (step + 1) * POOL):
+                for f in range(filters):
+                    sums[f] = bias[f]
+                for c in range(channels):
+                    for j in range(kernel):
+                        value = x[row, c * length + place + j]
+                        for f in range(filters):
+                            sums[f] += value * taps[c, j, f]
+                for f in range(filters):
+                    best[f] = max(best[f], sums[f])
+            for f in range(filters):
+                maps[step, row, f] = best[f]
