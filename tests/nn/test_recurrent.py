@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from lucule.nn import ConvLSTM, FitSettings, TensorBatches, count_parameters, fit, torch_threads
+from lucule.nn import ConvLSTM, FitSettings, TensorBatches, count_parameters, fit, recurrent, torch_threads
 
 
 @pytest.fixture(autouse=True)
@@ -67,3 +68,41 @@ def test_it_learns_where_in_the_sequence_something_is():
     )
     assert log[-1].validation_score > 0.95
     assert not network.lstm1.bias_hh_l0.any()
+
+
+@pytest.mark.parametrize(("length", "channels"), [(100, 1), (37, 2)])
+def test_answers_on_the_cpu_are_those_of_the_plain_layers(length, channels):
+    """The fused kernels give what the layers give, but for the rounding of bfloat16."""
+    torch.manual_seed(1)
+    network = ConvLSTM(length, 3, channels=channels).eval()
+    with torch.no_grad():
+        network.out.weight *= 10  # so that the answers differ by much more than the rounding
+        x = torch.rand(600, channels * length)
+        given = network(x)
+    plain = network(x).detach()
+    assert given.shape == plain.shape == (600, 3)
+    assert (given - plain).abs().max() < 0.1 * plain.std()
+    assert (given - plain).abs().mean() < 0.02 * plain.std()
+
+
+def test_convolution_and_pooling_are_exact():
+    x, weight, bias = torch.rand(5, 2 * 40), torch.randn(32, 2, 3), torch.randn(32)
+    wanted = nn.functional.max_pool1d(torch.relu(nn.functional.conv1d(x.view(5, 2, 40), weight, bias)), 4)
+    wanted = wanted.permute(2, 0, 1)
+    maps = torch.empty(9, 5, 32)
+    recurrent._pooled_maps(x.numpy(), weight.numpy(), bias.numpy(), maps.numpy())
+    torch.testing.assert_close(maps, wanted)
+    rounded = torch.empty(9, 5, 32, dtype=torch.bfloat16)
+    bits = rounded.view(torch.int16).numpy().view(np.uint16)
+    recurrent._pooled_maps(x.numpy(), weight.numpy(), bias.numpy(), bits)
+    assert torch.equal(rounded, maps.bfloat16())
+
+
+def test_answers_depend_neither_on_batches_nor_on_order():
+    network, x = ConvLSTM(50, 1).eval(), torch.rand(700, 50)
+    order = torch.randperm(700, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        whole = network(x)
+        assert torch.equal(torch.cat([network(part) for part in torch.split(x, 123)]), whole)
+        assert torch.equal(network(x[order]), whole[order])
+        assert network(x[:0]).shape == (0, 1)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 KERNEL: Final = 3
 POOL: Final = 4
-CHUNK: Final = 1024
+CHUNK: Final = 256
 
 
 class ConvLSTM(nn.Module):
@@ -114,32 +114,34 @@ class ConvLSTM(nn.Module):
         """`(steps, n, hidden)` of the second LSTM to `(n, outputs)`."""
         steps = len(sequence) // POOL
         pooled = sequence[: steps * POOL].unflatten(0, (steps, POOL)).amax(dim=1)
-        flat = torch.relu(self.dense1(pooled.transpose(0, 1).flatten(1)))
+        flat = torch.relu(self.dense1(pooled.transpose(0, 1).flatten(1).to(self.out.weight.dtype)))
         result: Tensor = self.out(torch.relu(self.dense2(flat)))
         return result
 
     def _on_all_cores(self, x: Tensor) -> Tensor:
-        reduced = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        layers = [
-            copy.deepcopy(lstm).to(torch.bfloat16 if reduced else torch.float32) for lstm in (self.lstm1, self.lstm2)
-        ]
-        weight, bias = _numpy(self.conv.weight), _numpy(self.conv.bias)
+        kind = torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+        layers = [copy.deepcopy(lstm).to(kind) for lstm in (self.lstm1, self.lstm2)]
+        values, weight, bias = (_numpy(tensor) for tensor in (x, self.conv.weight, self.conv.bias))
+        steps = (self.length - KERNEL + 1) // POOL
         result = torch.empty(len(x), self.out.out_features)
 
         def answer(first: int) -> None:
-            rows = x[first : first + CHUNK]
             # always the same shape, because kernels may sum in another order for another one
-            sequence = torch.zeros((self.length - KERNEL + 1) // POOL, CHUNK, len(weight))
-            _pooled_maps(_numpy(rows), weight, bias, sequence.numpy())
+            sequence = torch.zeros(steps, CHUNK, len(weight), dtype=kind)
+            maps = sequence.view(torch.int16).numpy().view(np.uint16) if kind == torch.bfloat16 else sequence.numpy()
+            _pooled_maps(values[first : first + CHUNK], weight, bias, maps)
             with torch.inference_mode():
-                sequence = sequence.to(torch.bfloat16 if reduced else torch.float32)
                 for lstm in layers:
                     sequence, _ = lstm(sequence)
-                result[first : first + len(rows)] = self._head(sequence.float())[: len(rows)]
+                rows = min(CHUNK, len(x) - first)
+                result[first : first + rows] = self._head(sequence)[:rows]
 
         starts = range(0, len(x), CHUNK)
-        with ThreadPoolExecutor(max(1, min(get_num_threads(), len(starts)))) as threads:
-            list(threads.map(answer, starts))
+        if len(starts) == 1:
+            answer(0)
+        elif starts:
+            with ThreadPoolExecutor(min(get_num_threads(), len(starts))) as threads:
+                list(threads.map(answer, starts))
         return result
 
 
@@ -150,30 +152,40 @@ def _numpy(tensor: Tensor) -> NDArray[np.float32]:
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _pooled_maps(
-    x: NDArray[np.float32], weight: NDArray[np.float32], bias: NDArray[np.float32], maps: NDArray[np.float32]
+    x: NDArray[np.float32], weight: NDArray[np.float32], bias: NDArray[np.float32], maps: NDArray[Any]
 ) -> None:
-    """Convolution, ReLU and maximum of each POOL places: `(n, channels * length)` to `(steps, n, filters)`."""
+    """Convolution, ReLU and maximum of each POOL places: `(n, channels * length)` to `(steps, n, filters)`.
+
+    `maps` is float32, or uint16 for the bits of bfloat16.
+    """
     filters, channels, kernel = weight.shape
-    length = x.shape[1] // channels
-    taps = np.empty((channels, kernel, filters), np.float32)
-    for f in range(filters):
-        for c in range(channels):
-            for j in range(kernel):
-                taps[c, j, f] = weight[f, c, j]
-    sums, best = np.empty(filters, np.float32), np.empty(filters, np.float32)
+    length, steps = x.shape[1] // channels, len(maps)
+    # phases[c, p] holds every POOL-th value from p on: all loops over steps are then over adjacent numbers
+    phases = np.empty((channels, POOL + kernel - 1, steps), np.float32)
+    best, sums = np.empty((filters, steps), np.float32), np.empty((POOL, steps), np.float32)
+    bits = best.view(np.uint32)
     for row in range(len(x)):
-        for step in range(len(maps)):
-            for f in range(filters):
-                best[f] = np.float32(0)
-            for place in range(step * POOL, (step + 1) * POOL):
+        for c in range(channels):
+            for p in range(POOL + kernel - 1):
+                for step in range(steps):
+                    phases[c, p, step] = x[row, c * length + POOL * step + p]
+        for f in range(filters):
+            sums[:] = bias[f]
+            for c in range(channels):
+                for j in range(kernel):
+                    tap = weight[f, c, j]
+                    for p in range(POOL):
+                        for step in range(steps):
+                            sums[p, step] += tap * phases[c, p + j, step]
+            for step in range(steps):
+                largest = max(max(sums[0, step], sums[1, step]), max(sums[2, step], sums[3, step]))
+                best[f, step] = max(largest, np.float32(0))
+        if maps.itemsize == 2:
+            for step in range(steps):
                 for f in range(filters):
-                    sums[f] = bias[f]
-                for c in range(channels):
-                    for j in range(kernel):
-                        value = x[row, c * length + place + j]
-                        for f in range(filters):
-                            sums[f] += value * taps[c, j, f]
+                    # to the nearest number, ties to even
+                    maps[step, row, f] = (bits[f, step] + np.uint32(0x7FFF) + (bits[f, step] >> 16 & 1)) >> 16
+        else:
+            for step in range(steps):
                 for f in range(filters):
-                    best[f] = max(best[f], sums[f])
-            for f in range(filters):
-                maps[step, row, f] = best[f]
+                    maps[step, row, f] = best[f, step]
