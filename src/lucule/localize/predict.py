@@ -251,7 +251,7 @@ def _tile(
     height, width = seen.shape[1:]
     # frames are continued to whole multiples of the stride
     seen = F.pad(seen[:, None], (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
-    raw = _raw(predictor.network, seen.to(predictor.precision), spare)[:, :, :height, :width]
+    raw = raw_output(predictor, seen[:, 0], spare)[:, :, :height, :width]
     found = decode(raw, threshold=threshold)
     row, column = found.row + around[0].start, found.column + around[1].start
     own = (row >= tile[0].start) & (row < tile[0].stop) & (column >= tile[1].start) & (column < tile[1].stop)
@@ -261,10 +261,11 @@ def _tile(
     return Found(found.frame[own], row[own], column[own], values)
 
 
-def _raw(network: LocalizationNet, photons: Tensor, spare: tuple[int, int]) -> Tensor:
-    """Output for frames `(n, 1, rows, columns)` without the spare ones; every frame is encoded once."""
+def raw_output(predictor: Predictor, photons: Tensor, spare: tuple[int, int] = (0, 0)) -> Tensor:
+    """Raw output for frames `(n, rows, columns)`, without spare ones at both ends; every frame is encoded once."""
+    network = predictor.network
     with torch.inference_mode():
-        full, half = network.encode(photons)
+        full, half = network.encode(photons[:, None])
         reach = network.context // 2
         first, last = spare[0], len(photons) - spare[1]
         padded = F.pad(half, (0, 0, 0, 0, 0, 0, reach, reach))
