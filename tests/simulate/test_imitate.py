@@ -59,7 +59,7 @@ def test_errors_are_those_of_the_measurement(imitation) -> None:
 def test_a_movie_gives_what_it_was_made_with(tmp_path) -> None:
     small = KNOWN | {"frames": 1500, "size_um": 7, "molecules.specimen.density_per_um2": 40}
     movie, _ = simulate.movie(load_scene("uniform", **small), seed=5)
-    found = simulate.imitate(movie, rounds=3, repeats=0)
+    found = simulate.imitate(movie, repeats=0)
     scene = found.scene
     assert scene.dye.photons.photons_per_s == pytest.approx(60_000, rel=0.08)
     assert scene.dye.on_time_s == pytest.approx(0.05, rel=0.15)

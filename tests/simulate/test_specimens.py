@@ -303,6 +303,19 @@ def test_microtubules_stay_within_the_depth_and_the_field(rng):
     assert SPACE.outline.contains(drawn.xyz[:, :2]).all()
 
 
+def test_microtubules_lie_flat(rng):
+    tubes = Microtubules(kind="microtubules", count=30, persistence_um=5, steepest_deg=20, epitopes_per_um=300)
+    drawn = check(tubes.fill(rng, SPACE))
+    for tube in range(30):
+        middle = drawn.xyz[drawn.structure == tube]
+        # a tube that goes up and down on the spot is short from above for its length
+        along = middle[:, :2] - middle[:, :2].mean(axis=0)
+        assert np.linalg.norm(along, axis=1).max() > 300 or len(middle) < 300
+    walk = worm_like_chain(rng, 20_000, 2000, z_nm=(-300, 300), steepest_deg=20)
+    assert np.degrees(np.arcsin(np.abs(walk.tangents[:, 2]).max())) < 20.01
+    assert np.abs(walk.points_nm[:, 2]).max() < 320
+
+
 def test_helices_for_structure_based_training(rng):
     space = Space(Rectangle((0, 0), (6400, 6400)), (-700, 700))
     drawn = check(Helices(kind="helices", helix_radius_nm=200, turns=3).fill(rng, space))

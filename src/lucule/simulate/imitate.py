@@ -130,7 +130,7 @@ def imitate(
     camera: CameraLike = None,
     psf: PSFLike = None,
     interval_s: float | None = None,
-    rounds: int = 4,
+    rounds: int = 6,
     repeats: int = 4,
     seed: int = 1,
 ) -> Imitation:
