@@ -304,16 +304,15 @@ def test_microtubules_stay_within_the_depth_and_the_field(rng):
 
 
 def test_microtubules_lie_flat(rng):
-    tubes = Microtubules(kind="microtubules", count=30, persistence_um=5, steepest_deg=20, epitopes_per_um=300)
-    drawn = check(tubes.fill(rng, SPACE))
-    for tube in range(30):
-        middle = drawn.xyz[drawn.structure == tube]
-        # a tube that goes up and down on the spot is short from above for its length
-        along = middle[:, :2] - middle[:, :2].mean(axis=0)
-        assert np.linalg.norm(along, axis=1).max() > 300 or len(middle) < 300
-    walk = worm_like_chain(rng, 20_000, 2000, z_nm=(-300, 300), steepest_deg=20)
-    assert np.degrees(np.arcsin(np.abs(walk.tangents[:, 2]).max())) < 20.01
-    assert np.abs(walk.points_nm[:, 2]).max() < 320
+    steep = {}
+    for limit in (20, 90):
+        walk = worm_like_chain(rng, 20_000, 2000, z_nm=(-300, 300), steepest_deg=limit)
+        steps = np.diff(walk.points_nm, axis=0)
+        assert np.linalg.norm(steps, axis=1) == pytest.approx(10, rel=1e-9)
+        assert np.abs(walk.points_nm[:, 2]).max() < 310
+        steep[limit] = np.degrees(np.arcsin(np.abs(steps[:, 2]).max() / 10))
+    assert steep[20] == pytest.approx(20, abs=1e-6)
+    assert steep[90] > 40  # what the limit is for
 
 
 def test_helices_for_structure_based_training(rng):
