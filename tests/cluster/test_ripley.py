@@ -141,8 +141,8 @@ def test_what_cannot_be_used_is_named():
         ripley_function(locs, radii_nm=[10, 5])
     with pytest.raises(InputError, match="so far"):
         ripley_function(locs, region=SQUARE, radii_nm=[900])
+    two = Region.union([Region.rectangle(0, 0, 400, 1000), Region.rectangle(500, 0, 1000, 1000)])
     with pytest.raises(InputError, match="one piece"):
-        two = Region.union([Region.rectangle(0, 0, 400, 1000), Region.rectangle(500, 0, 1000, 1000)])
         ripley_function(locs, region=two)
     with pytest.raises(InputError, match="two localizations"):
         ripley_function(table(np.zeros((1, 2))))

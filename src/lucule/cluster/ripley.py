@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lucule.cluster.edge_correction import edges_of, isotropic, overlaps
 from lucule.cluster.grouping import PATTERNS
+from lucule.cluster.places import box_around
 from lucule.core import InputError, Localizations, Region
 from lucule.space import pair_batches
 
@@ -131,7 +132,7 @@ def ripley(
         Localizations of one field and channel, 2D or 3D.
     region
         Where they were looked for: any polygons with holes; only localizations inside count. By default the rectangle
-        around them (which, being drawn by the data, is a little too small).
+        around them.
     radii_nm
         Ascending radii, nm. By default 100 of them up to a quarter of the shorter side of the region, at most 500 nm.
     correction
@@ -180,7 +181,7 @@ def ripley(
     if len(points) < 2 or not sides.all():
         raise InputError("There is no area with two localizations", received=f"{len(points)} localizations")
     if region is None:
-        low, high = points[:, :2].min(axis=0).astype(float), points[:, :2].max(axis=0).astype(float)
+        low, high = box_around(points[:, :2])
         region = Region.rectangle(*low, *high)
     if correction == "isotropic" and len(region.shape.geoms) > 1:
         raise InputError(

@@ -52,7 +52,9 @@ class Overlap:
         _, first, truth_sizes = np.unique(truth, return_inverse=True, return_counts=True)
         _, second, found_sizes = np.unique(found, return_inverse=True, return_counts=True)
         pairs, shared = np.unique(first.astype(np.int64) * len(found_sizes) + second, return_counts=True)
-        return cls(pairs // max(len(found_sizes), 1), pairs % max(len(found_sizes), 1), shared, truth_sizes, found_sizes)
+        return cls(
+            pairs // max(len(found_sizes), 1), pairs % max(len(found_sizes), 1), shared, truth_sizes, found_sizes
+        )
 
 
 def rand_index(truth: ArrayLike, found: ArrayLike, *, clustered_only: bool = False) -> float:
@@ -259,9 +261,7 @@ def area_iou(truth: Sequence[BaseGeometry], found: Sequence[BaseGeometry]) -> fl
     return common / (together - common)
 
 
-def matched_area_ious(
-    truth: Sequence[BaseGeometry], found: Sequence[BaseGeometry]
-) -> NDArray[np.float64]:
+def matched_area_ious(truth: Sequence[BaseGeometry], found: Sequence[BaseGeometry]) -> NDArray[np.float64]:
     """Intersection over union of the outlines of each true cluster and the cluster found that covers most of it.
 
     Returns

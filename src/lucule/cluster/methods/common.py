@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucule.cluster.grouping import patterns
+from lucule.cluster.places import box_around
 from lucule.core import Config, InputError, Localizations, Region
 
 S = TypeVar("S", bound=Config)
@@ -33,7 +34,7 @@ class Sample:
     errors_nm
         Localization precision of each coordinate, `(n, d)`; 0 where the table has none.
     region
-        Where the localizations were looked for, in x and y; the rectangle around them unless one was given.
+        Where the localizations were looked for, in x and y; None: in the box around them.
     """
 
     points: NDArray[np.float32]
@@ -46,28 +47,20 @@ class Sample:
         return self.points.shape[1]
 
     @property
-    def low(self) -> NDArray[np.float64]:
-        """Lower corner of the box around the localizations, or of that around the region, `(d,)`, nm."""
-        corner = self.points.min(axis=0).astype(np.float64)
+    def box(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Corners `(d,)` of the box around the region, nm; where there is none, of that around the localizations."""
+        low, high = box_around(self.points)
         if self.region is not None:
-            corner[:2] = self.region.bounds[:2]
-        return np.asarray(corner)
-
-    @property
-    def high(self) -> NDArray[np.float64]:
-        """Upper corner, as `low`."""
-        corner = self.points.max(axis=0).astype(np.float64)
-        if self.region is not None:
-            corner[:2] = self.region.bounds[2:]
-        return np.asarray(corner)
+            low[:2], high[:2] = self.region.bounds[:2], self.region.bounds[2:]
+        return low, high
 
     @property
     def size(self) -> float:
         """Area of the region in nm2; in 3D its volume in nm3, from the lowest to the highest localization."""
-        sides = self.high - self.low
+        low, high = self.box
         if self.region is None:
-            return float(sides.prod())
-        return float(self.region.shape.area * sides[2:].prod())
+            return float((high - low).prod())
+        return float(self.region.shape.area * (high - low)[2:].prod())
 
 
 Assign = Callable[[Sample, S], NDArray[np.integer[Any]]]

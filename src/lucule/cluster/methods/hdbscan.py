@@ -105,9 +105,7 @@ def _core_distances(points: NDArray[np.float32], k: int) -> NDArray[np.float32]:
     return core
 
 
-def select(
-    tree: tuple[NDArray[np.int32], NDArray[np.float32]], min_points: int, selection: str
-) -> NDArray[np.int32]:
+def select(tree: tuple[NDArray[np.int32], NDArray[np.float32]], min_points: int, selection: str) -> NDArray[np.int32]:
     """Cluster of each localization of a `hierarchy`, `(n,)`, -1 = none."""
     children, distance = tree
     density = 1 / np.maximum(distance.astype(np.float64), _SMALLEST_NM)
