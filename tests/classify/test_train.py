@@ -11,7 +11,7 @@ import pytest
 from lucule.classify import FeatureSettings, Recipe, classify, pool, train
 from lucule.classify.recipe import PoolSettings
 from lucule.core import InputError, WorkError
-from lucule.models import find
+from lucule.models import available, find
 from lucule.simulate import load, simulate
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "XPILJZ.yaml"
@@ -67,9 +67,10 @@ def test_smoke_training_gives_a_working_model(tmp_path):
         train(Recipe.load(RECIPE).replace(seed=2), out=folder, budget="smoke")
 
 
-def test_the_packaged_model_is_what_its_recipe_says():
-    card = find("XPILJZ").card
-    assert Recipe.load(RECIPE).at("full").model_dump(mode="json") == card.recipe
+@pytest.mark.parametrize("card", [card for card in available() if card.task == "classify"], ids=lambda card: card.name)
+def test_the_packaged_model_is_what_its_recipe_says(card):
+    _, _, budget = card.command.partition(" --budget ")
+    assert Recipe.load(RECIPE.with_stem(card.name)).at(budget or "full") == Recipe.parse(card.recipe)
 
 
 @pytest.mark.parametrize(

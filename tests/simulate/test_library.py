@@ -37,9 +37,32 @@ def test_unknown_names_and_lost_files() -> None:
     with pytest.raises(InputError, match="sarcomere_varied"):
         simulate.load("sarcomer")
     with pytest.raises(InputError, match="give its name, sarcomere"):
-        simulate.load("specimens/sarcomere.yaml")
+        simulate.load("mine/sarcomere.yaml")
+    with pytest.raises(InputError, match="no such scene"):
+        simulate.load("specimens/sarcomer.yaml")
     with pytest.raises(InputError, match="Cannot read"):
         simulate.load("nowhere/mine.yaml")
+
+
+def test_packaged_ones_can_be_named_like_files(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert simulate.load("specimens/sarcomere.yaml") == simulate.load("sarcomere")
+    assert simulate.load_scene("specimens/axon.yaml") == simulate.load_scene("axon")
+    assert simulate.load("specimens/csr.yaml") == simulate.load("csr")
+    (tmp_path / "specimens").mkdir()
+    simulate.load("origami").to_yaml(tmp_path / "specimens" / "sarcomere.yaml")
+    assert simulate.load("specimens/sarcomere.yaml") == simulate.load("origami")  # a file that is there goes first
+
+
+@pytest.mark.slow
+def test_the_example_of_the_documentation() -> None:
+    scene = simulate.load("sarcomere", line_distance_nm=136, labelling=0.5)
+    table = simulate.localizations(scene, seed=1)
+    assert {"event", "molecule", "epitope", "structure", "true_label"} <= set(table.columns)
+    movie, truth = simulate.movie(scene, camera="emccd_ixon897", psf="astigmatic", frames=10_000, seed=1)
+    assert movie.shape == (10_000, 410, 410)
+    assert movie[500:503].shape == (3, 410, 410)
+    assert truth.structures["line_distance_nm"].drop_nulls().unique().to_list() == [136]
 
 
 def test_the_mean_background_is_set_in_one_place() -> None:

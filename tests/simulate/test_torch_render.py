@@ -7,7 +7,7 @@ import torch
 from lucule.core import InputError
 from lucule.simulate import camera as cameras
 from lucule.simulate.optics import FieldDependent, Pupil, add_emitters, compile_psf, load_psf
-from lucule.simulate.torch_render import expose, render, render_padded, to_torch
+from lucule.simulate.torch_render import expose, render, render_padded, sensor_to_torch, to_torch
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"))]
 BASE = Pupil(zernike_nm={6: -70}, z_range_nm=(-300, 300), z_step_nm=50)
@@ -46,9 +46,10 @@ def test_same_picture_as_the_compiled_kernels(kernel, device, dtype):
     np.testing.assert_allclose(image.cpu().numpy(), expected, rtol=1e-4, atol=1e-5 * scale)
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_gradients_match_differences(kernel, dtype):
-    psf = to_torch(kernel, dtype=dtype)
+def test_gradients_match_differences(kernel, device, dtype):
+    psf = to_torch(kernel, device, dtype=dtype)
     exact = to_torch(kernel, dtype=torch.float64)
     index = torch.tensor([0, 0, 1])
     at = [torch.tensor(v, dtype=torch.float64) for v in ([1830.0, 2410, 35], [2030.0, 1905, 3905], [120.0, -77, 15],
@@ -56,7 +57,7 @@ def test_gradients_match_differences(kernel, dtype):
     weight = torch.rand((2, 40, 40), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
     def loss(columns, psf=exact):
-        return (render(psf, index, *columns, frames=2, shape=(40, 40)) * weight.to(psf.dtype)).sum()
+        return (render(psf, index, *columns, frames=2, shape=(40, 40)) * weight.to(psf.device, psf.dtype)).sum()
 
     leaves = [c.to(dtype).requires_grad_() for c in at]
     loss(leaves, psf).backward()
@@ -91,13 +92,14 @@ def test_background_is_added_and_has_a_gradient(kernel):
     assert (background.grad == 72).all()
 
 
-def test_padded_lists_are_the_same(kernel):
+@pytest.mark.parametrize("check", [True, False])
+def test_padded_lists_are_the_same(kernel, check):
     rng = np.random.default_rng(2)
     x, y = torch.tensor(rng.uniform(0, 3000, (2, 5, 6)))
     z, photons = torch.tensor(rng.uniform(-200, 200, (5, 6))), torch.tensor(rng.uniform(100, 900, (5, 6)))
     photons[torch.tensor(rng.random((5, 6)) < 0.4)] = 0
-    z[photons == 0] = 1e9  # what stands in empty places does not matter
-    padded = render_padded(to_torch(kernel), x, y, z, photons, shape=(30, 30))
+    z[photons == 0], x[photons == 0] = 1e9, np.nan  # what stands in empty places does not matter
+    padded = render_padded(to_torch(kernel), x, y, z, photons, shape=(30, 30), check=check)
     used = photons > 0
     index = torch.arange(5)[:, None].expand(5, 6)[used]
     flat = render(to_torch(kernel), index, x[used], y[used], z[used], photons[used], frames=5, shape=(30, 30))
@@ -113,14 +115,15 @@ def test_wrong_emitters_are_refused(kernel):
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", ["ideal", "smlm_challenge", "prime95b"])
 @pytest.mark.parametrize("level", [0.3, 40.0])
-def test_camera_has_the_statistics_of_the_compiled_one(device, name, level):
+def test_camera_has_the_statistics_of_the_compiled_one(device, dtype, name, level):
     camera = cameras.load_camera(name)
     generator = torch.Generator(device).manual_seed(3)
-    photons = torch.full((100, 32, 32), level, device=device)
+    photons = torch.full((2, 50, 32, 32), level, device=device, dtype=dtype)
     counts = expose(photons, camera, generator=generator).double().cpu().numpy()
-    expected = cameras.expose(photons.cpu().numpy(), camera, seed=4).astype(float)
+    expected = cameras.expose(photons.flatten(0, 1).cpu().numpy(), camera, seed=4).astype(float)
     error = expected.std() / np.sqrt(expected.size)
     assert abs(counts.mean() - expected.mean()) < 5 * np.sqrt(2) * error
     assert counts.var() == pytest.approx(expected.var(), rel=0.05)
@@ -134,3 +137,29 @@ def test_camera_repeats_with_its_generator():
     assert expose(photons * 1e6, camera).max() == camera.saturation
     with pytest.raises(InputError, match="differ"):
         expose(photons, cameras.sensor(camera, (5, 5)))
+    with pytest.raises(InputError, match="differ"):
+        expose(photons, sensor_to_torch(camera, (5, 5)))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_kept_sensor_takes_the_same_pictures(device):
+    camera, photons = cameras.load_camera("prime95b"), torch.full((2, 8, 9), 20.0, device=device)
+    kept = sensor_to_torch(camera, (8, 9), device)
+    first, second = (
+        expose(photons, one, generator=torch.Generator(device).manual_seed(5))
+        for one in (kept, cameras.sensor(camera, (8, 9)))
+    )
+    assert torch.equal(first, second)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_a_gpu_is_not_waited_for():
+    psf = to_torch(compile_psf("astigmatic", 100), "cuda")
+    pixels = sensor_to_torch(cameras.load_camera("smlm_challenge"), (16, 16), "cuda")
+    place = torch.full((4, 3), 800.0, device="cuda")
+    expose(render_padded(psf, place, place, 0 * place, place, shape=(16, 16), check=False), pixels)  # loads kernels
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        expose(render_padded(psf, place, place, 0 * place, place, shape=(16, 16), check=False), pixels)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

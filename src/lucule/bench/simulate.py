@@ -25,15 +25,15 @@ MOVIE_FRAMES = 1000
 MOVIE_FRAMES_WANTED = 10_000
 ON_DEMAND_FRAMES = 400
 PICASSO_FRAMES = 40
-TORCH_BATCH, TORCH_BATCHES = 256, 8
+TORCH_BATCH, TORCH_BATCHES = {"cpu": 256, "cuda": 1024}, 8
 ROUNDS = 3
+_SCHEMA = {"what": pl.String, "method": pl.String, "value": pl.Float64, "unit": pl.String, "target": pl.Float64}
 
 
 def run(*, seed: int) -> pl.DataFrame:
     """Measure every way of looking at a scene; rates are the best of several rounds."""
     rows = [*_movie(seed), *_table(seed), *_on_demand(seed), *_torch(seed), *_beside_picasso(seed)]
-    return pl.DataFrame(rows, schema={"what": pl.String, "method": pl.String, "value": pl.Float64, "unit": pl.String,
-                                      "target": pl.Float64}, infer_schema_length=None)  # fmt: skip
+    return pl.DataFrame(rows, schema=_SCHEMA, infer_schema_length=None)
 
 
 def _row(what: str, value: float, unit: str, target: float | None = None, method: str = "lucule") -> dict[str, Any]:
@@ -104,35 +104,66 @@ def _on_demand(seed: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _torch(seed: int) -> list[dict[str, Any]]:
+def torch_rates(device: str, *, seed: int = 1) -> pl.DataFrame:
+    """Measure batches for training on one device (`cpu` or `cuda`), in seconds; `run` does it for every device.
+
+    Frames of 40 x 40 px with 20 emitters, from lists that are on the device already to counts that stay there.
+    """
     import torch
 
     from lucule.simulate.optics import compile_psf
-    from lucule.simulate.torch_render import expose, render, to_torch
+    from lucule.simulate.torch_render import expose, render, sensor_to_torch, to_torch
 
+    batch = TORCH_BATCH[device]
+    target = 20_000.0 if device == "cuda" else None
+    where = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    generator = torch.Generator(device).manual_seed(seed)
+    n = batch * 20
+    frame = torch.arange(batch, device=device).repeat_interleave(20)
+    x, y = (4000 * torch.rand(n, device=device, generator=generator) for _ in "xy")
+    z = 1000 * torch.rand(n, device=device, generator=generator) - 500
+    photons = torch.full((n,), 2000.0, device=device)
+    cameras = {name: simulate.load_camera(name) for name in ("smlm_challenge", "prime95b")}
+    psfs = {name: to_torch(compile_psf(name, 100), device) for name in ("gaussian_2d", "astigmatic", "tetrapod")}
     rows = []
-    camera = simulate.load_camera("smlm_challenge")
+
+    def measure(what: str, frames: Callable[[], torch.Tensor]) -> None:
+        def work() -> None:
+            for _ in range(TORCH_BATCHES):
+                image = frames()
+            float(image[0, 0, 0].detach())  # waits for the device
+
+        rate = batch * TORCH_BATCHES / _best(work)
+        rows.append(_row(f"torch: {what}, 40 x 40 px, 20 emitters, on {where}", rate, "frames/s", target))
+
+    for psf_name, psf in psfs.items():
+
+        def light(psf: Any = psf, x: torch.Tensor = x) -> torch.Tensor:
+            return render(psf, frame, x, y, z, photons, frames=batch, shape=(40, 40), background=20.0, check=False)
+
+        def slope(light: Callable[..., torch.Tensor] = light) -> torch.Tensor:
+            at = x.clone().requires_grad_()
+            image = light(x=at)
+            image.square().sum().backward()
+            return image
+
+        measure(f"{psf_name}, without noise", light)
+        measure(f"{psf_name}, without noise, with the gradient of x", slope)
+        for camera in cameras.values():
+            pixels = sensor_to_torch(camera, (40, 40), device)
+
+            def counts(light: Callable[..., torch.Tensor] = light, pixels: Any = pixels) -> torch.Tensor:
+                return expose(light(), pixels, generator=generator)
+
+            measure(f"{psf_name}, {'EMCCD' if camera.em_gain > 1 else 'sCMOS'}", counts)
+    return pl.DataFrame(rows, schema=_SCHEMA, infer_schema_length=None)
+
+
+def _torch(seed: int) -> list[dict[str, Any]]:
+    import torch
+
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-    for device in devices:
-        generator = torch.Generator(device).manual_seed(seed)
-        for name in ("astigmatic", "tetrapod"):
-            kernel = to_torch(compile_psf(name, camera.pixel_size_nm), device)
-            n = TORCH_BATCH * 20
-            frame = torch.arange(TORCH_BATCH, device=device).repeat_interleave(20)
-            x, y = (4000 * torch.rand(n, device=device, generator=generator) for _ in "xy")
-            z = 1000 * torch.rand(n, device=device, generator=generator) - 500
-            photons = torch.full((n,), 2000.0, device=device)
-
-            def work(k: Any = kernel, e: Any = (frame, x, y, z, photons), g: Any = generator) -> None:
-                for _ in range(TORCH_BATCHES):
-                    light = render(k, *e, frames=TORCH_BATCH, shape=(40, 40), background=20.0, check=False)
-                    counts = expose(light, camera, generator=g)
-                float(counts[0, 0, 0])  # waits for the device
-
-            rate = TORCH_BATCH * TORCH_BATCHES / _best(work)
-            target = 20_000.0 if device == "cuda" else None
-            rows.append(_row(f"torch on {device}: {name}, 40 x 40 px, 20 emitters, EMCCD", rate, "frames/s", target))
-    return rows
+    return [row for device in devices for row in torch_rates(device, seed=seed).to_dicts()]
 
 
 def _beside_picasso(seed: int) -> list[dict[str, Any]]:

@@ -52,6 +52,11 @@ class FeatureSettings(Config):
     normalisation: str
     dims: Literal[2, 3] = 2
 
+    @property
+    def width(self) -> int:
+        """Numbers that describe a localization."""
+        return self.k
+
     @field_validator("normalisation")
     @classmethod
     def _known(cls, name: str) -> str:

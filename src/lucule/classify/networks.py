@@ -13,15 +13,23 @@ import torch
 from torch import Tensor, nn
 
 from lucule.core import InputError
-from lucule.nn import PointwiseDense
+from lucule.nn import ConvLSTM, PointwiseDense
 
 
 def dense(k: int, outputs: int, *, hidden: int = 32) -> nn.Module:
-    """CAML's simple network: a dense layer shared by all neighbours, then one dense layer (`XPILJZ`)."""
+    """CAML's simple network: a dense layer shared by all neighbours, then one dense layer.
+
+    The paper's `XPILJZ`, `GAXJPR` and `3TXKFS`.
+    """
     return PointwiseDense(k, hidden, outputs)
 
 
-ARCHITECTURES: Final[dict[str, Callable[..., nn.Module]]] = {"dense": dense}
+def recurrent(k: int, outputs: int, **sizes: Any) -> nn.Module:
+    """CAML's larger network: convolution, pooling, dropout, two LSTM layers, dense 32 and 16 (`07VEJJ`, `87B144`)."""
+    return ConvLSTM(k, outputs, **sizes)
+
+
+ARCHITECTURES: Final[dict[str, Callable[..., nn.Module]]] = {"dense": dense, "recurrent": recurrent}
 
 
 def build(architecture: str, *, k: int, classes: int, options: dict[str, Any] | None = None) -> nn.Module:
@@ -37,6 +45,8 @@ def build(architecture: str, *, k: int, classes: int, options: dict[str, Any] | 
     >>> from lucule.nn import count_parameters
     >>> count_parameters(build("dense", k=100, classes=2))
     3265
+    >>> count_parameters(build("recurrent", k=100, classes=2))
+    23489
     """
     if architecture not in ARCHITECTURES:
         raise InputError("Unknown architecture", received=architecture, allowed=", ".join(ARCHITECTURES))

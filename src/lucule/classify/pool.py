@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -13,12 +14,16 @@ from lucule.classify.features import FeatureSettings, features
 from lucule.classify.predict import local_density
 from lucule.classify.recipe import PoolSettings
 from lucule.core import SILENT, Progress, WorkError
-from lucule.simulate import Scenario, scenarios, simulate
+from lucule.core.executor import executor
+from lucule.simulate import Scenario, simulate
+from lucule.simulate import listed as listed_scenarios
 from lucule.space import NeighbourGrid
 
 Part = Literal["train", "validation", "test"]
 PARTS: Final[tuple[Part, ...]] = ("train", "validation", "test")
 _MOST_FIELDS: Final = 20
+# scenarios in a task: few enough that all workers are busy to the end
+_PER_TASK: Final = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,21 +43,39 @@ class Pool:
         return digest.hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """What one scenario gives to one part: `count` localizations of each class."""
+
+    scenario: Scenario
+    number: int
+    count: int
+    classes: int
+    seen: FeatureSettings
+    entropy: tuple[int, int]
+
+
 def listed(settings: PoolSettings) -> list[Scenario]:
     """Scenarios from which a pool is drawn."""
-    table, number = scenarios(settings.scenarios), settings.largest_number
-    if number is not None and number < len(table):
-        # evenly over the density ratio, which decides most about how difficult a scenario is
-        table = table.sort("density_ratio")[np.linspace(0, len(table) - 1, number).round().astype(int)]
-    rows = table.select("density_per_um2", "points_per_cluster", "fraction_clustered", "radius_nm").to_dicts()
-    return [Scenario.parse(row | settings.changes, source="scenarios of the recipe") for row in rows]
+    everything = listed_scenarios(settings.scenarios, settings.kind, number=settings.largest_number, **settings.changes)
+    return [_sized(scenario, settings.largest_field) for scenario in everything]
 
 
-def draw(settings: PoolSettings, seen: FeatureSettings, *, part: Part, seed: int, progress: Progress = SILENT) -> Pool:
+def draw(
+    settings: PoolSettings,
+    seen: FeatureSettings,
+    *,
+    part: Part,
+    seed: int,
+    classes: int = 2,
+    workers: int | None = 1,
+    progress: Progress = SILENT,
+) -> Pool:
     """Draw one part of the training data.
 
-    Every scenario gives the same number of localizations (to within one), half of them clustered; fields are simulated
-    until there are enough. No field serves two parts.
+    Every scenario gives the same number of localizations of each class (to within one); fields are simulated until
+    there are enough. No field serves two parts. The result does not depend on the number of `workers` (processes; None:
+    one for each core).
 
     Raises
     ------
@@ -61,34 +84,79 @@ def draw(settings: PoolSettings, seen: FeatureSettings, *, part: Part, seed: int
     """
     everything = listed(settings)
     total = getattr(settings, part)
-    shares = np.diff(np.linspace(0, total // 2, len(everything) + 1).round().astype(int))
-    pieces: list[tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.int32]]] = []
+    edges = np.linspace(0, total // classes, len(everything) + 1).round().astype(int)
+    shares = [
+        _Share(scenario, number, int(count), classes, seen, (seed, PARTS.index(part)))
+        for number, (scenario, count) in enumerate(zip(everything, np.diff(edges), strict=True))
+    ]
+    tasks = [shares[first : first + _PER_TASK] for first in range(0, len(shares), _PER_TASK)]
+    rows = int(edges[-1]) * classes
+    pool = Pool(
+        np.empty((rows, seen.width), np.float32), np.empty(rows, np.uint8), np.empty(rows, np.int32), np.empty(rows)
+    )
     with progress.task(f"simulate {part} fields", len(everything), "scenarios") as task:
-        for number, (scenario, share) in enumerate(zip(everything, shares, strict=True)):
-            missing = np.array([share, share])
-            for replicate in range(_MOST_FIELDS):
-                if not missing.any():
-                    break
-                entropy = np.random.SeedSequence((seed, PARTS.index(part), number, replicate))
-                field_seed, choice_seed = (int(word) for word in entropy.generate_state(2))
-                locs = simulate(scenario, seed=field_seed)
-                truth = locs["true_label"]
-                # rows of a simulated table are in random order, yet nothing here relies on it
-                order = np.random.default_rng(choice_seed).permutation(len(locs))
-                rows = np.concatenate([order[truth[order] == label][: missing[label]] for label in (0, 1)])
-                points = locs.xy() if seen.dims == 2 else locs.xyz()
-                pieces.append(
-                    (NeighbourGrid(points).distances(seen.k, rows), truth[rows], np.full(len(rows), number, np.int32))
-                )
-                missing = missing - np.bincount(truth[rows], minlength=2)
-            if missing.any():
-                raise WorkError(
-                    "A scenario has too few localizations of a class",
-                    received=repr(scenario),
-                    allowed=f"{share} of each class in {_MOST_FIELDS} fields",
-                    next_step="ask for fewer localizations, or for larger fields",
-                )
-            task.advance()
-    distances, labels, origin = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
-    density = local_density(distances, seen.dims)
-    return Pool(features(distances, seen.normalisation, dims=seen.dims), labels, origin, density)
+        with executor(len(tasks), workers=workers) as pool_of_workers:
+            pending = {pool_of_workers.submit(_draw_shares, some): some for some in tasks}
+            for done in pool_of_workers.as_completed(pending):
+                some = pending.pop(done)
+                start = int(edges[some[0].number]) * classes
+                drawn = done.result()
+                stop = start + len(drawn.labels)
+                pool.features[start:stop] = drawn.features
+                pool.labels[start:stop] = drawn.labels
+                pool.scenario[start:stop] = drawn.scenario
+                pool.density[start:stop] = drawn.density
+                task.advance(len(some))
+    return pool
+
+
+def _draw_shares(shares: list[_Share]) -> Pool:
+    pieces = [_draw_share(share) for share in shares]
+    return Pool(
+        *(np.concatenate([getattr(p, name) for p in pieces]) for name in ("features", "labels", "scenario", "density"))
+    )
+
+
+def _draw_share(share: _Share) -> Pool:
+    """Localizations of one scenario, from as many fields as it takes."""
+    classes, seen = range(share.classes), share.seen
+    missing = np.full(share.classes, share.count)
+    pieces: list[tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float64]]] = []
+    for replicate in range(_MOST_FIELDS):
+        if not missing.any():
+            break
+        entropy = np.random.SeedSequence((*share.entropy, share.number, replicate))
+        field_seed, choice_seed = (int(word) for word in entropy.generate_state(2))
+        locs = simulate(share.scenario, seed=field_seed)
+        truth = locs["true_label"]
+        # rows of a simulated table are in random order, yet nothing here relies on it
+        order = np.random.default_rng(choice_seed).permutation(len(locs))
+        rows = np.concatenate([order[truth[order] == label][: missing[label]] for label in classes])
+        points = locs.xy() if seen.dims == 2 else locs.xyz()
+        distances = NeighbourGrid(points).distances(seen.k, rows)
+        density = local_density(distances, seen.dims)
+        pieces.append((features(distances, seen.normalisation, dims=seen.dims), truth[rows], density))
+        missing = missing - np.bincount(truth[rows], minlength=share.classes)
+    if missing.any():
+        raise WorkError(
+            "A scenario has too few localizations of a class",
+            received=repr(share.scenario),
+            allowed=f"{share.count} of each class in {_MOST_FIELDS} fields",
+            next_step="ask for fewer localizations, or for larger fields",
+        )
+    seen_by, labels, density = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
+    return Pool(seen_by, labels, np.full(len(labels), share.number, np.int32), density)
+
+
+def _sized(scenario: Scenario, largest: int | None) -> Scenario:
+    """Give the scenario with a cell so small that it holds about `largest` localizations, if it holds more."""
+    if largest is None:
+        return scenario
+    if scenario.outline == "square":
+        held = scenario.density_per_um2 * scenario.field_size_um**2
+        factor = min(1.0, math.sqrt(largest / held))
+        return scenario.replace(field_size_um=scenario.field_size_um * factor)
+    smallest, widest = scenario.cell_radius_um
+    held = scenario.density_per_um2 * math.pi * ((smallest + widest) / 2) ** 2
+    factor = min(1.0, math.sqrt(largest / held))
+    return scenario.replace(cell_radius_um=(smallest * factor, widest * factor))

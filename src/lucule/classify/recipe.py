@@ -11,8 +11,9 @@ from lucule.classify.features import FeatureSettings
 from lucule.core import Config, InputError
 from lucule.core.config import read_yaml
 from lucule.nn import FitSettings
+from lucule.simulate import Kind
 
-Budget = Literal["full", "cpu", "smoke"]
+Budget = Literal["full", "gpu", "cpu", "smoke"]
 
 
 class PoolSettings(Config):
@@ -20,20 +21,25 @@ class PoolSettings(Config):
 
     Attributes
     ----------
-    scenarios
-        Version of the list of scenarios, see `lucule.simulate.scenarios`.
+    kind, scenarios
+        Kind and version of the list of scenarios, see `lucule.simulate.scenarios`.
     changes
         Values of `lucule.simulate.Scenario` that differ from the list, for all scenarios.
     largest_number
         Take only so many scenarios, evenly spread over the density ratio; None: all.
+    largest_field
+        Simulate smaller cells where the whole one would hold more localizations than that on average; None: whole cells.
+        What a field costs grows with its localizations, of which only some are taken.
     train, validation, test
         Localizations of each part. Each part has fields of its own, classes are equally frequent, and all scenarios
         give the same number.
     """
 
+    kind: Kind = "clusters"
     scenarios: int = 1
     changes: dict[str, Any] = {}
     largest_number: int | None = Field(default=None, gt=0)
+    largest_field: int | None = Field(default=None, gt=0)
     train: int = Field(gt=1)
     validation: int = Field(gt=1)
     test: int = Field(gt=1)
@@ -61,7 +67,7 @@ class Recipe(Config):
     seed
         Seed of everything: fields, choice of localizations, initial weights, batches.
     budgets
-        For each budget (`cpu`, `smoke`) the values that differ from the full recipe.
+        For each budget (`gpu`, `cpu`, `smoke`) the values that differ from the full recipe.
 
     Examples
     --------

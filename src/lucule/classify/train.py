@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -21,6 +22,8 @@ from lucule.models.store import CARD
 from lucule.nn import TensorBatches, choose_device, count_parameters, fit, torch_threads
 from lucule.simulate import Scenario
 
+_SCORED: Final = 2048
+
 
 def train(
     recipe: Recipe | str | os.PathLike[str],
@@ -28,6 +31,7 @@ def train(
     out: str | os.PathLike[str],
     budget: Budget = "full",
     device: str = "cpu",
+    workers: int | None = 1,
     progress: Progress = SILENT,
 ) -> Path:
     """Train a classifier and write it to the folder `out`.
@@ -43,6 +47,8 @@ def train(
         `full`, or one of the smaller budgets that the recipe names.
     device
         Where the network is trained; the small ones are fastest on the CPU.
+    workers
+        Processes that simulate the fields; None: one for each core. The result does not depend on it.
 
     Returns
     -------
@@ -59,14 +65,20 @@ def train(
     if _finished(folder, used):
         return folder
     used.to_yaml(folder / "recipe.yaml")
-    pools = {part: draw(used.pool, used.features, part=part, seed=used.seed, progress=progress) for part in PARTS}
-    with torch.random.fork_rng([]), torch_threads(1 if place.type == "cpu" else torch.get_num_threads()):
+    classes = len(used.classes)
+    pools = {
+        part: draw(
+            used.pool, used.features, part=part, seed=used.seed, classes=classes, workers=workers, progress=progress
+        )
+        for part in PARTS
+    }
+    with torch.random.fork_rng([]), torch_threads(_threads(used, place)):
         torch.manual_seed(used.seed)
-        network = networks.build(used.architecture, k=used.features.k, classes=len(used.classes), options=used.options)
+        network = networks.build(used.architecture, k=used.features.k, classes=classes, options=used.options)
         log = fit(
             network,
-            _batches(pools["train"], used.batch_size, shuffle=True),
-            _batches(pools["validation"], 8192),
+            _batches(pools["train"], used.batch_size, shuffle=True).to(place),
+            _batches(pools["validation"], _SCORED).to(place),
             loss=networks.loss,
             score=networks.accuracy,
             settings=used.fit,
@@ -76,7 +88,7 @@ def train(
             progress=progress,
         )
         labels = {part: _labels(network, pools[part], place) for part in PARTS}
-    results = {part: score(pools[part].labels, labels[part], classes=len(used.classes)) for part in PARTS}
+    results = {part: score(pools[part].labels, labels[part], classes=classes) for part in PARTS}
     _by_scenario(pools["test"], labels["test"], listed(used.pool)).write_csv(folder / "scores_by_scenario.csv")
     command = f"lucule train recipes/{used.name}.yaml" + ("" if budget == "full" else f" --budget {budget}")
     card = Card(
@@ -107,6 +119,11 @@ def _finished(folder: Path, recipe: Recipe) -> bool:
     return (folder / CARD).exists()
 
 
+def _threads(recipe: Recipe, place: torch.device) -> int:
+    """One thread for the network whose own kernels use all cores, or whose batches are tiny; else all."""
+    return 1 if place.type == "cpu" and recipe.architecture == "dense" else torch.get_num_threads()
+
+
 def _batches(pool: Pool, size: int, *, shuffle: bool = False) -> TensorBatches:
     return TensorBatches(torch.from_numpy(pool.features), torch.from_numpy(pool.labels), size, shuffle)
 
@@ -114,7 +131,7 @@ def _batches(pool: Pool, size: int, *, shuffle: bool = False) -> TensorBatches:
 def _labels(network: torch.nn.Module, pool: Pool, device: torch.device) -> NDArray[np.uint8]:
     with torch.inference_mode():
         given = [
-            networks.decide(network(x.to(device)))[0].cpu() for x, _ in _batches(pool, 8192).epoch(torch.Generator())
+            networks.decide(network(x.to(device)))[0].cpu() for x, _ in _batches(pool, _SCORED).epoch(torch.Generator())
         ]
     labels: NDArray[np.uint8] = torch.cat(given).numpy()
     return labels

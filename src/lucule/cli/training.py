@@ -60,10 +60,13 @@ def simulate(
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="Recipe, such as recipes/XPILJZ.yaml.")],
+    recipe: Annotated[
+        Path, typer.Argument(help="Recipe, such as recipes/XPILJZ.yaml or recipes/localize_astigmatic.yaml.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder for weights, card and log.")],
-    budget: Annotated[str, typer.Option(help="How much to spend: full, cpu or smoke.")] = "full",
+    budget: Annotated[str, typer.Option(help="How much to spend: full, gpu, cpu or smoke.")] = "full",
     device: DeviceOption = "auto",
+    workers: Annotated[int | None, typer.Option(help="Processes that simulate; all cores by default.", min=1)] = None,
     config: ConfigOption = None,
     set_: SetOption = [],  # noqa: B006
     dry_run: DryRunOption = False,
@@ -71,14 +74,17 @@ def train(
 ) -> None:
     """Train a network from a recipe; an interrupted training goes on where it stopped."""
     with session(inputs=recipe, as_json=json) as run:
-        from lucule import classify
         from lucule import models as room
+        from lucule.workflows import training
 
-        settings = run.changed(classify.Recipe.load(recipe), config, set_)
+        kind = training.kind_of(recipe)
+        # the budget first, so that what the user sets by hand counts
+        settings = run.changed(kind.Recipe.load(recipe).at(budget), config, set_)
         if dry_run:
             run.plan(settings, budget=budget, write=str(out))
             return
-        classify.train(settings, out=out, budget=budget, device=device, progress=run.progress)
+        options = {} if workers is None else {"workers": workers}
+        kind.train(settings, out=out, device=device, progress=run.progress, **options)
         card = room.find(out).card
         run.results = {"model": card.name, "scores": card.scores, "written": str(out)}
 

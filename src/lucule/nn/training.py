@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -33,6 +33,10 @@ class FitSettings(Config):
     ----------
     epochs
         Passes over the training data.
+    seconds
+        Longest training time; None: as long as it takes. The schedule runs over the part of `epochs` or of `seconds`
+        that is used up, whichever is larger, so that the learning rate has fallen when the time ends. A result then
+        depends on the speed of the machine.
     optimizer
         `adam` or `adamw`.
     learning_rate
@@ -50,6 +54,7 @@ class FitSettings(Config):
     """
 
     epochs: int = Field(gt=0)
+    seconds: float | None = Field(default=None, gt=0)
     optimizer: Literal["adam", "adamw"] = "adamw"
     learning_rate: float = Field(default=1e-3, gt=0)
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
@@ -91,12 +96,17 @@ class TensorBatches:
     def __len__(self) -> int:
         return math.ceil(len(self.inputs) / self.size)
 
+    def to(self, device: torch.device | str) -> TensorBatches:
+        """Give the same batches with all data on `device`."""
+        return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device))
+
     def epoch(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """Give all samples, in new order if `shuffle`."""
         if not self.shuffle:
             yield from zip(torch.split(self.inputs, self.size), torch.split(self.targets, self.size), strict=True)
             return
-        for rows in torch.split(torch.randperm(len(self.inputs), generator=generator), self.size):
+        order = torch.randperm(len(self.inputs), generator=generator).to(self.inputs.device)
+        for rows in torch.split(order, self.size):
             yield self.inputs[rows], self.targets[rows]
 
 
@@ -173,16 +183,21 @@ def fit(
     total = settings.epochs * len(train)
     with progress.task("Train", total, "batches") as task, torch.random.fork_rng(_indices(device)):
         task.advance(len(log) * len(train))
+        clock = _Clock(settings.seconds, sum(done.seconds for done in log))
         for epoch in range(len(log), settings.epochs):
-            if _stale(log, settings.patience_epochs):
+            if clock.fraction() >= 1 or _stale(log, settings.patience_epochs):
                 break
             started = time.perf_counter()
             generator = torch.Generator().manual_seed(_mix(seed, epoch))
             torch.manual_seed(_mix(seed, epoch))
             model.train()
-            train_loss, samples = 0.0, 0
+            # summed where the losses are: asking for each would make a GPU wait
+            train_loss, samples = torch.zeros((), dtype=torch.float64, device=device), 0
             for number, (inputs, targets) in enumerate(train.epoch(generator)):
-                rate = learning_rate(epoch * len(train) + number, total, settings)
+                step = max(epoch * len(train) + number, clock.fraction() * total)
+                if step >= total:
+                    break
+                rate = learning_rate(step, total, settings)
                 for group in optimizer.param_groups:
                     group["lr"] = rate
                 outputs = model(inputs.to(device, non_blocking=True))
@@ -192,11 +207,11 @@ def fit(
                 if settings.clip_norm is not None:
                     nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
                 optimizer.step()
-                train_loss += value.item() * len(targets)
+                train_loss += value.detach() * len(targets)
                 samples += len(targets)
                 task.advance()
             validation_loss, validation_score = evaluate(model, validation, (loss, score or loss), device)
-            if not math.isfinite(train_loss) or not math.isfinite(validation_loss):
+            if not math.isfinite(train_loss.item()) or not math.isfinite(validation_loss):
                 raise WorkError(
                     "Training diverged: the loss is not finite",
                     received=f"epoch {epoch}, learning rate {rate:.2g}",
@@ -205,7 +220,9 @@ def fit(
             if validation_loss < min((done.validation_loss for done in log), default=math.inf):
                 best = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
             seconds = time.perf_counter() - started
-            log.append(Epoch(epoch, train_loss / samples, validation_loss, validation_score, rate, seconds))
+            log.append(
+                Epoch(epoch, train_loss.item() / max(samples, 1), validation_loss, validation_score, rate, seconds)
+            )
             if checkpoint is not None:
                 _save(checkpoint, model, optimizer, best, log, identity)
     model.load_state_dict(best)
@@ -218,16 +235,16 @@ def evaluate(
 ) -> tuple[float, ...]:
     """Means of `functions(outputs, targets)` over the samples of `batches`."""
     model.eval()
-    sums, samples = np.zeros(len(functions)), 0
+    sums, samples = torch.zeros(len(functions), dtype=torch.float64, device=device), 0
     with torch.inference_mode():
         for inputs, targets in batches.epoch(torch.Generator().manual_seed(0)):
             outputs, wanted = model(inputs.to(device)), targets.to(device)
-            sums += [function(outputs, wanted).item() * len(targets) for function in functions]
+            sums += torch.stack([function(outputs, wanted).double() for function in functions]) * len(targets)
             samples += len(targets)
     return tuple(float(value) for value in sums / samples)
 
 
-def learning_rate(step: int, total: int, settings: FitSettings) -> float:
+def learning_rate(step: float, total: int, settings: FitSettings) -> float:
     """Learning rate of step number `step` of `total`.
 
     Examples
@@ -238,15 +255,42 @@ def learning_rate(step: int, total: int, settings: FitSettings) -> float:
     """
     warmup = round(settings.warmup_fraction * total)
     if step < warmup:
-        return settings.learning_rate * (step + 1) / warmup
-    done = (step - warmup) / (total - warmup)
-    fraction = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 + 0.5 * math.cos(math.pi * done)}
-    return settings.learning_rate * fraction[settings.schedule]
+        return settings.learning_rate * min(1.0, (step + 1) / warmup)
+    return settings.learning_rate * learning_rate_fraction((step - warmup) / (total - warmup), settings.schedule)
+
+
+def learning_rate_fraction(done: float, schedule: str, warmup: float = 0.0) -> float:
+    """Learning rate as a fraction of the largest one, when the fraction `done` of the training is over.
+
+    Examples
+    --------
+    >>> [learning_rate_fraction(done, "linear", warmup=0.5) for done in (0.25, 0.5, 0.75, 1.0)]
+    [0.5, 1.0, 0.5, 0.0]
+    """
+    if done < warmup:
+        return done / warmup
+    rest = (done - warmup) / (1 - warmup)
+    return {"constant": 1.0, "linear": 1 - rest, "cosine": 0.5 + 0.5 * math.cos(math.pi * rest)}[schedule]
+
+
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """How much of a time limit is used up."""
+
+    limit: float | None
+    used_before: float
+    started: float = field(default_factory=time.perf_counter)
+
+    def fraction(self) -> float:
+        """0 at the beginning, 1 or more when the time is over; 0 without a limit."""
+        return 0.0 if self.limit is None else (self.used_before + time.perf_counter() - self.started) / self.limit
 
 
 def _optimizer(model: nn.Module, settings: FitSettings) -> torch.optim.Optimizer:
     kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
-    return kind(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    fused = parameters[0].device.type == "cuda" or None  # one kernel for all weights
+    return kind(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=fused)
 
 
 def _stale(log: list[Epoch], patience: int | None) -> bool:

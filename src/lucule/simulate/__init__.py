@@ -9,7 +9,7 @@ from lucule.simulate.camera import available_cameras, load_camera
 from lucule.simulate.chain import Truth
 from lucule.simulate.detection import Detection
 from lucule.simulate.dye import dyes, load_dye
-from lucule.simulate.grid import Viability, build_scenarios, scenarios, viability
+from lucule.simulate.grid import Kind, Viability, build_scenarios, listed, scenarios, viability
 from lucule.simulate.imitate import Imitation, imitate
 from lucule.simulate.library import available, load
 from lucule.simulate.localizations import localizations
@@ -27,6 +27,7 @@ __all__ = [
     "Cell",
     "Detection",
     "Imitation",
+    "Kind",
     "Microscope",
     "Movie",
     "Scenario",
@@ -44,6 +45,7 @@ __all__ = [
     "dyes",
     "field_outline",
     "imitate",
+    "listed",
     "load",
     "load_camera",
     "load_dye",

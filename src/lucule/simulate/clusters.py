@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -58,8 +59,16 @@ def _cell_list(slab: Slab, n: int, spacing_nm: float) -> CellList:
     return CellList(low, size, np.full(shape, -1, np.int32), np.full(n, -1, np.int32), np.empty((n, 3)))
 
 
-def place(rng: np.random.Generator, slab: Slab, n: int, radius_nm: float) -> CellList:
+def place(
+    rng: np.random.Generator,
+    slab: Slab,
+    n: int,
+    radius_nm: float,
+    taken: Callable[[FloatArray], NDArray[np.bool_]] | None = None,
+) -> CellList:
     """Place `n` centres at random, whole clusters inside the slab, no two closer than 2.2 radii (CAML).
+
+    `taken` tells which of the points `(n, 3)` can be no centre.
 
     Raises
     ------
@@ -80,13 +89,15 @@ def place(rng: np.random.Generator, slab: Slab, n: int, radius_nm: float) -> Cel
             )
         candidates = inside.uniform(rng, max(2 * (n - placed), 1000))
         tried += len(candidates)
+        if taken is not None:
+            candidates = candidates[~taken(candidates)]
         placed = _add(candidates, spacing, placed, cells.low_nm, cells.size_nm, cells.first, cells.following,
                       cells.centres_nm)  # fmt: skip
     return cells
 
 
 @njit(cache=True)
-def _nearest_squared(
+def nearest_squared(
     x: float, y: float, z: float, low: FloatArray, size: float, first: Indices, following: Indices, centres: FloatArray
 ) -> float:
     """Squared distance to the nearest centre in the cells around a point, infinite where there is none."""
@@ -119,7 +130,7 @@ def _add(
         if placed == len(centres):
             break
         x, y, z = candidates[candidate]
-        if _nearest_squared(x, y, z, low, size, first, following, centres) < spacing * spacing:
+        if nearest_squared(x, y, z, low, size, first, following, centres) < spacing * spacing:
             continue
         centres[placed] = candidates[candidate]
         i, j, k = int((x - low[0]) / size), int((y - low[1]) / size), int((z - low[2]) / size)
@@ -142,19 +153,28 @@ def _covered(
     covered = np.empty(len(points), np.bool_)
     for row in prange(len(points)):
         x, y, z = points[row]
-        covered[row] = _nearest_squared(x, y, z, low, size, first, following, centres) < radius * radius
+        covered[row] = nearest_squared(x, y, z, low, size, first, following, centres) < radius * radius
     return covered
 
 
-def outside(rng: np.random.Generator, slab: Slab, n: int, cells: CellList, radius_nm: float) -> FloatArray:
-    """Draw `n` points `(n, 3)` uniformly in the slab, outside of all clusters, nm."""
+def outside(
+    rng: np.random.Generator,
+    slab: Slab,
+    n: int,
+    cells: CellList,
+    radius_nm: float,
+    taken: Callable[[FloatArray], NDArray[np.bool_]] | None = None,
+) -> FloatArray:
+    """Draw `n` points `(n, 3)` uniformly in the slab, outside of all clusters and of what is `taken`, nm."""
     drawn = slab.uniform(rng, n)
-    if not len(cells.centres_nm):
+    if not len(cells.centres_nm) and taken is None:
         return drawn
     free = np.empty((0, 3))
     while True:
         covered = _covered(drawn, radius_nm, cells.low_nm, cells.size_nm, cells.first, cells.following,
                            cells.centres_nm)  # fmt: skip
+        if taken is not None:
+            covered |= taken(drawn)
         free = np.concatenate([free, drawn[~covered]])
         if len(free) >= n:
             return free[:n]

@@ -10,7 +10,7 @@ from lucule.core import InputError
 from lucule.core.config import read_yaml
 from lucule.simulate import scenario as scenario_presets
 from lucule.simulate.scenario import Scenario
-from lucule.simulate.scene import Scene, load_scene, scenes
+from lucule.simulate.scene import Scene, load_scene, packaged_name, scenes
 
 
 def available() -> list[str]:
@@ -27,8 +27,8 @@ def available() -> list[str]:
 def load(name: str | os.PathLike[str], **changes: Any) -> Scene | Scenario:
     """Give a packaged scene or scenario, or one from a YAML file, with some of its values changed.
 
-    A scene has the whole chain from specimen to camera; a scenario is a field of clusters, positions only. A YAML file
-    with `layers` is a scene.
+    A packaged one may also be named `specimens/NAME.yaml`. A scene has the whole chain from specimen to camera; a
+    scenario is a field of clusters, positions only. A YAML file with `layers` is a scene.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def load(name: str | os.PathLike[str], **changes: Any) -> Scene | Scenario:
     >>> load("csr", density_per_um2=50).fraction_clustered
     0.0
     """
-    text = str(name)
+    text = packaged_name(str(name))
     if text.endswith((".yaml", ".yml")):
         if not Path(text).exists() and Path(text).stem in available():
             known = Path(text).stem

@@ -124,6 +124,11 @@ class Square:
         x, y = self.corner_nm
         return Square((x + margin_nm, y + margin_nm), max(self.side_nm - 2 * margin_nm, 0.0))
 
+    def contains(self, xy_nm: FloatArray) -> NDArray[np.bool_]:
+        """Tell which of the points `(n, 2)`, nm, lie inside."""
+        inside: NDArray[np.bool_] = (np.abs(xy_nm - self.corner_nm - self.side_nm / 2) < self.side_nm / 2).all(axis=1)
+        return inside
+
     def uniform(self, rng: np.random.Generator, n: int) -> FloatArray:
         """Draw `n` points `(n, 2)` uniformly inside, nm."""
         return rng.random((n, 2)) * self.side_nm + self.corner_nm

@@ -29,6 +29,12 @@ class Scenario(Config):
         Fraction of the localizations that are in clusters, 0 (complete spatial randomness) to 1.
     radius_nm
         Radius R of a cluster.
+    fraction_in_fibres
+        Fraction of the localizations that lie on fibres, beside those in round clusters; in 2D only.
+    fibre_radius_nm, fibre_length_um, fibre_persistence_um
+        Half the width, the length and the persistence length of every fibre.
+    fibre_points_per_um
+        Localizations per um of a fibre; with `fraction_in_fibres` it decides how many fibres there are.
     shape
         `disc`: uniform within R (2D), uniform in a sphere of radius R (3D). `gaussian`: normal, with the standard
         deviation per axis that gives the same radius of gyration, R/2 in 2D and R/sqrt(5) in 3D.
@@ -56,6 +62,11 @@ class Scenario(Config):
     points_per_cluster: int = Field(default=20, ge=1)
     fraction_clustered: float = Field(default=0.0, ge=0, le=1)
     radius_nm: Positive = 50.0
+    fraction_in_fibres: float = Field(default=0.0, ge=0, le=1)
+    fibre_radius_nm: Positive = 25.0
+    fibre_length_um: Positive = 3.0
+    fibre_persistence_um: Positive = 5.0
+    fibre_points_per_um: Positive = 100.0
     shape: Literal["disc", "gaussian"] = "disc"
     dims: Literal[2, 3] = 2
     axial_range_nm: Positive = 500.0
@@ -75,6 +86,14 @@ class Scenario(Config):
         if size_um and outline == "cell" and 2 * largest > size_um:
             raise ValueError(f"a cell of {2 * largest:g} um does not fit into a field of {size_um:g} um")
         return radius_um
+
+    @model_validator(mode="after")
+    def _fractions_fit(self) -> Self:
+        if self.fraction_clustered + self.fraction_in_fibres > 1:
+            raise ValueError("fraction_clustered and fraction_in_fibres together exceed 1")
+        if self.dims == 3 and self.fraction_in_fibres > 0:
+            raise ValueError("fibres lie in the plane only; set dims to 2")
+        return self
 
     @model_validator(mode="after")
     def _clusters_fit(self) -> Self:

@@ -346,10 +346,28 @@ def scenes() -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in _SCENES.iterdir() if file.name.endswith(".yaml"))
 
 
+def packaged_name(address: str) -> str:
+    """Turn `specimens/NAME.yaml` into NAME where there is no such file; any other text stays as it is.
+
+    Packaged scenes can thus be named like files. A missing file in any other folder remains an error.
+
+    Examples
+    --------
+    >>> packaged_name("specimens/sarcomere.yaml")
+    'sarcomere'
+    >>> packaged_name("mine/sarcomere.yaml")
+    'mine/sarcomere.yaml'
+    """
+    path = Path(address)
+    is_address = path.parent == Path("specimens") and path.suffix in (".yaml", ".yml")
+    return path.stem if is_address and not path.exists() else address
+
+
 def load_scene(scene: str | os.PathLike[str] | Scene, **changes: Any) -> Scene:
     """Give a scene by the name of a packaged one or from a YAML file, with some values changed.
 
-    Paths of files inside a scene are relative to the folder of the scene.
+    A packaged scene may also be named `specimens/NAME.yaml`. Paths of files inside a scene are relative to the folder
+    of the scene.
 
     Raises
     ------
@@ -364,14 +382,15 @@ def load_scene(scene: str | os.PathLike[str] | Scene, **changes: Any) -> Scene:
     """
     if isinstance(scene, Scene):
         return scene.with_changes(**changes) if changes else scene
-    if str(scene) in scenes():
-        with resources.as_file(_SCENES / f"{scene}.yaml") as path:
-            found = Scene.parse(read_yaml(path), source=f"scene {scene}")
-    elif str(scene).endswith((".yaml", ".yml")):
-        found = Scene.parse(_with_folder(read_yaml(scene), Path(scene).parent), source=str(scene))
+    name = packaged_name(str(scene))
+    if name in scenes():
+        with resources.as_file(_SCENES / f"{name}.yaml") as path:
+            found = Scene.parse(read_yaml(path), source=f"scene {name}")
+    elif name.endswith((".yaml", ".yml")):
+        found = Scene.parse(_with_folder(read_yaml(name), Path(name).parent), source=name)
     else:
         raise InputError(
-            "There is no such scene", received=str(scene), allowed=f"{', '.join(scenes())}, or the path of a YAML file"
+            "There is no such scene", received=name, allowed=f"{', '.join(scenes())}, or the path of a YAML file"
         )
     return found.with_changes(**changes) if changes else found
 

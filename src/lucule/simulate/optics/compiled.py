@@ -145,7 +145,7 @@ def compile_psf(psf: PSF | str, pixel_size_nm: float | Sequence[float]) -> Kerne
     Examples
     --------
     >>> compile_psf("astigmatic", 100).z_range_nm
-    (-750.0, 750.0)
+    (-1100.0, 1100.0)
     """
     description = load_psf(psf) if isinstance(psf, str) else psf
     pixel = np.atleast_1d(np.asarray(pixel_size_nm, dtype=np.float64))

@@ -1,0 +1,168 @@
+"""Training of the graph network on simulated fields."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from lucule.classify.graph.batches import FieldBatch, FieldSettings, make_batch, stream
+from lucule.classify.graph.inputs import (
+    PAIR_FEATURES,
+    POINT_FEATURES,
+    RANKS,
+    SYMMETRIC_FEATURES,
+    pairs,
+    point_features,
+    spacing_of,
+)
+from lucule.core import SILENT, Progress, package_version
+from lucule.core.recipe import BaseRecipe
+from lucule.models import Card, save
+from lucule.nn import choose_device, count_parameters
+from lucule.nn.graph import GraphNetwork
+from lucule.nn.streaming import StreamSettings, train_stream
+
+_BACKGROUND_PAIRS = 0.1
+_VALIDATION_SEED = 1_000_003
+
+
+class Recipe(BaseRecipe):
+    """How a graph network is made.
+
+    Attributes
+    ----------
+    width, layers
+        Size of the network.
+    classes
+        Names of the classes, 0 first; they are those of the simulated fields.
+    fields
+        What it is trained on.
+    fit
+        Budget, optimizer, schedule.
+    validation_steps
+        Batches on which the finished network is scored.
+    """
+
+    task: Literal["graph"] = "graph"
+    width: int = Field(default=64, gt=0)
+    layers: int = Field(default=5, gt=0)
+    classes: tuple[str, ...] = ("not clustered", "cluster", "fibre", "ring")
+    fields: FieldSettings
+    fit: StreamSettings
+    validation_steps: int = Field(default=20, gt=0)
+
+
+def build(*, width: int, layers: int, classes: int) -> GraphNetwork:
+    """Build the network with new weights."""
+    return GraphNetwork(
+        point_features=POINT_FEATURES, pair_features=PAIR_FEATURES, symmetric_features=SYMMETRIC_FEATURES,
+        classes=classes, width=width, layers=layers,
+    )  # fmt: skip
+
+
+def train(
+    recipe: Recipe, *, out: Path, device: str = "auto", workers: int | None = None, progress: Progress = SILENT
+) -> Path:
+    """Train a graph network and write it to a folder.
+
+    Parameters
+    ----------
+    recipe
+        What to train.
+    out
+        Folder for `weights.safetensors`, `card.yaml`, `log.csv` and `checkpoint.safetensors`. A training that was
+        interrupted there goes on.
+    device
+        Where the network is trained.
+    workers
+        Processes that simulate; None: all cores but one, 0: this one. The result does not depend on it.
+
+    Returns
+    -------
+    Path
+        `out`, which `lucule.models.find` understands.
+    """
+    place = choose_device(device)
+    torch.manual_seed(recipe.seed)
+    network = build(width=recipe.width, layers=recipe.layers, classes=len(recipe.classes))
+    if workers is None:
+        workers = max((os.cpu_count() or 1) - 1, 1)
+    ready: Iterator[FieldBatch] | None = None
+
+    def batch(step: int, generator: torch.Generator) -> FieldBatch:
+        nonlocal ready
+        del generator
+        if ready is None:  # an interrupted training goes on with the batches that it has not seen
+            ready = stream(recipe.fields, seed=recipe.seed, start=step, workers=workers)
+        return next(ready).to(place)
+
+    train_stream(
+        network, batch, loss, settings=recipe.fit, seed=recipe.seed, folder=out, device=place, progress=progress,
+        identity=recipe.model_dump(mode="json", exclude={"budgets"}),
+    )  # fmt: skip
+    save(out, card(recipe, network, score(network, recipe, place)), network.state_dict())
+    return out
+
+
+def outputs(network: GraphNetwork, batch: FieldBatch) -> tuple[Tensor, Tensor, Tensor]:
+    """Class logits `(n, classes)`, affinity logits `(n, ranks)`, and which pairs there are `(n, ranks)`."""
+    everything = slice(None)
+    features = point_features(batch.columns, batch.distance, everything)
+    near = pairs(batch.columns, batch.index, batch.distance, spacing_of(batch.distance), everything)
+    logits, affinity = network(features, near, batch.field, batch.fields)
+    return logits.float(), affinity.float(), near.present
+
+
+def loss(network: GraphNetwork, batch: FieldBatch) -> tuple[Tensor, dict[str, Tensor]]:
+    """Cross-entropy of the classes plus that of the pairs; pairs of two background points count a tenth."""
+    logits, affinity, present = outputs(network, batch)
+    classes = torch.nn.functional.cross_entropy(logits, batch.label)
+    together, weight = _pair_truth(batch, present)
+    each = torch.nn.functional.binary_cross_entropy_with_logits(affinity, together, reduction="none")
+    pair_loss = (each * weight).sum() / weight.sum().clamp(min=1)
+    with torch.no_grad():
+        found = (logits.argmax(dim=1) > 0) == (batch.label > 0)
+        right = ((affinity > 0) == (together > 0.5)).float()
+        details = {"classes": classes, "pairs": pair_loss, "point_accuracy": found.float().mean(),
+                   "pair_accuracy": (right * weight).sum() / weight.sum().clamp(min=1)}  # fmt: skip
+    return classes + pair_loss, details
+
+
+def _pair_truth(batch: FieldBatch, present: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether pairs are of one cluster, and how much each counts, `(n, ranks)` both."""
+    other = batch.cluster[batch.index.clamp(min=0).long()]
+    own = batch.cluster[:, None]
+    together = ((other == own) & (own >= 0)).float()
+    weight = torch.where((own >= 0) | (other >= 0), 1.0, _BACKGROUND_PAIRS) * present
+    return together, weight
+
+
+@torch.inference_mode()
+def score(network: GraphNetwork, recipe: Recipe, device: torch.device) -> dict[str, float]:
+    """Scores on fields that were not trained on."""
+    network.eval()
+    sums: dict[str, float] = {}
+    for step in range(recipe.validation_steps):
+        value, details = loss(network, make_batch(recipe.fields, recipe.seed + _VALIDATION_SEED, step).to(device))
+        for name, number in {"loss": value, **details}.items():
+            sums[f"validation_{name}"] = sums.get(f"validation_{name}", 0.0) + float(number) / recipe.validation_steps
+    return {name: round(number, 5) for name, number in sums.items()}
+
+
+def card(recipe: Recipe, network: GraphNetwork, scores: dict[str, float]) -> Card:
+    """What one must know about the trained network."""
+    return Card(
+        name=recipe.name, title=recipe.title, task="graph", architecture="graph",
+        options={"width": recipe.width, "layers": recipe.layers}, parameters=count_parameters(network),
+        features={"ranks": list(RANKS)}, classes=recipe.classes, recipe=recipe.model_dump(mode="json"),
+        command=f"lucule train recipes/{recipe.name}.yaml", seed=recipe.seed, data_sha256="",
+        scores=scores, training_range={"density_per_um2": (5, 5000), "localizations_per_cluster": (5, 2000),
+                                       "radius_nm": (5, 250), "error_nm": (2, 40)},
+        notes=recipe.notes, version=package_version(),
+    )  # fmt: skip

@@ -1,0 +1,296 @@
+"""Movies to localizations with a trained network: blocks of frames, tiles with a halo, any size of field."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import polars as pl
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lucule.core import SILENT, Camera, InputError, Localizations, Meta, Progress, step
+from lucule.localize.decode import Found, decode
+from lucule.localize.movies import Movie, check
+from lucule.localize.network import MARGIN_PX, STRIDE, LocalizationNet, build
+from lucule.localize.recipe import Recipe
+from lucule.models import Card, find
+from lucule.nn import choose_device
+from lucule.simulate.camera import Sensor, sensor
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+logger = logging.getLogger(__name__)
+
+_TILE_PX: Final = 256
+# frames of 64 x 64 pixels in a block; larger frames come in smaller blocks
+_BLOCK: Final = 128
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """A network ready for movies.
+
+    Attributes
+    ----------
+    network
+        In evaluation mode, on `device`.
+    card
+        What it was trained for.
+    camera
+        Camera of the movie.
+    precision
+        Type of its arithmetic.
+    """
+
+    network: LocalizationNet
+    card: Card
+    camera: Camera
+    device: torch.device
+    precision: torch.dtype
+
+    @property
+    def z_scale_nm(self) -> float:
+        """Unit of depth of the network."""
+        return max(abs(float(z)) for z in self.card.features["z_range_nm"])
+
+    @property
+    def threshold(self) -> float:
+        """Probability from which an emitter counts."""
+        return float(self.card.features.get("threshold", 0.5))
+
+    @property
+    def sigma_scale(self) -> NDArray[np.float64]:
+        """Factors that calibrate the predicted standard deviations of x, y, z and the logarithm of the photons."""
+        return np.asarray(self.card.features.get("sigma_scale", (1.0, 1.0, 1.0, 1.0)))
+
+
+def load(
+    model: str | os.PathLike[str],
+    *,
+    camera: Camera | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
+) -> Predictor:
+    """Load a network.
+
+    Parameters
+    ----------
+    model
+        Name of a packaged model, or a folder written by `train`.
+    camera
+        Camera of the movie; by default the one the network was trained for.
+    device
+        `auto`, `cpu` or `cuda`.
+    precision
+        `auto` is bfloat16 where the processor multiplies it in hardware, else float32; the last layer is float32.
+
+    Raises
+    ------
+    InputError
+        There is no such model, it is none for localization, or the camera has other pixels.
+    """
+    packaged = find(model)
+    if packaged.card.task != "localize":
+        raise InputError("This model does not localize", received=f"{packaged.card.name}: {packaged.card.task}")
+    place = choose_device(device)
+    network = build(packaged.card.options)
+    network.load_state_dict(packaged.state())
+    recipe = Recipe.parse(packaged.card.recipe, source=f"recipe of {packaged.card.name}")
+    used = camera or recipe.camera_used()
+    wanted = packaged.card.features["pixel_size_nm"]
+    if not np.allclose(used.pixel_size_nm, wanted, rtol=0.02):
+        raise InputError(
+            "The network was trained for other pixels",
+            received=f"{used.pixel_size_nm} nm",
+            allowed=f"{tuple(wanted)} nm",
+            next_step="train a network with this camera and its PSF",
+        )
+    kind = _precision(place, precision)
+    network = network.eval().to(place, memory_format=torch.channels_last).to(kind)
+    return Predictor(network, packaged.card, used, place, kind)
+
+
+def _precision(device: torch.device, precision: Precision) -> torch.dtype:
+    if precision != "auto":
+        return torch.float32 if precision == "float32" else torch.bfloat16
+    if device.type == "cuda":
+        return torch.bfloat16
+    # torch has no public question for this
+    has_tiles = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    return torch.bfloat16 if has_tiles else torch.float32
+
+
+@step
+def localize(
+    movie: Movie,
+    *,
+    model: str | os.PathLike[str] | Predictor,
+    camera: Camera | None = None,
+    threshold: float | None = None,
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> Localizations:
+    """Localize all frames of a movie.
+
+    Parameters
+    ----------
+    movie
+        Counts, `(frames, rows, columns)`; anything that gives frames when sliced.
+    model
+        Name or folder of a model, or a loaded one.
+    camera
+        Camera of the movie; by default the one the network was trained for.
+    threshold
+        Smallest probability of a localization; by default that of the model.
+
+    Returns
+    -------
+    Localizations
+        frame, x, y, z, photons, background, x_err, y_err, z_err (predicted standard deviations), p.
+
+    Raises
+    ------
+    InputError
+        The movie has no frames, holds values that are no numbers, or the threshold is not between 0 and 1.
+    """
+    predictor = model if isinstance(model, Predictor) else load(model, camera=camera, device=device)
+    limit = predictor.threshold if threshold is None else threshold
+    if not 0 < limit < 1:
+        raise InputError("The threshold must be a probability", received=threshold, allowed="between 0 and 1")
+    frames, rows, columns = check(movie).shape
+    parts = []
+    with progress.task("Localize", frames, "frames") as task:
+        for first, found in _blocks(predictor, movie, limit):
+            parts.append(_columns(predictor, found, first))
+            task.advance(min(_block(rows, columns), frames - first))
+    table = pl.concat(parts)
+    pixel = predictor.camera.pixel_size_nm
+    _warn(table, predictor.card, rows * columns * pixel[0] * pixel[1] / 1e6, frames)
+    meta = Meta(
+        camera=predictor.camera, pixel_size_nm=pixel, shape_px=(rows, columns), n_frames=frames, errors="predicted"
+    )
+    return Localizations(table, meta)
+
+
+def _block(rows: int, columns: int) -> int:
+    return max(_BLOCK * 64 * 64 // (min(rows, 2 * _TILE_PX) * min(columns, 2 * _TILE_PX)), 4)
+
+
+def _blocks(predictor: Predictor, movie: Movie, threshold: float) -> Iterator[tuple[int, Found]]:
+    """Give blocks of frames: number of the first one, and what is in them."""
+    frames, rows, columns = movie.shape
+    reach = predictor.network.context // 2
+    pixels = sensor(predictor.camera, (rows, columns))
+    size = _block(rows, columns)
+    for first in range(0, frames, size):
+        last = min(first + size, frames)
+        low, high = max(first - reach, 0), min(last + reach, frames)
+        photons = _photons(np.asarray(movie[low:high]), pixels, low)
+        found = [
+            _tile(predictor, photons, tile, (first - low, high - last), threshold) for tile in _tiles(rows, columns)
+        ]
+        merged = Found(*(np.concatenate([getattr(f, name) for f in found]) for name in ("frame", "row", "column")),
+                       np.concatenate([f.values for f in found]))  # fmt: skip
+        order = np.lexsort((merged.column, merged.row, merged.frame))
+        yield first, Found(merged.frame[order], merged.row[order], merged.column[order], merged.values[order])
+
+
+def _photons(counts: NDArray[Any], pixels: Sensor, first: int) -> NDArray[np.float32]:
+    values = counts.astype(np.float32)
+    if not np.isfinite(values).all():
+        bad = np.flatnonzero(~np.isfinite(values).all(axis=(1, 2)))[0]
+        raise InputError("The movie holds values that are no numbers", received=f"frame {first + bad}")
+    camera = pixels.camera
+    values -= pixels.baseline
+    values *= pixels.electrons_per_count / np.float32(camera.em_gain * camera.quantum_efficiency)
+    return values
+
+
+def _tiles(rows: int, columns: int) -> list[tuple[slice, slice]]:
+    return [
+        (slice(top, min(top + _TILE_PX, rows)), slice(left, min(left + _TILE_PX, columns)))
+        for top in range(0, rows, _TILE_PX)
+        for left in range(0, columns, _TILE_PX)
+    ]
+
+
+def _tile(
+    predictor: Predictor,
+    photons: NDArray[np.float32],
+    tile: tuple[slice, slice],
+    spare: tuple[int, int],
+    threshold: float,
+) -> Found:
+    """Find the emitters whose pixel lies in a tile; `spare` frames at both ends are context only."""
+    around = [
+        slice(max(part.start - MARGIN_PX, 0), min(part.stop + MARGIN_PX, size))
+        for part, size in zip(tile, photons.shape[1:], strict=True)
+    ]
+    seen = torch.from_numpy(np.ascontiguousarray(photons[:, around[0], around[1]])).to(predictor.device)
+    height, width = seen.shape[1:]
+    # frames are continued to whole multiples of the stride
+    seen = F.pad(seen[:, None], (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
+    raw = _raw(predictor.network, seen.to(predictor.precision), spare)[:, :, :height, :width]
+    found = decode(raw, threshold=threshold)
+    row, column = found.row + around[0].start, found.column + around[1].start
+    own = (row >= tile[0].start) & (row < tile[0].stop) & (column >= tile[1].start) & (column < tile[1].stop)
+    values = found.values[own]
+    values[:, 1] += around[1].start
+    values[:, 2] += around[0].start
+    return Found(found.frame[own], row[own], column[own], values)
+
+
+def _raw(network: LocalizationNet, photons: Tensor, spare: tuple[int, int]) -> Tensor:
+    """Output for frames `(n, 1, rows, columns)` without the spare ones; every frame is encoded once."""
+    with torch.inference_mode():
+        full, half = network.encode(photons)
+        reach = network.context // 2
+        first, last = spare[0], len(photons) - spare[1]
+        padded = F.pad(half, (0, 0, 0, 0, 0, 0, reach, reach))
+        window = torch.cat([padded[first + i : last + i] for i in range(network.context)], dim=1)
+        return network.decode(full[first:last], window)
+
+
+def _columns(predictor: Predictor, found: Found, first: int) -> pl.DataFrame:
+    pixel = predictor.camera.pixel_size_nm
+    p, x, y, z, photons, *sigmas, background = found.values.T.astype(np.float64)
+    x_err, y_err, z_err, _ = (sigma * scale for sigma, scale in zip(sigmas, predictor.sigma_scale, strict=True))
+    return pl.DataFrame(
+        {
+            "frame": (found.frame + first).astype(np.uint32),
+            "x": x * pixel[0],
+            "y": y * pixel[1],
+            "z": z * predictor.z_scale_nm,
+            "photons": np.exp(photons),
+            "background": np.exp(background),
+            "x_err": x_err * pixel[0],
+            "y_err": y_err * pixel[1],
+            "z_err": z_err * predictor.z_scale_nm,
+            "p": p,
+        }
+    )
+
+
+def _warn(table: pl.DataFrame, card: Card, area_um2: float, frames: int) -> None:
+    """Say when the movie leaves the range of the training."""
+    if not len(table):
+        logger.warning("No localization was found; is this the camera of the movie?")
+        return
+    seen = {
+        "photons": float(table["photons"].median()),  # type: ignore[arg-type]
+        "background_photons": float(table["background"].median()),  # type: ignore[arg-type]
+        "density_per_um2": len(table) / (area_um2 * frames),
+    }
+    for name, value in seen.items():
+        low, high = card.training_range[name]
+        if value > high or (value < low and name != "density_per_um2"):
+            logger.warning(
+                "%s of this movie is about %.3g; the network was trained from %.3g to %.3g", name, value, low, high
+            )
