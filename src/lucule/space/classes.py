@@ -13,7 +13,7 @@ from lucule.core import InputError
 from lucule.space import search, tree
 from lucule.space.points import as_float32
 from lucule.space.threads import share
-from lucule.space.tree import Tree, box_distance_squared, node_start
+from lucule.space.tree import Tree, box_distance_squared, is_one_place, level_of, node_start
 
 _STACK: Final = 64
 # rounding of a square must not exclude what lies just at the limit
@@ -165,8 +165,12 @@ def _nearest_to(tree: Tree, place: NDArray[np.float32], guess: int, within: np.f
         node = int(nodes[top])
         if possible[top] > best:
             continue
-        if node >= leaves:
-            for i in range(node_start(node, tree.depth, n), node_start(node + 1, tree.depth, n)):
+        single = is_one_place(tree.boxes[node])
+        if node >= leaves or single:
+            level = tree.depth if node >= leaves else level_of(node)
+            start, stop = node_start(node, level, n), node_start(node + 1, level, n)
+            # of identical points the first has the lowest row
+            for i in range(start, start + 1 if single else stop):
                 squared = _squared_distance(tree, i, place)
                 if squared > best or np.sqrt(squared) > within:
                     continue
