@@ -146,7 +146,7 @@ def _overlaps(shifts: Floats, strips: Floats, areas: Floats, first: int, last: i
 
 @njit(cache=True)
 def _height(strip: Floats, x: float) -> float:
-    return strip[1] + (strip[3] - strip[1]) * (x - strip[0]) / (strip[2] - strip[0])
+    return float(strip[1] + (strip[3] - strip[1]) * (x - strip[0]) / (strip[2] - strip[0]))
 
 
 @njit(cache=True)

@@ -258,7 +258,7 @@ def area_iou(truth: Sequence[BaseGeometry], found: Sequence[BaseGeometry]) -> fl
     if not together:
         return 1.0
     common = float(first.intersection(second).area)
-    return common / (together - common)
+    return float(common / (together - common))
 
 
 def matched_area_ious(truth: Sequence[BaseGeometry], found: Sequence[BaseGeometry]) -> NDArray[np.float64]:

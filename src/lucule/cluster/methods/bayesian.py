@@ -199,8 +199,8 @@ class Scores:
         free = self._n - int(sizes.sum())
         likelihood = -free * self._log_size
         if len(sizes):
-            likelihood += float(self.clusters(own).sum())
-        return likelihood + self.prior(sizes, free)
+            likelihood += self.clusters(own).sum()
+        return float(likelihood + self.prior(sizes, free))
 
     def clusters(self, own: NDArray[np.int32]) -> Floats:
         """Log likelihood of the localizations of each cluster, its centre and standard deviation integrated out."""
@@ -264,7 +264,7 @@ def _sums(
 
 def _values(grid: Grid) -> Floats:
     low, high, by = grid
-    return low + by * np.arange(int((high - low) / by + 1e-9) + 1)
+    return np.asarray(low + by * np.arange(int((high - low) / by + 1e-9) + 1), np.float64)
 
 
 def _table(rows: list[tuple[float, float, float, int, int]]) -> pl.DataFrame:

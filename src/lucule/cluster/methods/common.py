@@ -44,7 +44,7 @@ class Sample:
     @property
     def dims(self) -> int:
         """2 or 3."""
-        return self.points.shape[1]
+        return int(self.points.shape[1])
 
     @property
     def box(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

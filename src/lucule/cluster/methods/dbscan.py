@@ -64,10 +64,11 @@ def dbscan(locs: Localizations, settings: Dbscan | None = None, *, region: Regio
 
 def assign(sample: Sample, settings: Dbscan) -> NDArray[np.int32]:
     """Cluster of each localization; see `Assign`."""
-    points, epsilon = sample.points, np.float32(settings.epsilon_nm)
+    points, epsilon = sample.points, settings.epsilon_nm
     core = NeighbourGrid(points).has_within(epsilon, settings.min_points - 1)
     # components joins what is nearer than the reach, and a distance of just epsilon counts here
-    cluster = components(points, np.where(core, np.nextafter(epsilon, np.float32(np.inf)), np.float32(0)))
+    reach = np.nextafter(np.float32(epsilon), np.float32(np.inf))
+    cluster = components(points, np.where(core, reach, np.float32(0)))
     cores, others = np.flatnonzero(core), np.flatnonzero(~core)
     _, nearest = nearest_among(points[others], points[cores], within=epsilon)
     border = nearest >= 0
