@@ -20,7 +20,7 @@ from lucule.cluster.places import distinct
 from lucule.core import Config, Localizations, Region, step
 
 # the distribution of random cells is known well enough from so many
-_RANDOM_POINTS: Final = 10_000
+_RANDOM_POINTS: Final = 5_000
 
 
 class Voronoi(Config):
