@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from lucule.cli import analysis, benchmarks, files, pipelines, training
+from lucule.cli import analysis, benchmarks, files, localization, pipelines, training
 
 app = typer.Typer(
     name="lucule",
@@ -24,6 +24,7 @@ for command in (
     files.convert,
     training.simulate,
     training.train,
+    localization.localize,
     analysis.classify,
     analysis.cluster,
     analysis.render,

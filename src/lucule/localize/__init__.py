@@ -1,6 +1,27 @@
 """From movies to localizations."""
 
+from lucule.localize.matching import Matches, MatchSettings, match
+from lucule.localize.movies import open_movie
+from lucule.localize.predict import Predictor, load, localize
 from lucule.localize.recipe import Recipe
+from lucule.localize.scores import LocalizationScore, Scores, checkerboard, efficiency, jaccard, score, score_matches
 from lucule.localize.train import train
 
-__all__ = ["Recipe", "train"]
+__all__ = [
+    "LocalizationScore",
+    "MatchSettings",
+    "Matches",
+    "Predictor",
+    "Recipe",
+    "Scores",
+    "checkerboard",
+    "efficiency",
+    "jaccard",
+    "load",
+    "localize",
+    "match",
+    "open_movie",
+    "score",
+    "score_matches",
+    "train",
+]

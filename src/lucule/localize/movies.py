@@ -43,6 +43,16 @@ class TiffMovie:
 
 
 @contextmanager
+def opened(movie: Any) -> Iterator[Movie]:
+    """Open a movie that is given as a path; leave what is a movie already as it is."""
+    if isinstance(movie, str | os.PathLike):
+        with open_movie(movie) as file:
+            yield file
+    else:
+        yield check(movie)
+
+
+@contextmanager
 def open_movie(path: str | os.PathLike[str]) -> Iterator[Movie]:
     """Open a TIFF file (also BigTIFF and OME-TIFF) or a .npy file for reading frame by frame.
 

@@ -153,7 +153,8 @@ class LocalizationNet(nn.Module):
         light = photons.clamp(min=0.0)
         # the square root makes the noise as strong everywhere; the second channel keeps differences linear
         seen = torch.cat([(light + 1).sqrt() * 0.5 - 3, (light * 0.002).clamp(max=20.0)], dim=1)
-        full = self.stem(seen.contiguous(memory_format=torch.channels_last))
+        kind = self.stem.convolution.weight.dtype
+        full = self.stem(seen.to(kind).contiguous(memory_format=torch.channels_last))
         return full, self.encoder(full)
 
     def decode(self, full: Tensor, window: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lucule.core import SILENT, Camera, InputError, Localizations, Meta, Progress, step
 from lucule.localize.decode import Found, decode
-from lucule.localize.movies import Movie, check
+from lucule.localize.movies import Movie, opened
 from lucule.localize.network import MARGIN_PX, STRIDE, LocalizationNet, build
 from lucule.localize.recipe import Recipe
 from lucule.models import Card, find
@@ -54,6 +54,10 @@ class Predictor:
     camera: Camera
     device: torch.device
     precision: torch.dtype
+
+    def __str__(self) -> str:
+        """Name and weights, for the history of a table."""
+        return f"{self.card.name}, weights {self.card.weights_sha256[:16]}"
 
     @property
     def z_scale_nm(self) -> float:
@@ -129,11 +133,12 @@ def _precision(device: torch.device, precision: Precision) -> torch.dtype:
 
 @step
 def localize(
-    movie: Movie,
+    movie: Movie | str | os.PathLike[str],
     *,
     model: str | os.PathLike[str] | Predictor,
     camera: Camera | None = None,
     threshold: float | None = None,
+    frames: tuple[int, int] | None = None,
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> Localizations:
@@ -142,13 +147,15 @@ def localize(
     Parameters
     ----------
     movie
-        Counts, `(frames, rows, columns)`; anything that gives frames when sliced.
+        Path of a TIFF or .npy file, or counts `(frames, rows, columns)`: anything that gives frames when sliced.
     model
         Name or folder of a model, or a loaded one.
     camera
         Camera of the movie; by default the one the network was trained for.
     threshold
         Smallest probability of a localization; by default that of the model.
+    frames
+        First frame, and the one after the last; None: all. Frames beyond are not used as context either.
 
     Returns
     -------
@@ -164,17 +171,21 @@ def localize(
     limit = predictor.threshold if threshold is None else threshold
     if not 0 < limit < 1:
         raise InputError("The threshold must be a probability", received=threshold, allowed="between 0 and 1")
-    frames, rows, columns = check(movie).shape
-    parts = []
-    with progress.task("Localize", frames, "frames") as task:
-        for first, found in _blocks(predictor, movie, limit):
-            parts.append(_columns(predictor, found, first))
-            task.advance(min(_block(rows, columns), frames - first))
+    with opened(movie) as source:
+        total, rows, columns = source.shape
+        start, end = frames or (0, total)
+        if not 0 <= start < end <= total:
+            raise InputError("There are no such frames", received=f"{start}:{end}", allowed=f"0:{total}")
+        parts = []
+        with progress.task("Localize", end - start, "frames") as task:
+            for first, found in _blocks(predictor, source, (start, end), limit):
+                parts.append(_columns(predictor, found, first))
+                task.advance(min(_block(rows, columns), end - first))
     table = pl.concat(parts)
     pixel = predictor.camera.pixel_size_nm
-    _warn(table, predictor.card, rows * columns * pixel[0] * pixel[1] / 1e6, frames)
+    _warn(table, predictor.card, rows * columns * pixel[0] * pixel[1] / 1e6, end - start)
     meta = Meta(
-        camera=predictor.camera, pixel_size_nm=pixel, shape_px=(rows, columns), n_frames=frames, errors="predicted"
+        camera=predictor.camera, pixel_size_nm=pixel, shape_px=(rows, columns), n_frames=total, errors="predicted"
     )
     return Localizations(table, meta)
 
@@ -183,15 +194,18 @@ def _block(rows: int, columns: int) -> int:
     return max(_BLOCK * 64 * 64 // (min(rows, 2 * _TILE_PX) * min(columns, 2 * _TILE_PX)), 4)
 
 
-def _blocks(predictor: Predictor, movie: Movie, threshold: float) -> Iterator[tuple[int, Found]]:
+def _blocks(
+    predictor: Predictor, movie: Movie, frames: tuple[int, int], threshold: float
+) -> Iterator[tuple[int, Found]]:
     """Give blocks of frames: number of the first one, and what is in them."""
-    frames, rows, columns = movie.shape
+    _, rows, columns = movie.shape
+    start, end = frames
     reach = predictor.network.context // 2
     pixels = sensor(predictor.camera, (rows, columns))
     size = _block(rows, columns)
-    for first in range(0, frames, size):
-        last = min(first + size, frames)
-        low, high = max(first - reach, 0), min(last + reach, frames)
+    for first in range(start, end, size):
+        last = min(first + size, end)
+        low, high = max(first - reach, start), min(last + reach, end)
         photons = _photons(np.asarray(movie[low:high]), pixels, low)
         found = [
             _tile(predictor, photons, tile, (first - low, high - last), threshold) for tile in _tiles(rows, columns)
@@ -237,7 +251,7 @@ def _tile(
     height, width = seen.shape[1:]
     # frames are continued to whole multiples of the stride
     seen = F.pad(seen[:, None], (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
-    raw = _raw(predictor.network, seen.to(predictor.precision), spare)[:, :, :height, :width]
+    raw = raw_output(predictor, seen[:, 0], spare)[:, :, :height, :width]
     found = decode(raw, threshold=threshold)
     row, column = found.row + around[0].start, found.column + around[1].start
     own = (row >= tile[0].start) & (row < tile[0].stop) & (column >= tile[1].start) & (column < tile[1].stop)
@@ -247,10 +261,11 @@ def _tile(
     return Found(found.frame[own], row[own], column[own], values)
 
 
-def _raw(network: LocalizationNet, photons: Tensor, spare: tuple[int, int]) -> Tensor:
-    """Output for frames `(n, 1, rows, columns)` without the spare ones; every frame is encoded once."""
+def raw_output(predictor: Predictor, photons: Tensor, spare: tuple[int, int] = (0, 0)) -> Tensor:
+    """Raw output for frames `(n, rows, columns)`, without spare ones at both ends; every frame is encoded once."""
+    network = predictor.network
     with torch.inference_mode():
-        full, half = network.encode(photons)
+        full, half = network.encode(photons[:, None])
         reach = network.context // 2
         first, last = spare[0], len(photons) - spare[1]
         padded = F.pad(half, (0, 0, 0, 0, 0, 0, reach, reach))

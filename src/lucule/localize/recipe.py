@@ -40,6 +40,8 @@ class Recipe(Config):
         Weights of the parts of the loss.
     fit
         Budget, optimizer, schedule.
+    validation_batches
+        Batches on which the trained network is validated and calibrated.
     seed
         Seed of everything.
     budgets
@@ -63,6 +65,7 @@ class Recipe(Config):
     table: Path | None = None
     loss: LossWeights = LossWeights()
     fit: StreamSettings
+    validation_batches: int = Field(default=8, gt=0)
     seed: int = Field(default=1, ge=0)
     budgets: dict[Budget, dict[str, Any]] = {}
 

@@ -20,9 +20,8 @@ from torch import Tensor
 from lucule.core import Camera, Config
 from lucule.localize.likelihood import Truth
 from lucule.localize.samplers import SAMPLERS, Field, Sampler, mixture
-from lucule.simulate.camera import Sensor, sensor
 from lucule.simulate.optics import Kernel
-from lucule.simulate.torch_render import TorchKernel, expose, render, to_torch
+from lucule.simulate.torch_render import TorchKernel, TorchSensor, expose, render, sensor_to_torch, to_torch
 
 Range = tuple[float, float]
 
@@ -76,12 +75,16 @@ class SceneSettings(Config):
     stray: Range = (0.0, 0.2)
     faintest_photons: float = Limits(default=50.0, gt=0)
 
-    @field_validator(
-        "density_per_um2", "photons", "photons_spread", "photons_per_background", "background_photons",
-        "background_unevenness", "on_frames", "stray",
-    )  # fmt: skip
+    @field_validator("density_per_um2", "photons", "photons_per_background", "background_photons", "on_frames")
     @classmethod
-    def _ordered(cls, value: Range) -> Range:
+    def _positive(cls, value: Range) -> Range:
+        if not 0 < value[0] <= value[1]:
+            raise ValueError("the lower value first, then the higher one, above 0")
+        return value
+
+    @field_validator("photons_spread", "background_unevenness", "stray")
+    @classmethod
+    def _not_negative(cls, value: Range) -> Range:
         if not 0 <= value[0] <= value[1]:
             raise ValueError("the lower value first, then the higher one, from 0")
         return value
@@ -130,7 +133,7 @@ class Stage:
 
     settings: SceneSettings
     psf: TorchKernel
-    sensor: Sensor
+    sensor: TorchSensor
     z_scale_nm: float
     samplers: tuple[tuple[Sampler, float], ...]
 
@@ -173,12 +176,9 @@ class Stage:
 
     def _photons(self, counts: Tensor) -> Tensor:
         """Counts as photons, pixel by pixel."""
-        camera = self.sensor.camera
-        baseline, per_count = (
-            torch.from_numpy(values).to(counts.device)
-            for values in (self.sensor.baseline, self.sensor.electrons_per_count)
-        )
-        return (counts - baseline) * per_count / (camera.em_gain * camera.quantum_efficiency)
+        camera = self.sensor.pixels.camera
+        electrons = (counts - self.sensor.baseline) * self.sensor.electrons_per_count
+        return electrons / (camera.em_gain * camera.quantum_efficiency)
 
     def _field_nm(self) -> tuple[float, float]:
         rows, columns = self.settings.shape_px
@@ -245,7 +245,7 @@ def prepare(
     known = SAMPLERS | ({"table": table} if table is not None else {})
     samplers = tuple((known[name], share) for name, share in shares.items())
     low, high = kernel.z_range_nm
-    pixels = sensor(camera, settings.shape_px)
+    pixels = sensor_to_torch(camera, settings.shape_px, device)
     return Stage(settings, to_torch(kernel, device), pixels, max(abs(low), abs(high)), samplers)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lucule.core import SILENT, InputError, Progress, package_version
 from lucule.localize import samplers
+from lucule.localize.calibrate import calibrate
 from lucule.localize.likelihood import loss
 from lucule.localize.network import build
 from lucule.localize.recipe import Budget, Recipe
@@ -80,6 +81,7 @@ def train(
         progress=progress,
     )
     save(folder, card(used, stream, parameters=count_parameters(network), budget=budget), network.state_dict())
+    calibrate(folder, batches=used.validation_batches, device=str(place), progress=progress)
     return folder
 
 

@@ -1,0 +1,190 @@
+"""Movies to localizations: blocks, tiles, files, warnings, refusals."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from lucule.core import FormatError, InputError
+from lucule.localize import Recipe, localize, train
+from lucule.localize import predict as room
+from lucule.localize.movies import open_movie
+from lucule.nn import torch_threads
+
+RECIPE = Recipe.parse(
+    {
+        "name": "tiny",
+        "title": "a network that has hardly learned",
+        "network": {"context": 3, "widths": [8, 8, 8, 8, 8], "head": 8},
+        "scenes": {
+            "shape_px": [32, 32],
+            "frames": 3,
+            "scenes": 2,
+            "samplers": {"csr": 1},
+            "density_per_um2": [0.2, 0.5],
+        },
+        "fit": {"steps": 3, "log_every_steps": 1},
+    }
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    with torch_threads(1):
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    with torch_threads(1):
+        return train(RECIPE, out=tmp_path_factory.mktemp("models") / "tiny", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def predictor(folder):
+    """The tiny network, made to react to light: it finds an emitter in every bright pixel."""
+    loaded = room.load(folder, device="cpu", precision="float32")
+    torch.manual_seed(0)
+    for parameter in loaded.network.parameters():
+        parameter.data += 0.05 * torch.randn(parameter.shape)
+    loaded.network.out.bias.data[0] = 0.0
+    return loaded
+
+
+def counts(frames=7, rows=40, columns=52, seed=0):
+    return np.random.default_rng(seed).integers(100, 900, (frames, rows, columns)).astype(np.uint16)
+
+
+def test_a_table_with_errors_probability_and_history_comes_out(predictor):
+    locs = localize(counts(), model=predictor, threshold=0.3)
+    assert {"frame", "x", "y", "z", "photons", "background", "x_err", "y_err", "z_err", "p"} <= set(locs.data.columns)
+    assert len(locs) > 20
+    assert locs.meta.errors == "predicted"
+    assert locs.meta.shape_px == (40, 52)
+    assert locs.meta.n_frames == 7
+    assert len(locs.meta.history) == 1
+    assert (np.diff(locs["frame"].astype(int)) >= 0).all()
+    assert locs["x"].max() <= 5350  # half a pixel beyond the last one at most, in nm
+    assert (locs["p"] >= 0.3).all()
+
+
+def test_blocks_of_frames_make_no_difference(predictor, monkeypatch):
+    whole = localize(counts(), model=predictor, threshold=0.3)
+    monkeypatch.setattr(room, "_block", lambda *_: 2)
+    parts = localize(counts(), model=predictor, threshold=0.3)
+    assert len(whole) == len(parts)
+    for name in ("frame", "x", "y", "z", "p"):
+        assert parts[name] == pytest.approx(whole[name], abs=0.01)
+
+
+def test_tiles_make_no_difference(predictor, monkeypatch):
+    movie = counts(frames=2, rows=72, columns=200)
+    whole = localize(movie, model=predictor, threshold=0.3)
+    monkeypatch.setattr(room, "_TILE_PX", 64)
+    tiled = localize(movie, model=predictor, threshold=0.3)
+    # an emitter on the border of two tiles may be shared differently; all others are the same
+    own = {
+        (f, round(float(x)), round(float(y))) for f, x, y in zip(whole["frame"], whole["x"], whole["y"], strict=True)
+    }
+    other = {
+        (f, round(float(x)), round(float(y))) for f, x, y in zip(tiled["frame"], tiled["x"], tiled["y"], strict=True)
+    }
+    assert len(own ^ other) < 0.05 * len(own)
+
+
+@pytest.mark.parametrize("shape", [(1, 16, 16), (3, 17, 31)])
+def test_any_size_of_field_and_a_single_frame(predictor, shape):
+    locs = localize(counts(*shape), model=predictor, threshold=0.3)
+    assert locs.meta.shape_px == shape[1:]
+
+
+def test_files_are_read_frame_by_frame(predictor, tmp_path):
+    movie = counts()
+    tifffile.imwrite(tmp_path / "movie.tif", movie)
+    tifffile.imwrite(tmp_path / "big.ome.tif", movie, bigtiff=True, ome=True)
+    np.save(tmp_path / "movie.npy", movie)
+    expected = localize(movie, model=predictor, threshold=0.3)
+    for name in ("movie.tif", "big.ome.tif", "movie.npy"):
+        with open_movie(tmp_path / name) as opened:
+            assert opened.shape == movie.shape
+            assert (np.asarray(opened[2:5]) == movie[2:5]).all()
+            locs = localize(opened, model=predictor, threshold=0.3)
+        assert np.array_equal(locs["x"], expected["x"])
+        by_path = localize(tmp_path / name, model=predictor, threshold=0.3)
+        assert np.array_equal(by_path["x"], expected["x"])
+        assert by_path.meta.history[-1].parameters["movie"] == name
+
+
+def test_some_frames_are_localized_as_if_they_were_all(predictor):
+    some = localize(counts(), model=predictor, threshold=0.3, frames=(2, 5))
+    alone = localize(counts()[2:5], model=predictor, threshold=0.3)
+    assert np.array_equal(some["x"], alone["x"])
+    assert np.array_equal(some["frame"], alone["frame"] + 2)
+    with pytest.raises(InputError, match="no such frames"):
+        localize(counts(), model=predictor, frames=(5, 9))
+
+
+def test_bad_files_are_refused(tmp_path):
+    (tmp_path / "text.tif").write_text("no image")
+    with pytest.raises(FormatError, match="cannot be read"), open_movie(tmp_path / "text.tif"):
+        pass
+    with pytest.raises(InputError, match="no such movie"), open_movie(tmp_path / "absent.tif"):
+        pass
+    np.save(tmp_path / "flat.npy", np.zeros(5))
+    with pytest.raises(InputError, match="no movie"), open_movie(tmp_path / "flat.npy"):
+        pass
+
+
+@pytest.mark.parametrize("movie", [np.zeros((0, 8, 8)), np.zeros((8, 8)), [1, 2]])
+def test_what_is_no_movie_is_refused(predictor, movie):
+    with pytest.raises(InputError, match="no movie"):
+        localize(movie, model=predictor)
+
+
+def test_values_that_are_no_numbers_are_refused_by_frame(predictor):
+    movie = counts().astype(np.float32)
+    movie[4, 3, 3] = np.nan
+    with pytest.raises(InputError, match="no numbers") as caught:
+        localize(movie, model=predictor)
+    assert "frame 4" in str(caught.value)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0, -1.0])
+def test_a_threshold_is_a_probability(predictor, threshold):
+    with pytest.raises(InputError, match="probability"):
+        localize(counts(), model=predictor, threshold=threshold)
+
+
+def test_a_movie_outside_the_training_range_is_reported(folder, predictor, caplog):
+    with caplog.at_level(logging.WARNING, logger="lucule"):
+        localize(counts(), model=predictor, threshold=0.1)
+    assert "trained from" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, logger="lucule"):
+        empty = localize(np.zeros((2, 32, 32), np.uint16), model=folder, threshold=0.999, device="cpu")
+    assert len(empty) == 0
+    assert "No localization" in caplog.text
+
+
+def test_another_camera_needs_pixels_of_the_same_size(folder):
+    camera = RECIPE.camera_used()
+    assert room.load(folder, camera=camera.replace(em_gain=100), device="cpu").camera.em_gain == 100
+    with pytest.raises(InputError, match="other pixels"):
+        room.load(folder, camera=camera.replace(pixel_size_nm=130))
+
+
+def test_a_classifier_does_not_localize():
+    with pytest.raises(InputError, match="does not localize"):
+        room.load("XPILJZ")
+
+
+def test_a_finished_training_is_left_as_it_is_and_another_one_refused(folder):
+    before = (folder / "card.yaml").read_bytes()
+    assert train(RECIPE, out=folder, device="cpu") == folder
+    assert (folder / "card.yaml").read_bytes() == before
+    with pytest.raises(InputError, match="another training"):
+        train(RECIPE.replace(seed=5), out=folder, device="cpu")
