@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
 
 from lucule.cluster import find_clusters, methods
 from lucule.core import InputError, Localizations, Region
+from lucule.testing import localizations
 
 SETTINGS = {
     "dbscan": {"epsilon_nm": 20, "min_points": 6},
@@ -159,3 +161,16 @@ def test_all_methods_are_described():
     described = methods.describe()
     assert [one["name"] for one in described] == list(methods.METHODS)
     assert "epsilon_nm=50" in described[0]["settings"]
+
+
+@every
+@settings(max_examples=25, deadline=None)
+@given(locs=localizations(columns=("x", "y", "z", "x_err", "channel", "field"), vendor_columns=False))
+def test_any_table(method, locs):
+    if locs.is_3d and method == "getis":
+        return
+    found = find(method, locs)
+    assert len(found) == len(locs)
+    assert ((found["cluster"] >= 0) == (found["label"] == 1)).all()
+    numbers = np.unique(found["cluster"][found["cluster"] >= 0])
+    assert (numbers == np.arange(len(numbers))).all()
