@@ -38,7 +38,7 @@ from lucule.workflows import clusters as workflow
 FIELDS: Final = 4
 """Fields of each family, with and without blinking."""
 SLOW_FIELDS: Final = 1
-"""As many for the Bayesian method."""
+"""As many for the two methods that take seconds for each."""
 EPSILON_NM: Final = (5, 8, 12, 18, 27, 40, 60, 90, 140, 210)
 MIN_POINTS: Final = (3, 5, 8, 12, 20, 40)
 MIN_CLUSTER_POINTS: Final = (5, 8, 12, 20, 40, 80)
@@ -145,9 +145,10 @@ def published(cases: list[Case]) -> Iterator[Answer]:
     untuned["voronoi, random"] = ("voronoi", {"threshold": "random", "random_fields": 10})
     # the default grid takes minutes for a field of thousands
     untuned["bayesian"] = ("bayesian", {"radii_nm": (20, 200, 20), "thresholds_nm": (20, 500, 20)})
+    slow = ("bayesian", "voronoi, random")
     for label, (name, settings) in untuned.items():
         for number, case in enumerate(cases):
-            if (name == "bayesian" and number >= SLOW_FIELDS) or (name == "getis" and case.locs.is_3d):
+            if (label in slow and number >= SLOW_FIELDS) or (name == "getis" and case.locs.is_3d):
                 continue
             yield _timed(case, label, name, settings)
 

@@ -10,9 +10,9 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from lucule.cluster.edge_correction import edges_of, isotropic, overlaps
-from lucule.cluster.grouping import PATTERNS
 from lucule.cluster.places import box_around
 from lucule.core import InputError, Localizations, Region
+from lucule.core.patterns import PATTERNS
 from lucule.space import pair_batches
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from lucule.core import InputError
@@ -253,7 +254,10 @@ def area_iou(truth: Sequence[BaseGeometry], found: Sequence[BaseGeometry]) -> fl
     """
     import shapely
 
-    first, second = (shapely.union_all([shape for shape in shapes if shape is not None]) for shapes in (truth, found))
+    # shapes that meet no others, which are most, need not be merged
+    merge = getattr(shapely, "disjoint_subset_union_all", shapely.union_all)
+    sides = ([shape for shape in shapes if shape is not None] for shapes in (truth, found))
+    first, second = (shapes[0] if len(shapes) == 1 else merge(shapes) for shapes in sides)
     together = first.area + second.area
     if not together:
         return 1.0
@@ -362,17 +366,37 @@ def _expected_information(first: Counts, second: Counts, n: int) -> float:
     """Mutual information expected of random groupings with these sizes (hypergeometric)."""
     from scipy.special import gammaln
 
-    factorial = gammaln(np.arange(n + 1, dtype=np.float64) + 1)
+    numbers = np.arange(n + 1, dtype=np.float64)
+    log = np.log(np.maximum(numbers, 1))
+    return float(
+        _expectation(
+            *np.unique(first, return_counts=True), *np.unique(second, return_counts=True), gammaln(numbers + 1), log
+        )
+    )
+
+
+@njit(cache=True, nogil=True)
+def _expectation(
+    sizes_a: Counts,
+    times_a: Counts,
+    sizes_b: Counts,
+    times_b: Counts,
+    factorial: NDArray[np.float64],
+    log: NDArray[np.float64],
+) -> float:
+    """Sum over all pairs of sizes and all they may share; `factorial` and `log` are logarithms up to n."""
+    n = factorial.size - 1
     total = 0.0
-    sizes_a, times_a = np.unique(first, return_counts=True)
-    sizes_b, times_b = np.unique(second, return_counts=True)
-    for a, n_a in zip(sizes_a.tolist(), times_a.tolist(), strict=True):
-        for b, n_b in zip(sizes_b.tolist(), times_b.tolist(), strict=True):
-            shared = np.arange(max(1, a + b - n), min(a, b) + 1)
-            log_p = (
-                factorial[a] + factorial[b] + factorial[n - a] + factorial[n - b] - factorial[n]
-                - factorial[shared] - factorial[a - shared] - factorial[b - shared] - factorial[n - a - b + shared]
-            )  # fmt: skip
-            gain = shared / n * (np.log(n) + np.log(shared) - np.log(a) - np.log(b))
-            total += n_a * n_b * float((gain * np.exp(log_p)).sum())
+    for i in range(sizes_a.size):
+        a = sizes_a[i]
+        for j in range(sizes_b.size):
+            b = sizes_b[j]
+            fixed = factorial[a] + factorial[b] + factorial[n - a] + factorial[n - b] - factorial[n]
+            part = 0.0
+            for shared in range(max(1, a + b - n), min(a, b) + 1):
+                others = (
+                    factorial[shared] + factorial[a - shared] + factorial[b - shared] + factorial[n - a - b + shared]
+                )
+                part += shared / n * (log[n] + log[shared] - log[a] - log[b]) * np.exp(fixed - others)
+            total += times_a[i] * times_b[j] * part
     return total

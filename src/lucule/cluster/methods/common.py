@@ -14,9 +14,9 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lucule.cluster.grouping import patterns
 from lucule.cluster.places import box_around
 from lucule.core import Config, InputError, Localizations, Region
+from lucule.core.patterns import patterns
 
 S = TypeVar("S", bound=Config)
 
