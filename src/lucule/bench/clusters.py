@@ -3,7 +3,7 @@
 Fields are those of `lucule.simulate.varied_fields`: families of one difficulty each, with and without blinking; every
 field draws its own density, size, contrast and error. Each method answers for each field:
 
-- `lucule`: labels and groups as `lucule run clusters` makes them, nothing to tune.
+- `lucule`: labels and groups as `lucule run clusters` makes them, nothing to tune; and the same with other networks.
 - the published methods with their default settings, untuned.
 - DBSCAN and HDBSCAN tuned on the answer: with those settings out of a grid that give the best adjusted Rand index, one
   pair for all fields of a family (`tuned per family`), or for every field its own (`tuned per field`). Nobody can do
@@ -26,6 +26,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from lucule import models
 from lucule.bench.dbscan_speed import speed
 from lucule.cluster import methods, scores
 from lucule.cluster.members import Members
@@ -39,6 +40,8 @@ FIELDS: Final = 4
 """Fields of each family, with and without blinking."""
 SLOW_FIELDS: Final = 1
 """As many for the two methods that take seconds for each."""
+OTHER_MODELS: Final = ("XPILJZ", "07VEJJ", "87B144")
+"""Networks after the paper, scored beside the default where they are packaged."""
 EPSILON_NM: Final = (5, 8, 12, 18, 27, 40, 60, 90, 140, 210)
 MIN_POINTS: Final = (3, 5, 8, 12, 20, 40)
 MIN_CLUSTER_POINTS: Final = (5, 8, 12, 20, 40, 80)
@@ -128,15 +131,20 @@ def draw(family: str, blinking: bool, fields: int, seed: int) -> Iterator[Case]:
 
 
 def default(cases: list[Case]) -> Iterator[Answer]:
-    """Ours, by the same calls as in the workflow."""
+    """Ours, by the same calls as in the workflow; and the paper's networks in place of the default one."""
     settings = workflow.Settings()
-    for case in cases:
-        started = time.perf_counter()
-        found = workflow.group(workflow.label(case.locs, settings, device="cpu"), settings)
-        seconds = time.perf_counter() - started
-        clustered = found["label"] > 0
-        probability = np.where(clustered, found["p_label"], 1 - found["p_label"]) if "p_label" in found else None
-        yield Answer(case, "lucule", found["cluster"], seconds, probability)
+    rows = {"lucule": settings}
+    for model in OTHER_MODELS:
+        if model in models.available() and model != settings.model:
+            rows[f"lucule, {model}"] = settings.replace(model=model)
+    for name, chosen in rows.items():
+        for case in cases:
+            started = time.perf_counter()
+            found = workflow.group(workflow.label(case.locs, chosen, device="cpu"), chosen)
+            seconds = time.perf_counter() - started
+            clustered = found["label"] > 0
+            probability = np.where(clustered, found["p_label"], 1 - found["p_label"]) if "p_label" in found else None
+            yield Answer(case, name, found["cluster"], seconds, probability)
 
 
 def published(cases: list[Case]) -> Iterator[Answer]:
