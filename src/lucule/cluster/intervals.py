@@ -6,7 +6,8 @@ drawn without replacement. The spread of a smooth statistic over random halves o
 delete-half jackknife; Shao and Wu, Ann Stat 17:1176, 1989, with d = n / 2). A half is sparser than the whole and its
 outline differs a little in size on average; as only the relative spread is used, that does not matter. Such intervals
 are on the safe side: for discs and Gaussian clusters of 20 to 60 localizations they come out 0 to 40 % wider than need
-be, most where nearest neighbours decide (area, spacing), least for the radius of gyration.
+be, most where nearest neighbours decide (area, spacing), least for the radius of gyration. Only the perimeter, which
+jumps where a hole opens or closes, has intervals that hold the truth in 84 % of the clusters instead of 95 %.
 
 One field. The median over clusters has the interval that its exact bootstrap distribution gives (Efron, Ann Stat 7:1,
 1979); no random numbers are needed. Clusters are taken as independent of each other, and so are the localizations of
