@@ -56,9 +56,8 @@ def test_solids_agree_with_trying_all_pairs() -> None:
     points = np.concatenate([locs.xyz(), rod, near_its_end]).astype(np.float32)
     number = np.concatenate([locs["cluster"], np.full(200, 60), np.full(15, 61)]).astype(np.int32)
     members = Members.of(points, number, np.arange(len(points)))
-    centre = members.mean(members.points)
     margin = rng.uniform(1, 10, 62)
-    found = nearest.solid_distances(members, centre, margin, np.zeros(62, np.int64))
+    found = nearest.solid_distances(members.places, members.place_starts, margin, np.zeros(62, np.int64))
     gaps = np.full((62, 62), np.inf)
     for a in range(62):
         for b in range(62):

@@ -131,7 +131,7 @@ def _nearest(columns: dict[str, Any], members: Members, found: measures.Measured
         edges = nearest.outline_distances(found.shapes, pattern)
     elif "volume_nm3" in found.columns:
         margin = np.where(np.isfinite(found.columns["volume_nm3"]), found.margin_nm, np.nan)
-        edges = nearest.solid_distances(members, found.centre, margin, pattern)
+        edges = nearest.solid_distances(members.places, members.place_starts, margin, pattern)
     else:
         edges = np.full(len(members), np.nan)
     return {"nearest_cluster_nm": nearest.centre_distances(found.centre, pattern), "nearest_edge_nm": edges}

@@ -8,7 +8,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from lucule.cluster.members import Members
 from lucule.space import NeighbourGrid
 
 _CANDIDATES: Final = 24
@@ -44,20 +43,26 @@ def centre_distances(centre: Floats, pattern: Indices) -> Floats:
 def outline_distances(shapes: NDArray[Any], pattern: Indices) -> Floats:
     """Distance from each outline to the nearest other of its pattern, `(m,)`, nm; NaN where there is no outline.
 
-    Outlines that touch or overlap have the distance 0.
+    The nearest is the one whose corners are nearest (arcs have many), the distance that between the outlines. Outlines
+    that touch or overlap have the distance 0.
     """
     import shapely
 
     result = np.full(len(shapes), np.nan)
-    for rows in _of_each(pattern, ~shapely.is_missing(shapes)):
+    outlined = np.flatnonzero(~shapely.is_missing(shapes))
+    corners, owner = shapely.get_coordinates(shapes[outlined], return_index=True)
+    starts = np.searchsorted(owner, np.arange(len(outlined) + 1))
+    for rows in _of_each(pattern[outlined]):
         if len(rows) > 1:
-            tree = shapely.STRtree(shapes[rows])
-            (own, _), distance = tree.query_nearest(shapes[rows], exclusive=True, return_distance=True)
-            result[rows[own]] = distance
+            own = shapes[outlined[rows]]
+            _, other = _nearest_sets(corners, starts, rows, np.zeros(len(outlined)))
+            result[outlined[rows]] = shapely.distance(own, shapes[outlined[other]])
+            first, second = shapely.STRtree(own).query(own, predicate="intersects")
+            result[outlined[rows[first[first != second]]]] = 0.0
     return result
 
 
-def solid_distances(members: Members, centre: Floats, margin_nm: Floats, pattern: Indices) -> Floats:
+def solid_distances(places: Floats, starts: Indices, margin_nm: Floats, pattern: Indices) -> Floats:
     """Distance from each solid to the nearest other of its pattern, `(m,)`, nm; NaN where there is no solid.
 
     Two solids are as far apart as their nearest localizations, less the margins by which they reach beyond them, and
@@ -65,30 +70,34 @@ def solid_distances(members: Members, centre: Floats, margin_nm: Floats, pattern
 
     Parameters
     ----------
-    members
-        The m clusters.
-    centre
-        `(m, 3)`, nm.
+    places, starts
+        Cluster i has the places `starts[i]` to `starts[i + 1]`, `(p, 3)`, nm.
     margin_nm
         `(m,)`; NaN where there is no solid.
     pattern
         `(m,)`, as for `centre_distances`.
     """
-    result = np.full(len(members), np.nan)
-    if not len(members):
-        return result
-    offset = members.places - np.repeat(centre, members.n_places, axis=0)
-    extent = np.maximum.reduceat(np.linalg.norm(offset, axis=1), members.place_starts[:-1]) + margin_nm
-    for rows in _of_each(pattern, np.isfinite(margin_nm)):
+    result = np.full(len(margin_nm), np.nan)
+    solid = np.isfinite(margin_nm)
+    for rows in _of_each(pattern, solid):
         if len(rows) > 1:
-            own = centre[rows]
-            k = min(len(rows) - 1, _CANDIDATES)
-            _, near = NeighbourGrid(own.astype(np.float32)).neighbours(k)
-            gaps = _gaps(
-                members.places, members.place_starts, rows, own, extent[rows], margin_nm[rows], near.astype(np.int64)
-            )
+            gaps, _ = _nearest_sets(places, starts, rows, margin_nm)
             result[rows] = np.maximum(gaps, 0.0)
     return result
+
+
+def _nearest_sets(points: Floats, starts: Indices, rows: Indices, margin: Floats) -> tuple[Floats, Indices]:
+    """Of the sets `rows` of points, the gap to the nearest other, and which that is."""
+    count = np.diff(starts)[rows]
+    inner = np.arange(count.sum()) + np.repeat(starts[rows] - np.cumsum(count) + count, count)
+    own = np.ascontiguousarray(points[inner])
+    first = np.concatenate([[0], np.cumsum(count)])
+    centre = np.add.reduceat(own, first[:-1], axis=0) / count[:, None]
+    from_centre = np.linalg.norm(own - np.repeat(centre, count, axis=0), axis=1)
+    extent = np.maximum.reduceat(from_centre, first[:-1]) + margin[rows]
+    _, near = NeighbourGrid(centre.astype(np.float32)).neighbours(min(len(rows) - 1, _CANDIDATES))
+    gap, other = _gaps(own, first, centre, extent, margin[rows], near.astype(np.int64))
+    return gap, rows[other]
 
 
 def _of_each(pattern: Indices, chosen: NDArray[np.bool_] | None = None) -> list[Indices]:
@@ -99,39 +108,42 @@ def _of_each(pattern: Indices, chosen: NDArray[np.bool_] | None = None) -> list[
 
 @njit(cache=True, nogil=True)
 def _gaps(
-    places: Floats, starts: Indices, rows: Indices, centre: Floats, extent: Floats, margin: Floats, near: Indices
-) -> Floats:
-    """Smallest distance between two clusters, less both margins, for each of `rows`.
+    points: Floats, starts: Indices, centre: Floats, extent: Floats, margin: Floats, near: Indices
+) -> tuple[Floats, Indices]:
+    """Smallest distance between two sets of points, less both margins, for each set, and to which it is.
 
-    Clusters are tried in the order of their centres; those that cannot be nearer than the nearest so far are left out.
+    Sets are tried in the order of their centres; those that cannot be nearer than the nearest so far are left out.
     Where the candidates in `near` do not settle it, all are tried.
     """
+    m = len(centre)
     largest = extent.max()
-    result = np.empty(len(rows))
-    for i in range(len(rows)):
-        best = np.inf
-        settled = False
-        for other in near[i]:
+    gap = np.full(m, np.inf)
+    nearest = np.zeros(m, np.int64)
+    for i in range(m):
+        settled = near.shape[1] == m - 1
+        for position in range(near.shape[1] + m):
+            if position == near.shape[1] and settled:
+                break
+            candidate = position < near.shape[1]
+            other = near[i, position] if candidate else position - near.shape[1]
             apart = np.sqrt(((centre[i] - centre[other]) ** 2).sum())
-            if apart - extent[i] - largest >= best:
+            if candidate and apart - extent[i] - largest >= gap[i]:
                 settled = True
                 break
-            if apart - extent[i] - extent[other] < best:
-                best = min(best, _closest(places, starts, rows[i], rows[other]) - margin[i] - margin[other])
-        if not settled and near.shape[1] < len(rows) - 1:
-            for other in range(len(rows)):
-                apart = np.sqrt(((centre[i] - centre[other]) ** 2).sum())
-                if other != i and apart - extent[i] - extent[other] < best:
-                    best = min(best, _closest(places, starts, rows[i], rows[other]) - margin[i] - margin[other])
-        result[i] = best
-    return result
+            if other != i and apart - extent[i] - extent[other] < gap[i]:
+                found = _closest(points, starts, i, other) - margin[i] - margin[other]
+                if found < gap[i]:
+                    gap[i], nearest[i] = found, other
+    return gap, nearest
 
 
 @njit(cache=True, nogil=True)
-def _closest(places: Floats, starts: Indices, first: int, second: int) -> float:
+def _closest(points: Floats, starts: Indices, first: int, second: int) -> float:
     squared = np.inf
     for p in range(starts[first], starts[first + 1]):
         for q in range(starts[second], starts[second + 1]):
-            dx, dy, dz = places[p, 0] - places[q, 0], places[p, 1] - places[q, 1], places[p, 2] - places[q, 2]
-            squared = min(squared, dx * dx + dy * dy + dz * dz)
+            distance = 0.0
+            for axis in range(points.shape[1]):
+                distance += (points[p, axis] - points[q, axis]) ** 2
+            squared = min(squared, distance)
     return np.sqrt(squared)
