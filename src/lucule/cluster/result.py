@@ -120,8 +120,9 @@ class Clusters:
                 received=f"columns {', '.join(self.data.columns)}",
                 next_step="measure localizations that have the column",
             )
-        chosen = self.data.select(pl.all_horizontal(pl.lit(value=True), *(pl.col(n) == v for n, v in key.items())))
-        kept = chosen.to_series().to_numpy()
+        kept = np.ones(len(self), dtype=bool)
+        for name, value in key.items():
+            kept &= (self.data[name] == value).to_numpy()
         shapes = None if self.shapes is None else self.shapes[kept]
         return Clusters(self.data.filter(kept), select(self.fields, key), shapes, self.meta)
 
