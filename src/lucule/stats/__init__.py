@@ -2,9 +2,10 @@
 
 from lucule.stats.comparison import Comparison, compare
 from lucule.stats.effects import cliffs_delta, hodges_lehmann
-from lucule.stats.ranks import KruskalWallis, Pair, adjusted, dunn, kruskal_wallis
+from lucule.stats.ranks import Adjustment, KruskalWallis, Pair, adjusted, dunn, kruskal_wallis
 
 __all__ = [
+    "Adjustment",
     "Comparison",
     "KruskalWallis",
     "Pair",

@@ -129,3 +129,21 @@ def finite(values: ArrayLike) -> Floats:
     """The finite ones among `values`."""
     numbers = np.asarray(values, np.float64).reshape(-1)
     return numbers[np.isfinite(numbers)]
+
+
+CELL_QUANTITIES: Final = {
+    "clusters_per_um2": ("Clusters per µm²", "clusters/µm²"),
+    "percent_clustered": ("Localizations in clusters", "%"),
+    "points_per_cluster": ("Localizations per cluster", "localizations"),
+    "cluster_area_nm2": ("Cluster area", "nm²"),
+    "cluster_density_per_um2": ("Density in clusters", _PER_UM2),
+    "cluster_volume_nm3": ("Cluster volume", "nm³"),
+    "cluster_surface_nm2": ("Cluster surface", "nm²"),
+    "cluster_density_per_um3": ("Density in clusters", _PER_UM3),
+    "radius_of_gyration_nm": ("Radius of gyration", "nm"),
+    "eccentricity": ("Eccentricity", "0 = round, 1 = a line"),
+    "nearest_neighbour_nm": ("Spacing of localizations in clusters", "nm"),
+    "nearest_cluster_nm": ("Distance to the nearest cluster (centres)", "nm"),
+    "nearest_edge_nm": ("Distance to the nearest cluster (edges)", "nm"),
+}
+"""Label and unit of what is measured for each cell (keys of `Clusters.summary()`); medians over its clusters."""
