@@ -13,6 +13,7 @@ from lucule.cluster import Clusters, concat, measure
 from lucule.core import InputError, Localizations, Region
 from lucule.workflows import batch, compare
 
+FEW = ("clusters_per_um2", "percent_clustered", "cluster_area_nm2")
 FIELD = Region.rectangle(0, 0, 4000, 4000)
 
 
@@ -51,7 +52,7 @@ def experiment(tmp_path_factory):
 def result(experiment, tmp_path_factory):
     paths, by = experiment
     out = tmp_path_factory.mktemp("comparison")
-    return out, compare.run(paths, out, compare.Settings(by=by, resamples=200))
+    return out, compare.run(paths, out, compare.Settings(by=by, resamples=200), workers=1)
 
 
 def test_cells_have_their_medians(experiment, result) -> None:
@@ -105,7 +106,7 @@ def test_run_file_and_report_repeat_it(experiment, result, tmp_path) -> None:
     out, outcomes = result
     name, inputs, settings = batch.read_run_file(out / "run.yaml", [])
     assert name == "compare"
-    compare.run(inputs, tmp_path, compare.Settings.parse(settings))
+    compare.run(inputs, tmp_path, compare.Settings.parse(settings), workers=1)
     for table in ("pairs.csv", "medians.csv", "methods.txt", "comparison.json"):
         assert (tmp_path / table).read_bytes() == (out / table).read_bytes()
     assert batch.finished(experiment[0], out) == outcomes
@@ -121,7 +122,7 @@ def test_nothing_is_read_twice(experiment, result, monkeypatch) -> None:
     compare.run(paths, out, settings, workers=1)
     assert not set(loaded) & set(paths)
     assert set(pl.read_csv(out / "tests.csv")["measure"]) == {"percent_clustered"}
-    compare.run(paths, out, compare.Settings(by=by, resamples=200))
+    compare.run(paths, out, settings, workers=1)
 
 
 def test_a_failing_input_is_named_and_the_others_go_on(experiment, tmp_path) -> None:
@@ -133,7 +134,7 @@ def test_a_failing_input_is_named_and_the_others_go_on(experiment, tmp_path) -> 
     by = tmp_path / "condition.csv"
     lines = [f"{path.parent.name},{path.parent.name[:-1]}" for path in chosen]
     by.write_text("\n".join(["file,condition", *lines, "broken,drug"]) + "\n")
-    outcomes = compare.run([*chosen, broken], tmp_path / "out", compare.Settings(by=by))
+    outcomes = compare.run([*chosen, broken], tmp_path / "out", compare.Settings(by=by, measures=FEW), workers=2)
     assert [own.error is None for own in outcomes] == [True] * 4 + [False]
     assert batch.exit_code(outcomes) == 2
     page = (tmp_path / "out" / "report.html").read_text()
@@ -154,7 +155,7 @@ def _write(folder, tables, lines) -> tuple[list, compare.Settings]:
         paths.append(folder / name / "clusters.parquet")
     by = folder / "condition.csv"
     by.write_text("\n".join(lines) + "\n")
-    return paths, compare.Settings(by=by, resamples=100)
+    return paths, compare.Settings(by=by, resamples=100, measures=FEW)
 
 
 def test_one_cell_per_condition_and_a_condition_without_clusters(tmp_path) -> None:
@@ -162,7 +163,7 @@ def test_one_cell_per_condition_and_a_condition_without_clusters(tmp_path) -> No
     paths, settings = _write(
         tmp_path, {"a": cell(1), "b": cell(2), "c": nothing}, ["file,condition", "a,one", "b,two", "c,three"]
     )
-    outcomes = compare.run(paths, tmp_path / "out", settings)
+    outcomes = compare.run(paths, tmp_path / "out", settings, workers=1)
     assert batch.exit_code(outcomes) == 0
     tests = {row["measure"]: row for row in pl.read_parquet(tmp_path / "out" / "tests.parquet").to_dicts()}
     assert tests["clusters_per_um2"]["reason"] == "there is one cell per condition"
@@ -185,7 +186,7 @@ def test_files_of_one_cell_are_counted_together(tmp_path) -> None:
     parts = {"a1": cell(1, number=10), "a2": cell(2, number=20), "b": cell(3)}
     lines = ["file,condition,cell", "a1,x,a", "a2,x,a", "b,y,b"]
     paths, settings = _write(tmp_path, parts, lines)
-    compare.run(paths, tmp_path / "out", settings)
+    compare.run(paths, tmp_path / "out", settings, workers=1)
     row = pl.read_parquet(tmp_path / "out" / "cells.parquet").row(0, named=True)
     assert (row["unit"], row["files"], row["clusters"], row["area_um2"]) == ("a", 2, 30, 32.0)
     both = pl.concat([parts["a1"].table(), parts["a2"].table()])
@@ -197,7 +198,7 @@ def test_classes_are_compared_each_for_itself(tmp_path) -> None:
     two = {"a": cell(1, label=np.repeat([1, 2], [150, 150])), "b": cell(2, label=np.repeat([1, 2], [150, 150]))}
     one = {"c": cell(3, label=1), "d": cell(4, label=1)}
     paths, settings = _write(tmp_path, two | one, ["file,condition", "a,x", "b,x", "c,y", "d,y"])
-    compare.run(paths, tmp_path / "out", settings)
+    compare.run(paths, tmp_path / "out", settings, workers=1)
     cells = pl.read_parquet(tmp_path / "out" / "cells.parquet")
     assert cells.filter(pl.col("unit") == "a")["clusters"].to_list() == [10, 10]
     # a class that a cell does not have is there with no clusters
@@ -205,17 +206,17 @@ def test_classes_are_compared_each_for_itself(tmp_path) -> None:
     assert (lacking["clusters"], lacking["clusters_per_um2"], lacking["percent_clustered"]) == (0, 0, 0)
     assert lacking["cluster_area_nm2"] is None
     assert (tmp_path / "out" / "figures" / "cluster_area_nm2_label2.png").exists()
-    compare.run(paths, tmp_path / "first", settings.replace(label=1))
+    compare.run(paths, tmp_path / "first", settings.replace(label=1), workers=1)
     assert set(pl.read_parquet(tmp_path / "first" / "cells.parquet")["label"]) == {1}
     with pytest.raises(InputError, match="no channel"):
-        compare.run(paths, tmp_path / "none", settings.replace(channel=1))
+        compare.run(paths, tmp_path / "none", settings.replace(channel=1), workers=1)
 
 
 def test_border_and_estimated_areas(tmp_path) -> None:
     small = Region.rectangle(0, 0, 2000, 2000)
     inside, free = cell(1, number=150, region=small), cell(2, region=None)
     paths, settings = _write(tmp_path, {"a": inside, "b": free}, ["file,condition", "a,x", "b,y"])
-    compare.run(paths, tmp_path / "out", settings.replace(exclude_border=True))
+    compare.run(paths, tmp_path / "out", settings.replace(exclude_border=True), workers=1)
     kept = inside.table().filter(~pl.col("touches_border"))
     assert 0 < kept.height < len(inside)
     row = pl.read_parquet(tmp_path / "out" / "cells.parquet").row(0, named=True)
@@ -247,7 +248,7 @@ def test_wrong_runs_are_refused(experiment, tmp_path) -> None:
     with pytest.raises(InputError, match="15 lines that fit no input"):
         compare.run(paths[:1], tmp_path / "out", compare.Settings(by=by))
     with pytest.raises(InputError, match="no such measure"):
-        compare.run(paths, tmp_path / "out2", compare.Settings(by=by, measures=("colour",)))
+        compare.run(paths, tmp_path / "out2", compare.Settings(by=by, measures=("colour",)), workers=1)
     with pytest.raises(InputError):
         compare.Settings.parse({"adjust": "sidak"})
     assert not (tmp_path / "out").exists()

@@ -133,7 +133,7 @@ def of_median(values: ArrayLike) -> tuple[float, float] | None:
     >>> of_median(range(1, 10))
     (2.0, 8.0)
     """
-    from scipy.stats import binom
+    from scipy.special import bdtrc
 
     ordered = np.sort(np.asarray(values, np.float64))
     n = len(ordered)
@@ -141,8 +141,7 @@ def of_median(values: ArrayLike) -> tuple[float, float] | None:
         return None
     # P(median of the draws <= k-th value), k = 1..n; of an even number of draws the two in the middle count half each
     share = np.arange(1, n + 1) / n
-    needed = (n + 1) / 2
-    at_most = (binom.sf(np.ceil(needed) - 1, n, share) + binom.sf(np.floor(needed) - 1, n, share)) / 2
+    at_most = (bdtrc((n + 2) // 2 - 1, n, share) + bdtrc((n + 1) // 2 - 1, n, share)) / 2
     low = ordered[int(np.searchsorted(at_most, (1 - LEVEL) / 2))]
     high = ordered[min(int(np.searchsorted(at_most, (1 + LEVEL) / 2)), n - 1)]
     return float(low), float(high)

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lucule.stats.ranks import explained_by_groups
+from lucule.stats.ranks import explained_by_groups, midranks
 
 LEVEL: Final = 0.95
 FEWEST_VALUES: Final = 6
@@ -100,13 +100,11 @@ def epsilon_squared_interval(groups: Sequence[ArrayLike], resamples: int, rng: n
     It cannot be negative, and resampled groups differ more than the populations do; so the interval of no effect at all
     lies above 0 and says how large an effect of that size looks by chance.
     """
-    from scipy.stats import rankdata
-
     sizes = np.array([len(np.asarray(group)) for group in groups], np.float64)
     per_chunk = max(_CHUNK // int(sizes.sum()), 1)
     found = []
     for done in range(0, resamples, per_chunk):
         count = min(per_chunk, resamples - done)
         drawn = np.concatenate([resampled(group, count, rng) for group in groups], axis=1)
-        found.append(explained_by_groups(rankdata(drawn, axis=1), sizes))
+        found.append(explained_by_groups(midranks(drawn), sizes))
     return percentile_interval(np.concatenate(found))
