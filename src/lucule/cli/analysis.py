@@ -101,7 +101,8 @@ def cluster(
         if "label" not in locs or model is not None:
             locs = clusters.label(locs, settings, device=device, progress=run.progress)
         grouped = clusters.group(locs, settings, progress=run.progress)
-        measured = room.measure(grouped, region=clusters.read_region(settings, grouped), progress=run.progress)
+        region_ = clusters.read_region(settings, grouped)
+        measured = room.measure(grouped, region=region_, intervals=settings.intervals, progress=run.progress)
         io.write(grouped, out)
         if clusters_out is not None:
             measured.save(clusters_out)
