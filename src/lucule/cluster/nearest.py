@@ -55,10 +55,11 @@ def outline_distances(shapes: NDArray[Any], pattern: Indices) -> Floats:
     for rows in _of_each(pattern[outlined]):
         if len(rows) > 1:
             own = shapes[outlined[rows]]
-            _, other = _nearest_sets(corners, starts, rows, np.zeros(len(outlined)))
-            result[outlined[rows]] = shapely.distance(own, shapes[outlined[other]])
             first, second = shapely.STRtree(own).query(own, predicate="intersects")
-            result[outlined[rows[first[first != second]]]] = 0.0
+            apart = np.ones(len(rows), dtype=bool)
+            apart[first[first != second]] = False
+            _, other = _nearest_sets(corners, starts, rows, np.zeros(len(outlined)), apart)
+            result[outlined[rows]] = np.where(apart, shapely.distance(own, shapes[outlined[other]]), 0.0)
     return result
 
 
@@ -81,13 +82,15 @@ def solid_distances(places: Floats, starts: Indices, margin_nm: Floats, pattern:
     solid = np.isfinite(margin_nm)
     for rows in _of_each(pattern, solid):
         if len(rows) > 1:
-            gaps, _ = _nearest_sets(places, starts, rows, margin_nm)
+            gaps, _ = _nearest_sets(places, starts, rows, margin_nm, np.ones(len(rows), dtype=bool))
             result[rows] = np.maximum(gaps, 0.0)
     return result
 
 
-def _nearest_sets(points: Floats, starts: Indices, rows: Indices, margin: Floats) -> tuple[Floats, Indices]:
-    """Of the sets `rows` of points, the gap to the nearest other, and which that is."""
+def _nearest_sets(
+    points: Floats, starts: Indices, rows: Indices, margin: Floats, wanted: NDArray[np.bool_]
+) -> tuple[Floats, Indices]:
+    """Of those of the sets `rows` of points that are wanted, the gap to the nearest other, and which that is."""
     count = np.diff(starts)[rows]
     inner = np.arange(count.sum()) + np.repeat(starts[rows] - np.cumsum(count) + count, count)
     own = np.ascontiguousarray(points[inner])
@@ -96,7 +99,7 @@ def _nearest_sets(points: Floats, starts: Indices, rows: Indices, margin: Floats
     from_centre = np.linalg.norm(own - np.repeat(centre, count, axis=0), axis=1)
     extent = np.maximum.reduceat(from_centre, first[:-1]) + margin[rows]
     _, near = NeighbourGrid(centre.astype(np.float32)).neighbours(min(len(rows) - 1, _CANDIDATES))
-    gap, other = _gaps(own, first, centre, extent, margin[rows], near.astype(np.int64))
+    gap, other = _gaps(own, first, centre, extent, margin[rows], near.astype(np.int64), wanted)
     return gap, rows[other]
 
 
@@ -108,21 +111,29 @@ def _of_each(pattern: Indices, chosen: NDArray[np.bool_] | None = None) -> list[
 
 @njit(cache=True, nogil=True)
 def _gaps(
-    points: Floats, starts: Indices, centre: Floats, extent: Floats, margin: Floats, near: Indices
+    points: Floats,
+    starts: Indices,
+    centre: Floats,
+    extent: Floats,
+    margin: Floats,
+    near: Indices,
+    wanted: NDArray[np.bool_],
 ) -> tuple[Floats, Indices]:
-    """Smallest distance between two sets of points, less both margins, for each set, and to which it is.
+    """Smallest distance between two sets of points, less both margins, for each wanted set, and to which it is.
 
-    Sets are tried in the order of their centres; those that cannot be nearer than the nearest so far are left out.
-    Where the candidates in `near` do not settle it, all are tried.
+    Sets are tried in the order of their centres; those that cannot be nearer than the nearest so far are left out, and
+    so are all once two overlap. Where the candidates in `near` do not settle it, all are tried.
     """
     m = len(centre)
     largest = extent.max()
     gap = np.full(m, np.inf)
     nearest = np.zeros(m, np.int64)
     for i in range(m):
+        if not wanted[i]:
+            continue
         settled = near.shape[1] == m - 1
         for position in range(near.shape[1] + m):
-            if position == near.shape[1] and settled:
+            if gap[i] <= 0 or (position == near.shape[1] and settled):
                 break
             candidate = position < near.shape[1]
             other = near[i, position] if candidate else position - near.shape[1]
