@@ -102,6 +102,14 @@ def test_where_there_is_no_test_there_is_a_reason(table, reason) -> None:
     json.dumps(result.summary(), allow_nan=False)
 
 
+def test_conditions_that_do_not_overlap_have_no_interval_of_epsilon() -> None:
+    apart = compare(units(a=range(8), b=range(10, 18)), ["area"], resamples=200)
+    assert apart.tests["low"][0] is None
+    assert apart.tests["epsilon_squared"][0] == pytest.approx(0.753, abs=0.01)
+    # the interval of delta says how little so few cells can say
+    assert apart.pairs["delta_low"][0] == pytest.approx(2 * 0.025 ** (1 / 8) - 1)
+
+
 def test_few_cells_and_lone_replicates_are_said() -> None:
     result = compare(units(a=[1, 2, 3], b=[4, 5, 6, 7, 8]), ["area"])
     assert "a (3)" in result.warnings()[0]

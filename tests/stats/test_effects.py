@@ -52,6 +52,12 @@ def test_interval_of_epsilon_squared() -> None:
     low, high = effects.epsilon_squared_interval(groups, 400, rng)
     assert 0.15 < low < effects.explained_by_groups(*_ranks(groups)) < high < 0.8
     assert effects.epsilon_squared_interval([[1.0] * 6, [1.0] * 6], 200, rng) == (0, 0)
+    apart = [np.arange(7.0) + 10 * i for i in range(4)]
+    low, high = effects.epsilon_squared_interval(apart, 200, rng)
+    assert 0.9 < low <= effects.explained_by_groups(*_ranks(apart)) <= high <= 1
+    # without any effect the interval reaches down to it, in nearly all experiments
+    reached = [effects.epsilon_squared_interval(rng.normal(size=(3, 20)), 200, rng)[0] < 0.05 for _ in range(40)]
+    assert np.mean(reached) > 0.85
 
 
 def _ranks(groups):

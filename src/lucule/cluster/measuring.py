@@ -44,7 +44,7 @@ def measure(
         Whether to make outlines (2D) and solids (3D); without them there are no areas and volumes.
     intervals
         Number of random halves from which each measure of each cluster gets a 95 % interval, even; 40 are enough, and
-        the work is about 20 times that of measuring once. 0: none. Summaries have intervals in any case.
+        the work is about ten times that of measuring once. 0: none. Summaries have intervals in any case.
     seed
         Of the random halves.
 

@@ -67,7 +67,8 @@ class Comparison:
         95 % interval of the median, `low` and `high`.
     tests
         For each measure Kruskal and Wallis: `conditions` and `n` that took part, `h`, `df`, `p`, `epsilon_squared` with
-        `low` and `high`, and `reason` where there is no test.
+        `low` and `high` (none where no two conditions overlap: a bootstrap cannot tell then), and `reason` where there
+        is no test.
     pairs
         For each measure and two conditions: Dunn's `z`, `p` and `p_adjusted`; `difference` of the medians (second less
         first) with `difference_low` and `difference_high`; `ratio` of the medians; `shift` (Hodges and Lehmann);
@@ -139,10 +140,11 @@ class Comparison:
                 f"\N{GREEK SMALL LETTER DELTA} of pairs (equal to the rank-biserial correlation). "
             )
         text += (
-            f"Intervals are 95 % percentile intervals of a bootstrap of {self.settings['resamples']:,} resamples of "
-            f"the cells of each condition (seed {self.settings['seed']}); none are given below {effects.FEWEST_VALUES} "
-            f"cells. Cells count as independent of each other. Calculations were done with lucule {package_version()} "
-            f"(numpy {version('numpy')}, scipy {version('scipy')})."
+            f"Intervals are 95 % percentile intervals of a bootstrap ({self.settings['resamples']:,} resamples of the "
+            f"cells of each condition, seed {self.settings['seed']}; that of \N{GREEK SMALL LETTER EPSILON}² corrected "
+            f"for its bias); none are given below {effects.FEWEST_VALUES} cells. Cells count as independent of each "
+            f"other. Calculations were done with lucule {package_version()} (numpy {version('numpy')}, "
+            f"scipy {version('scipy')})."
         )
         return text
 
@@ -285,10 +287,15 @@ def _test_row(groups: dict[str, Floats], resamples: int, rng: np.random.Generato
     result = kruskal_wallis(present)
     low: float | None = None
     high: float | None = None
-    if min(len(values) for values in present) >= effects.FEWEST_VALUES:
+    if min(len(values) for values in present) >= effects.FEWEST_VALUES and _overlap(present):
         low, high = effects.epsilon_squared_interval(present, resamples, rng)
     found = {"h": result.h, "df": result.df, "p": result.p, "epsilon_squared": result.epsilon_squared}
     return row | found | {"low": low, "high": high, "reason": None}
+
+
+def _overlap(groups: list[Floats]) -> bool:
+    """Whether any two groups have a range in common; resamples of groups that have not differ as they do."""
+    return any(abs(effects.cliffs_delta(a, b)) < 1 for a, b in combinations(groups, 2))
 
 
 def _why_no_test(groups: dict[str, Floats]) -> str | None:

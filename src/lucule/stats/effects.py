@@ -97,14 +97,18 @@ def delta_interval(first: ArrayLike, second: ArrayLike, resamples: int, rng: np.
 def epsilon_squared_interval(groups: Sequence[ArrayLike], resamples: int, rng: np.random.Generator) -> Interval:
     """95 % interval of the effect size of `kruskal_wallis`, every group resampled for itself.
 
-    It cannot be negative, and resampled groups differ more than the populations do; so the interval of no effect at all
-    lies above 0 and says how large an effect of that size looks by chance.
+    Resampled groups differ more than the groups themselves do, as these differ more than the populations. So the
+    bootstrap distribution is shifted until its mean is the observed value, and cut off at 0 and 1.
     """
-    sizes = np.array([len(np.asarray(group)) for group in groups], np.float64)
+    arrays = [np.asarray(group, np.float64) for group in groups]
+    sizes = np.array([len(group) for group in arrays], np.float64)
+    observed = float(explained_by_groups(midranks(np.concatenate(arrays)), sizes))
     per_chunk = max(_CHUNK // int(sizes.sum()), 1)
     found = []
     for done in range(0, resamples, per_chunk):
         count = min(per_chunk, resamples - done)
-        drawn = np.concatenate([resampled(group, count, rng) for group in groups], axis=1)
+        drawn = np.concatenate([resampled(group, count, rng) for group in arrays], axis=1)
         found.append(explained_by_groups(midranks(drawn), sizes))
-    return percentile_interval(np.concatenate(found))
+    spread = np.concatenate(found)
+    low, high = percentile_interval(spread - spread.mean() + observed)
+    return max(low, 0.0), min(high, 1.0)

@@ -21,6 +21,8 @@ CONDITION_COLOURS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9
 REPLICATE_MARKERS: Final = "os^Dvp<>"
 MOST_BRACKETS: Final = 6
 FEWEST_FOR_VIOLIN: Final = 8
+# whole boxes become lines sooner than single values do
+LOG_SPAN: Final = 8.0
 Kind = Literal["box", "violin"]
 
 
@@ -38,7 +40,7 @@ def conditions(
 
     Boxes end at the quartiles, the line is the median, whiskers reach the outermost value within 1.5 box lengths.
     Violins (for 8 values or more) show the density of the values, with the median as a line. Values that are not finite
-    are left out. The axis is logarithmic where positive values span more than a factor 20.
+    are left out. The axis is logarithmic where positive values span more than a factor 8.
 
     Parameters
     ----------
@@ -67,7 +69,7 @@ def conditions(
         raise InputError("Unknown kind of plot", received=kind, allowed="box, violin")
     known = {name: np.asarray(own, np.float64).reshape(-1) for name, own in values.items()}
     everything = finite(np.concatenate([*known.values(), np.empty(0)]))
-    log = spans_decades(everything)
+    log = spans_decades(everything, factor=LOG_SPAN)
     shown = sorted(brackets, key=lambda bracket: bracket[2])[:MOST_BRACKETS]
 
     width, height = max(2.2, 0.75 + 0.95 * len(known)), 3.3 + 0.17 * len(shown)
@@ -246,12 +248,11 @@ def _dress(axes: Axes, known: Mapping[str, Floats], label: str, unit: str, note:
 
 
 def _folded(name: str) -> str:
-    """A long name in two lines, broken near its middle."""
-    if len(name) <= 12:
-        return name
-    breaks = [position for position, letter in enumerate(name) if letter in " _-,"]
-    if not breaks:
-        return f"{name[:12]}…" if len(name) > 14 else name
-    middle = min(breaks, key=lambda position: abs(position - len(name) / 2))
-    parts = name[:middle], name[middle + 1 :]
-    return "\n".join(part if len(part) <= 14 else f"{part[:13]}…" for part in parts)
+    """A long name in two lines, broken near its middle; underscores are spaces."""
+    words = name.replace("_", " ")
+    breaks = [position for position, letter in enumerate(words) if letter in " -,"]
+    if len(words) <= 12 or not breaks:
+        return words if len(words) <= 15 else f"{words[:14]}…"
+    middle = min(breaks, key=lambda position: abs(position - len(words) / 2))
+    parts = words[:middle], words[middle + 1 :]
+    return "\n".join(part if len(part) <= 15 else f"{part[:14]}…" for part in parts)

@@ -225,12 +225,12 @@ def short_number(value: float) -> str:
     return f"{value:g}"
 
 
-def spans_decades(values: Floats) -> bool:
-    """Whether positive values span more than a factor 20, so that a logarithmic axis shows them better."""
+def spans_decades(values: Floats, *, factor: float = LOG_SPAN) -> bool:
+    """Whether positive values span more than a factor, so that a logarithmic axis shows them better."""
     if len(values) < 2 or (values <= 0).any():
         return False
     low, high = np.percentile(values, (1, 99))
-    return bool(high / low > LOG_SPAN)
+    return bool(high / low > factor)
 
 
 def _edges(values: Floats, *, log: bool) -> Floats:
