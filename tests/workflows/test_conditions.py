@@ -78,6 +78,12 @@ def test_a_cell_has_one_condition(tmp_path, inputs) -> None:
     path = table(tmp_path, "file,condition,cell\ncell1,a,one\ncell2,b,one\ncell3,b,two\n")
     with pytest.raises(InputError, match="1 cells under several conditions: one"):
         conditions.match(inputs, path)
+    lines = "cell1,a,one,1\ncell2,a,one,2\ncell3,b,two,1\n"
+    replicated = table(tmp_path, f"file,condition,cell,replicate\n{lines}")
+    with pytest.raises(InputError, match="1 cells in several replicates: one"):
+        conditions.match(inputs, replicated)
+    with pytest.raises(InputError, match="1 inputs named twice"):
+        conditions.match([*inputs, inputs[0]], path)
 
 
 @pytest.mark.parametrize(

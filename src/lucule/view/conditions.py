@@ -124,11 +124,10 @@ def _spread(axes: Axes, position: int, values: Floats, colour: str, *, kind: Kin
         axes.fill_betweenx(along, *sides, facecolor=_faded(colour), edgecolor=colour, lw=1.0, zorder=2)
     elif len(values) > 2:
         inside = values[(values >= q1 - 1.5 * (q3 - q1)) & (values <= q3 + 1.5 * (q3 - q1))]
-        axes.vlines(position, min(inside.min(), q1), max(inside.max(), q3), color=colour, lw=1.1, zorder=2)
-        axes.fill_between([position - 0.27, position + 0.27], q1, q3, color="white", lw=0, zorder=2.1)
-        axes.fill_between(
-            [position - 0.27, position + 0.27], q1, q3, facecolor=_faded(colour), edgecolor=colour, lw=1.1, zorder=2.2
-        )
+        ends = [min(inside.min(), q1), q3], [q1, max(inside.max(), q3)]
+        axes.vlines([position, position], *ends, color=colour, lw=1.1, zorder=2)
+        sides = [position - 0.27, position + 0.27]
+        axes.fill_between(sides, q1, q3, facecolor=_faded(colour), edgecolor=colour, lw=1.1, zorder=2)
     axes.hlines(median, position - 0.27, position + 0.27, color=INK, lw=2.0, zorder=5, capstyle="butt")
 
 

@@ -99,8 +99,8 @@ def match(inputs: Sequence[Path], by: Path) -> list[Assignment]:
     Raises
     ------
     InputError
-        An input has no line or several, a line fits no input or several, or one cell stands under two conditions. All
-        of these are named at once.
+        An input is named twice or has no line or several, a line fits no input or several, or one cell stands under two
+        conditions or replicates. All of these are named at once.
     """
     table = read(by)
     keys: dict[str, set[int]] = {}
@@ -121,12 +121,15 @@ def match(inputs: Sequence[Path], by: Path) -> list[Assignment]:
             lines_of.setdefault(number, []).append(row["file"])
             cell = row.get("cell") or row["file"]
             found.append(Assignment(inputs[number], row["condition"], cell, row.get("replicate")))
+    times = Counter(path.resolve() for path in inputs)
     problems = {
+        "inputs named twice": [str(path) for path in dict.fromkeys(inputs) if times[path.resolve()] > 1],
         "inputs without a line": [str(path) for number, path in enumerate(inputs) if number not in lines_of],
         "inputs with several lines": [str(inputs[n]) for n, lines in lines_of.items() if len(lines) > 1],
         "lines that fit no input": unknown,
         "lines that fit several inputs": ambiguous,
-        "cells under several conditions": _torn(found),
+        "cells under several conditions": _torn([(own.cell, own.condition) for own in found]),
+        "cells in several replicates": _torn([(own.cell, own.replicate) for own in found]),
     }
     if any(problems.values()):
         raise InputError(
@@ -167,9 +170,9 @@ def _look_up(name: str, keys: dict[str, set[int]], beside: Path) -> set[int]:
     return next((keys[candidate] for candidate in candidates if candidate in keys), set())
 
 
-def _torn(found: Sequence[Assignment]) -> list[str]:
-    pairs = {(own.cell, own.condition) for own in found}
-    return [cell for cell, count in Counter(cell for cell, _ in pairs).items() if count > 1]
+def _torn(pairs: Sequence[tuple[str, str | None]]) -> list[str]:
+    """Cells that stand beside more than one other word."""
+    return [cell for cell, count in Counter(cell for cell, _ in set(pairs)).items() if count > 1]
 
 
 def _list(names: Sequence[object]) -> str:

@@ -19,7 +19,6 @@ from lucule.view.report.model import (
     KeyValues,
     Section,
     Table,
-    Text,
     Value,
     Warnings,
 )
@@ -122,7 +121,7 @@ def comparison_section(
         blocks.append(_pairs(result))
     if pooled is not None and pooled.height:
         blocks.append(_pooled(pooled))
-    blocks += [Text(result.methods()), Code("Methods, to copy", result.methods(), unfolded=True)]
+    blocks.append(Code("Methods, to copy", result.methods(), unfolded=True))
     cells = result.units["unit"].n_unique()
     return Section("Comparison", tuple(blocks), note=f"{cells} cells in {len(result.conditions)} conditions")
 
