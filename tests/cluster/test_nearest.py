@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import shapely
+from scipy.spatial import KDTree
 
 from lucule.cluster import measure, nearest
 from lucule.cluster.members import Members
@@ -84,3 +85,18 @@ def test_one_cluster_none_and_one_without_outline() -> None:
     table = measure(together).table()
     assert table["nearest_cluster_nm"].is_finite().all()
     assert table["nearest_edge_nm"].is_finite().to_list() == [True, True, False]
+
+
+def test_one_very_large_cluster_among_small_ones_is_no_burden() -> None:
+    """All small clusters lie within the extent of the large one; trying all of its places each time takes minutes."""
+    rng = np.random.default_rng(6)
+    large = rng.uniform(-2000, 2000, (200_000, 3))
+    large = large[np.abs(large[:, 0]) > 300]
+    centres = rng.uniform([-250, -2000, -2000], [250, 2000, 2000], (2000, 3))
+    small = (centres[:, None] + rng.normal(0, 5, (2000, 5, 3))).reshape(-1, 3)
+    points = np.concatenate([small, large]).astype(np.float32)
+    number = np.append(np.repeat(np.arange(2000), 5), np.full(len(large), 2000)).astype(np.int32)
+    members = Members.of(points, number, np.arange(len(points)))
+    found = nearest.solid_distances(members.places, members.place_starts, np.zeros(2001), np.zeros(2001, np.int64))
+    assert np.isfinite(found).all()
+    assert found[2000] == pytest.approx(KDTree(large).query(small)[0].min(), rel=1e-3)

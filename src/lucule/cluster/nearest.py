@@ -93,6 +93,8 @@ def _nearest_sets(
     """Of those of the sets `rows` of points that are wanted, the gap to the nearest other, and which that is."""
     count = np.diff(starts)[rows]
     inner = np.arange(count.sum()) + np.repeat(starts[rows] - np.cumsum(count) + count, count)
+    # within each set by y, so that only a band of it needs to be looked at
+    inner = inner[np.lexsort((points[inner, 1], np.repeat(np.arange(len(rows)), count)))]
     own = np.ascontiguousarray(points[inner])
     first = np.concatenate([[0], np.cumsum(count)])
     centre = np.add.reduceat(own, first[:-1], axis=0) / count[:, None]
@@ -142,19 +144,36 @@ def _gaps(
                 settled = True
                 break
             if other != i and apart - extent[i] - extent[other] < gap[i]:
-                found = _closest(points, starts, i, other) - margin[i] - margin[other]
+                margins = margin[i] + margin[other]
+                found = _closest(points, starts, i, other, gap[i] + margins) - margins
                 if found < gap[i]:
                     gap[i], nearest[i] = found, other
     return gap, nearest
 
 
 @njit(cache=True, nogil=True)
-def _closest(points: Floats, starts: Indices, first: int, second: int) -> float:
-    squared = np.inf
+def _closest(points: Floats, starts: Indices, first: int, second: int, limit: float) -> float:
+    """Smallest distance between the points of two sets; `limit` where it is not smaller."""
+    if starts[first + 1] - starts[first] > starts[second + 1] - starts[second]:
+        first, second = second, first
+    squared = limit * limit
+    low, high = starts[second], starts[second + 1]
     for p in range(starts[first], starts[first + 1]):
-        for q in range(starts[second], starts[second + 1]):
-            distance = 0.0
-            for axis in range(points.shape[1]):
-                distance += (points[p, axis] - points[q, axis]) ** 2
-            squared = min(squared, distance)
+        middle = low + np.searchsorted(points[low:high, 1], points[p, 1])
+        for q in range(middle, high):
+            if (points[q, 1] - points[p, 1]) ** 2 >= squared:
+                break
+            squared = min(squared, _squared(points[p], points[q]))
+        for q in range(middle - 1, low - 1, -1):
+            if (points[q, 1] - points[p, 1]) ** 2 >= squared:
+                break
+            squared = min(squared, _squared(points[p], points[q]))
     return np.sqrt(squared)
+
+
+@njit(cache=True, nogil=True)
+def _squared(a: Floats, b: Floats) -> float:
+    total = 0.0
+    for axis in range(len(a)):
+        total += (a[axis] - b[axis]) ** 2
+    return total
