@@ -75,6 +75,15 @@ def test_blocks_make_no_difference() -> None:
     assert solids._solid(points, 3.5 * spacing, 2.7 * spacing, 0.9 * spacing, 9) == pytest.approx(whole, rel=0.03)
 
 
+def test_two_tight_groups_far_apart_are_measured_at_once() -> None:
+    """The space between them is not looked at."""
+    rng = np.random.default_rng(7)
+    pair = np.concatenate([ball(rng, 200, 5), ball(rng, 200, 5) + np.array([20_000, 20_000, 300])])
+    measured = measure(table(pair)).table().row(0, named=True)
+    assert measured["volume_nm3"] == pytest.approx(2 * 4 / 3 * np.pi * 5**3, rel=0.1)
+    assert measured["surface_nm2"] == pytest.approx(2 * 4 * np.pi * 5**2, rel=0.15)
+
+
 def test_rod_and_hollow_shell() -> None:
     rng = np.random.default_rng(1)
     angle, r = rng.uniform(0, 2 * np.pi, 4000), 40 * np.sqrt(rng.random(4000))

@@ -91,14 +91,36 @@ def _solid(points: Floats, ball: float, erosion: float, step: float, block: int)
     counts = np.ceil((high - low) / (step * block)).astype(np.int64)
     nodes = np.ceil((high - low) / (step * counts)).astype(np.int64)
     volume = surface = 0.0
-    for i in range(counts[0]):
-        for j in range(counts[1]):
-            for k in range(counts[2]):
-                corner = low + step * nodes * np.array([i, j, k])
-                part, skin = _block(points, ball, erosion, step, corner, nodes)
-                volume += part
-                surface += skin
+    for key in _occupied(points, ball, low, step * nodes, counts):
+        index = np.array([key // (counts[1] * counts[2]), key // counts[2] % counts[1], key % counts[2]])
+        part, skin = _block(points, ball, erosion, step, low + step * nodes * index, nodes)
+        volume += part
+        surface += skin
     return volume, surface
+
+
+@njit(cache=True, nogil=True)
+def _occupied(points: Floats, ball: float, low: Floats, size: Floats, counts: Indices) -> Indices:
+    """Numbers of the blocks that a ball reaches into; two tight groups far apart leave most of them empty."""
+    first = np.empty((len(points), 3), np.int64)
+    last = np.empty((len(points), 3), np.int64)
+    total = 0
+    for p in range(len(points)):
+        reached = 1
+        for axis in range(3):
+            first[p, axis] = max(int(np.floor((points[p, axis] - ball - low[axis]) / size[axis])), 0)
+            last[p, axis] = min(int(np.floor((points[p, axis] + ball - low[axis]) / size[axis])), counts[axis] - 1)
+            reached *= last[p, axis] - first[p, axis] + 1
+        total += reached
+    keys = np.empty(total, np.int64)
+    n = 0
+    for p in range(len(points)):
+        for i in range(first[p, 0], last[p, 0] + 1):
+            for j in range(first[p, 1], last[p, 1] + 1):
+                for k in range(first[p, 2], last[p, 2] + 1):
+                    keys[n] = (i * counts[1] + j) * counts[2] + k
+                    n += 1
+    return np.unique(keys)
 
 
 @njit(cache=True, nogil=True)
