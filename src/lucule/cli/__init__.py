@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from lucule.cli import analysis, benchmarks, files, localization, pipelines, training
+from lucule.cli import analysis, benchmarks, comparison, files, localization, pipelines, training
 
 app = typer.Typer(
     name="lucule",
@@ -28,6 +28,8 @@ for command in (
     analysis.classify,
     analysis.cluster,
     analysis.render,
+    comparison.compare,
+    comparison.overlap,
     pipelines.run,
     pipelines.report,
     benchmarks.bench,
