@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from lucule.cli import analysis, benchmarks, files, pipelines, training
+from lucule.cli import analysis, benchmarks, corrections, files, pipelines, training
 
 app = typer.Typer(
     name="lucule",
@@ -27,12 +27,14 @@ for command in (
     analysis.classify,
     analysis.cluster,
     analysis.render,
+    corrections.resolution,
     pipelines.run,
     pipelines.report,
     benchmarks.bench,
     training.models,
 ):
     app.command()(command)
+app.add_typer(corrections.correct, name="correct")
 
 
 @app.callback(invoke_without_command=True)

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lucule.core import ColumnError, InputError, Localizations, WorkError
-from lucule.space import components, nearest_of
+from lucule.space import components
 
 Floats = NDArray[np.float64]
 
@@ -18,6 +18,7 @@ _TILE_PX: Final = 256
 _SIGNIFICANT: Final = 7.0
 _BEAD_NM: Final = 100.0
 _VOTE_NM: Final = 100.0
+_MOST_BEAD_PAIRS: Final = 20_000_000
 
 
 class PairsOfPoints(NamedTuple):
@@ -77,7 +78,11 @@ def match(moving: Floats, reference: Floats, *, reach_nm: float) -> PairsOfPoint
     WorkError
         Fewer than two points match.
     """
-    difference = (reference[None, :, :2] - moving[:, None, :2]).reshape(-1, 2)
+    if len(moving) * len(reference) > _MOST_BEAD_PAIRS:
+        raise InputError("There are too many beads", received=f"{len(moving)} and {len(reference)}",
+                         allowed="some thousands", next_step="give a table of beads, not of the sample")  # fmt: skip
+    every = reference[None, :, :2] - moving[:, None, :2]
+    difference = every.reshape(-1, 2)
     difference = difference[np.linalg.norm(difference, axis=1) <= reach_nm]
     if len(difference):
         votes = np.floor(difference / _VOTE_NM).astype(np.int64)
@@ -86,10 +91,10 @@ def match(moving: Floats, reference: Floats, *, reach_nm: float) -> PairsOfPoint
         around = np.array([counts[(np.abs(cell - c) <= 1).all(axis=1)].sum() for c in cell])
         near = (np.abs(votes - cell[int(np.argmax(around))]) <= 1).all(axis=1)
         shift = np.median(difference[near], axis=0)
-        moved = moving[:, :2] + shift
-        there, distance = nearest_of(moved, reference[:, :2])
-        back, _ = nearest_of(reference[:, :2], moved)
-        mutual = (back[there] == np.arange(len(moving))) & (distance <= 3 * _VOTE_NM)
+        distance = np.linalg.norm(every - shift, axis=2)
+        there, back = distance.argmin(axis=1), distance.argmin(axis=0)
+        rows = np.arange(len(moving))
+        mutual = (back[there] == rows) & (distance[rows, there] <= 3 * _VOTE_NM)
         if mutual.sum() >= 2:
             return PairsOfPoints(moving[mutual], reference[there[mutual]])
     raise WorkError(

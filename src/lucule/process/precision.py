@@ -242,7 +242,10 @@ class _Fit:
 
 
 def _model(values: Floats, r: Floats, reach: float) -> Floats:
-    """Counts in bins around r: pairs of one molecule, a broad shell of its neighbours, and far ones."""
+    """Counts in bins around r: pairs of one molecule, a broad shell of its neighbours, and far ones.
+
+    The shell stays beyond five precisions, or it could stand for the pairs themselves.
+    """
     sigma, pairs, near, centre, width, line = values
     bin_nm = reach / len(r)
     same = pairs * bin_nm * r / (2 * sigma**2) * np.exp(-(r**2) / (4 * sigma**2))
@@ -266,10 +269,10 @@ def _fit(counts: Floats, reach: float, start: Floats | None = None) -> _Fit | No
         result: Floats = 2 * np.sqrt(np.maximum(_model(values, r, reach), 0) + 0.375) - seen
         return result
 
-    low = np.array([reach / 60, 0.0, 0.0, 0.25 * reach, 0.12 * reach, 0.0])
-    high = np.array([reach / 3, 1.5 * total, 50 * total, 1.1 * reach, 0.8 * reach, 50 * total])
+    low = np.array([reach / 60, 0.0, 0.0, 0.55 * reach, 0.15 * reach, 0.0])
+    high = np.array([reach / 3, 1.5 * total, 50 * total, 1.1 * reach, 0.35 * reach, 50 * total])
     starts = [start] if start is not None else [
-        np.array([reach * part, share_ * total, 0.3 * total, 0.6 * reach, 0.3 * reach, 0.5 * total])
+        np.array([reach * part, share_ * total, 0.1 * total, 0.8 * reach, 0.25 * reach, 0.2 * total])
         for part, share_ in ((1 / 9, 0.7), (1 / 20, 0.5), (1 / 5, 0.5))
     ]  # fmt: skip
     scale = np.array([reach / 10, total, total, reach / 2, reach / 2, total])

@@ -80,6 +80,10 @@ class Registration:
     errors_nm: dict[str, float]
     source: str
 
+    def __str__(self) -> str:
+        """Short, for the history of a table."""
+        return f"{self.kind} from {len(self.pairs.moving)} {self.source}, {self.matrix.round(9).tolist()}, error {self.error_nm:.2f} nm"
+
     def moved(self, points: Floats) -> Floats:
         """Points of the moving table in the reference's coordinates, `(n, 2)` or `(n, 3)`."""
         d = self.matrix.shape[0]

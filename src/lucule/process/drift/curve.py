@@ -42,6 +42,11 @@ class DriftCurve:
     why: str
     warnings: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        """Short, for the history of a table."""
+        extent = " x ".join(f"{size:.1f}" for size in np.ptp(self.nm, axis=0))
+        return f"{self.method}, {len(self.frame)} knots, {extent} nm"
+
     def at(self, frame: ArrayLike) -> Floats:
         """Drift in any frame, `(n, d)`; before the first knot and after the last one the curve goes on straight."""
         wanted = np.asarray(frame, np.float64)

@@ -84,6 +84,7 @@ def correct_drift(
     *,
     settings: DriftSettings = DriftSettings(),  # noqa: B008 (frozen)
     seed: int = 1,
+    curve: DriftCurve | None = None,
 ) -> Localizations:
     """Estimate the drift and take it off; the mean position over the movie stays.
 
@@ -95,6 +96,8 @@ def correct_drift(
         Method and its parameters.
     seed
         Of the resampling.
+    curve
+        What `estimate_drift` gave for the same table, settings and seed, where it is at hand already.
 
     Returns
     -------
@@ -121,7 +124,7 @@ def correct_drift(
     >>> bool(abs(left) < 3)
     True
     """
-    return shifted(locs, estimate_drift(locs, settings=settings, seed=seed))
+    return shifted(locs, curve or estimate_drift(locs, settings=settings, seed=seed))
 
 
 @step

@@ -17,6 +17,8 @@ THRESHOLDS: Final = ("1/7", "half-bit")
 
 # standard deviation of the smoothing, in parts of all rings; widened where rings hold few samples
 _SMOOTH: Final = 0.008
+# how far the agreement up to the crossing must exceed what chance gives, in standard deviations
+_SIGNIFICANT: Final = 4.0
 # a crossing that uses more of the band than this needs smaller pixels
 USABLE_BAND: Final = 0.75
 
@@ -102,12 +104,13 @@ def crossing(curve: Curve, kind: Threshold = "1/7") -> Crossing:
     above = curve.smooth > limit
     stay = max(2, len(above) // 100)
     start = 1  # ring 0 holds the mean brightness
+    nothing = Crossing(
+        None,
+        f"the halves do not agree even at {1 / curve.frequency[start]:.0f} nm: there are too few localizations "
+        "for the structure, or none in common",
+    )
     if not above[start : start + stay].any():
-        return Crossing(
-            None,
-            f"the halves do not agree even at {1 / curve.frequency[start]:.0f} nm: there are too few localizations "
-            "for the structure, or none in common",
-        )
+        return nothing
     first = start + int(np.argmax(above[start:]))
     below = np.flatnonzero(~above[first:])
     for offset in below:
@@ -120,6 +123,9 @@ def crossing(curve: Curve, kind: Threshold = "1/7") -> Crossing:
             f"the halves agree down to the finest detail looked at, {1 / curve.frequency[-1]:.2g} nm: most "
             "localizations are repeats of few molecules, or rows are duplicates",
         )
+    weight = curve.samples[start : ring + 1]
+    if (curve.correlation[start : ring + 1] * weight).sum() < _SIGNIFICANT * np.sqrt(weight.sum()):
+        return nothing
     drop = curve.smooth[ring - 1] - curve.smooth[ring]
     gap = (curve.smooth[ring - 1] - limit[ring - 1]) + (limit[ring] - curve.smooth[ring])
     part = np.clip((curve.smooth[ring - 1] - limit[ring - 1]) / gap, 0, 1) if drop > 0 and gap > 0 else 0.5

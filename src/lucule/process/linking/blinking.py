@@ -100,7 +100,7 @@ def blinking(
     n = len(linked)
     rng = np.random.default_rng(seed)
     mean = float(length.mean()) if n else float("nan")
-    half = 1.96 * float(length.std()) / np.sqrt(max(n, 1)) if n else float("nan")
+    half = float(1.96 * length.std() / np.sqrt(n)) if n else float("nan")
     light = float(np.nanmedian(linked["photons"])) if n and "photons" in linked else float("nan")
     off, per, interval, reason = None, events_per_molecule, None, None
     if per is None:
@@ -130,7 +130,7 @@ def _repeats(
     repeats = float(excess.mean())
     if repeats <= 0:
         return None, 1.0, (1.0, 1.0 + max(0.0, float(np.percentile(drawn, 97.5))) / 2), None
-    low_q, high_q = np.percentile(drawn, (2.5, 97.5))
+    low_q, high_q = (float(q) for q in np.percentile(drawn, (2.5, 97.5)))
     off = _dark(linked, grid, radius_nm, middle, rng)
     return off, 1 + repeats / 2, (1 + max(low_q, 0) / 2, 1 + high_q / 2), None
 

@@ -56,6 +56,10 @@ class LinkChoice:
     why_radius: str
     why_gap: str
 
+    def __str__(self) -> str:
+        """Short, for the history of a table."""
+        return f"{self.radius_nm:.2f} nm, {self.sigmas:.3g} errors, {self.gap_frames} dark frames"
+
     def radius_table(self) -> pl.DataFrame:
         """The curve behind the radius."""
         return pl.DataFrame({"radius_nm": self.distance_nm, "lost": self.lost, "false": self.false})

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from lucule.core import Config, InputError, Localizations, step
+from lucule.core import Config, Localizations, step
 from lucule.process.linking.choice import LinkChoice, choose_link, variances
 from lucule.process.linking.kernel import chains
 from lucule.process.series import in_order
@@ -47,16 +47,26 @@ CAML: Final = LinkSettings(radius_nm=50, gap_frames=25)
 
 
 @step
-def mark_events(locs: Localizations, *, settings: LinkSettings = LinkSettings()) -> Localizations:  # noqa: B008
+def mark_events(
+    locs: Localizations,
+    *,
+    settings: LinkSettings = LinkSettings(),  # noqa: B008 (frozen)
+    choice: LinkChoice | None = None,
+) -> Localizations:
     """Number the blink to which each row belongs (column `event`), and keep all rows.
 
     Parameters, errors as for `link`.
     """
-    return _marked(locs, settings)[0]
+    return _marked(locs, settings, choice)
 
 
 @step
-def link(locs: Localizations, *, settings: LinkSettings = LinkSettings()) -> Localizations:  # noqa: B008 (frozen)
+def link(
+    locs: Localizations,
+    *,
+    settings: LinkSettings = LinkSettings(),  # noqa: B008 (frozen)
+    choice: LinkChoice | None = None,
+) -> Localizations:
     """Join localizations that are near in space and follow each other in time to one row per blink.
 
     Positions are means weighted with 1 / error^2, for each axis its own; their errors are 1 / sqrt(sum of 1 / error^2).
@@ -70,6 +80,8 @@ def link(locs: Localizations, *, settings: LinkSettings = LinkSettings()) -> Loc
         Needs `frame`; different channels and fields of view are never joined.
     settings
         Radius and dark time, or `auto`.
+    choice
+        What `choose_link` gave for the same table and settings, where it is at hand already.
 
     Returns
     -------
@@ -91,28 +103,26 @@ def link(locs: Localizations, *, settings: LinkSettings = LinkSettings()) -> Loc
     >>> linked["n_frames"].tolist(), linked["photons"].tolist(), linked["x"].round(2).tolist()
     ([3, 1], [600.0, 50.0], [11.329999923706055, 500.0])
     """
-    marked, _ = _marked(locs, settings)
-    return _joined(marked)
+    return _joined(_marked(locs, settings, choice))
 
 
-def _marked(locs: Localizations, settings: LinkSettings) -> tuple[Localizations, LinkChoice | None]:
-    choice = None
-    radius, gap = settings.radius_nm, settings.gap_frames
+def _marked(locs: Localizations, settings: LinkSettings, choice: LinkChoice | None) -> Localizations:
+    radius, gap, sigmas = settings.radius_nm, settings.gap_frames, np.inf
     if radius == "auto" or gap == "auto":
-        choice = choose_link(
+        choice = choice or choose_link(
             locs, radius_nm=None if radius == "auto" else radius, gap_frames=None if gap == "auto" else gap
         )
-        radius, gap = choice.radius_nm, choice.gap_frames
+        radius, gap, sigmas = choice.radius_nm, choice.gap_frames, choice.sigmas
     series = in_order(locs, "Linking")
     event = np.empty(len(locs), np.int64)
     event[series.order] = chains(
         series.time, (locs.xyz() if locs.is_3d else locs.xy())[series.order],
         radius=float(radius), radius_z=settings.radius_z_nm or np.inf, gap=int(gap),
         variance=variances(locs)[series.order],
-        sigmas=choice.sigmas if choice is not None and settings.radius_nm == "auto" else np.inf,
+        sigmas=sigmas,
     )  # fmt: skip
     data = locs.data.with_columns(pl.Series("event", event.astype(np.uint32)))
-    return Localizations(data, locs.meta), choice
+    return Localizations(data, locs.meta)
 
 
 def _weights(variance: Floats) -> Floats:
@@ -207,21 +217,3 @@ def _position(groups: _Groups, n: int) -> NDArray[np.int64]:
     position[groups.order] = np.repeat(np.arange(len(groups.starts)), groups.sizes)
     return position
 
-
-def checked(radius_nm: str | None, gap_frames: str | None) -> dict[str, Any]:
-    """Settings from the text of a command line: numbers, or `auto`.
-
-    Raises
-    ------
-    InputError
-        The text is neither.
-    """
-    given: dict[str, Any] = {}
-    for name, text, kind in (("radius_nm", radius_nm, float), ("gap_frames", gap_frames, int)):
-        if text is None:
-            continue
-        try:
-            given[name] = text if text == "auto" else kind(text)
-        except ValueError:
-            raise InputError(f"{name} is not a number", received=text, allowed="a number, or auto") from None
-    return given
