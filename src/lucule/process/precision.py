@@ -21,6 +21,7 @@ from lucule.space.threads import share
 Floats = NDArray[np.float64]
 
 FEWEST_PAIRS: Final = 100
+_LEAST_NM: Final = 0.01
 # where the precision is not known at all, partners are first looked for this far
 _FIRST_REACH_NM: Final = 250.0
 # the histogram ends at this many times the precision: the pairs of one molecule end at 5, the rest tells the background
@@ -136,7 +137,7 @@ def precision(locs: Localizations, *, seed: int = 1) -> Precision:
     first, second, distance = _pairs(locs, series, _FIRST_REACH_NM)
     block = _blocks_of(series.time[first]) if len(first) else np.empty(0, np.int64)
     first, second = series.order[first], series.order[second]
-    start = reported or (float(np.percentile(distance, 30)) if len(distance) else 10.0)
+    start = reported or (max(float(np.percentile(distance, 30)), _LEAST_NM) if len(distance) else 10.0)
     fit, interval = None, None
     for _ in range(3):  # the reach follows the width
         reach = min(_REACH * start, _FIRST_REACH_NM)

@@ -37,6 +37,8 @@ _KNOTS_FIDUCIALS: Final = 2000
 _BEADS_AGREE_NM: Final = 10.0
 _UNKNOWN_PRECISION_NM: Final = 12.0
 _RESAMPLES: Final = 3
+_CHECKED_PARTS: Final = 6
+_FEWEST_FRAMES: Final = 10
 _RESAMPLE_SQUARE_NM: Final = 1000.0
 
 
@@ -151,6 +153,11 @@ def estimate_drift(
             "There are too few localizations to follow a drift", received=len(locs), allowed=f"{FEWEST} or more",
             next_step="leave the drift uncorrected",
         )  # fmt: skip
+    if "frame" in locs and int(locs["frame"].max()) - int(locs["frame"].min()) < _FEWEST_FRAMES:
+        raise InputError(
+            "There is too little time to follow a drift", received=f"{locs['frame'].max() - locs['frame'].min() + 1} frames",
+            allowed=f"more than {_FEWEST_FRAMES}", next_step="leave the drift uncorrected",
+        )  # fmt: skip
     for name in ("field", "channel"):
         if name in locs and locs[name].min() != locs[name].max():
             _log.warning("All values of %s are taken to drift together; correct them one by one where they do not.", name)
@@ -248,7 +255,7 @@ def _from_structure(data: _Data, method: Method, why: str, settings: DriftSettin
         return DriftCurve(coarse.middle, drift, error, method, f"{why}; {len(coarse.middle)} segments")
     reach = 3 if settings.reach_nm is None else int(np.clip(np.ceil(settings.reach_nm / cell[0]), 2, 50))
     drift = intersection.intersect(data.points, coarse, cell_nm=cell, rounds=settings.rounds, reach=reach)
-    if _ran_away(drift, cell, reach):
+    if _ran_away(drift, cell, reach) or _is_displaced(data, coarse, drift, cell):
         drift, note = _from_far(data, coarse, cell, settings)
         warnings.append(note)
     walk, noise = pace(drift)
@@ -290,6 +297,19 @@ def _ran_away(drift: Floats, cell: Floats, reach: int) -> bool:
     return bool((np.abs(np.diff(drift, axis=0)) > 0.8 * reach * cell).any())
 
 
+def _is_displaced(data: _Data, segments: Segments, drift: Floats, cell: Floats) -> bool:
+    """Whether pictures of sixths of the corrected movie are still displaced: a jump was missed."""
+    points = data.points[:, :2] - drift[segments.of, :2].astype(np.float32)
+    try:
+        sixths = cut(data.frame, localizations=len(data.frame) / _CHECKED_PARTS)
+        left, error = correlation.correlate(
+            points, sixths, pixel_nm=float(np.clip(4 * data.sigma[0], 10.0, 60.0)), reach_nm=1000.0
+        )
+    except (InputError, WorkError):
+        return False  # too different to tell
+    return bool((np.abs(left) > 1.5 * cell[0] + 5 * error).any())
+
+
 def _from_far(data: _Data, segments: Segments, cell: Floats, settings: DriftSettings) -> tuple[Floats, str]:
     """Start again from pictures of longer segments, which see far."""
     far = _segments(data, settings.replace(localizations_per_segment=None), "rcc")
@@ -328,7 +348,7 @@ def _resampled(
             return entropy.minimise(points, data.errors[rows], part, drift, pace_nm=1000 * walk, iterations=5)
         return intersection.intersect(points, part, cell_nm=cell, start=drift, rounds=1, reach=2)
 
-    splits = [_square_number(data.points, side, int(s)) < 0.5 for s in rng.integers(1, 1 << 30, _RESAMPLES)]
+    splits = [_square_number(data.points, side, int(s)) < 0.5 for s in rng.integers(1, 1 << 30, 2 if method == "entropy" else _RESAMPLES)]
     jobs = [half for split in splits for half in (split, ~split) if 0 < split.sum() < len(split)]
     if not jobs:
         return np.full_like(drift, np.nan)
