@@ -48,6 +48,9 @@ def test_movie(tmp_path, lucule) -> None:
     assert answer.json["results"]["frames"] == 12
     assert tifffile.imread(tmp_path / "sim" / "movie.ome.tif").shape == (12, 50, 50)
     assert (tmp_path / "sim" / "movie.truth" / "emitters.parquet").exists()
+    zarr = lucule("simulate", scene, "--movie", "--frames", 12, "--out", tmp_path / "mine.ome.zarr")
+    assert zarr.exit_code == 0, zarr.err
+    assert (tmp_path / "mine.ome.zarr" / "0" / ".zarray").exists()
     named = lucule("simulate", scene, "--movie", "--frames", 12, "--camera", "prime95b", "--psf", "astigmatic",
                    "--out", tmp_path / "mine.ome.tif")  # fmt: skip
     assert named.exit_code == 0, named.err

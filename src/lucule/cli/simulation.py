@@ -66,8 +66,8 @@ def write_table(settings: Any, out: Path, *, seed: int, progress: Progress, **op
 
     is_folder = _is_folder(out)
     table = out / "localizations.parquet" if is_folder else out
-    if out.name.lower().endswith((".tif", ".tiff")):
-        raise InputError("A table cannot be a TIFF", received=out.name, next_step="for a movie add --movie")
+    if out.name.lower().endswith((".tif", ".tiff", ".zarr")):
+        raise InputError("A table cannot be a TIFF or Zarr", received=out.name, next_step="for a movie add --movie")
     with progress.task("Simulation"):
         locs = room.localizations(settings, seed=seed, **options)
     written = [str(io.write(locs, table))]
@@ -109,4 +109,4 @@ def write_movie(settings: Any, out: Path, *, seed: int, progress: Progress, **op
 
 
 def _is_folder(out: Path) -> bool:
-    return out.is_dir() or not out.suffix
+    return out.suffix != ".zarr" and (out.is_dir() or not out.suffix)

@@ -16,7 +16,9 @@ def simulate(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder, or a file whose ending chooses the format.")
     ] = None,
-    movie: Annotated[bool, typer.Option("--movie", help="A camera movie (OME-TIFF) instead of a table.")] = False,
+    movie: Annotated[
+        bool, typer.Option("--movie", help="A camera movie (OME-TIFF, OME-Zarr) instead of a table.")
+    ] = False,
     frames: Annotated[int | None, typer.Option(help="Number of frames.", min=1)] = None,
     camera: Annotated[str | None, typer.Option(help="A packaged camera or a YAML file.")] = None,
     psf: Annotated[str | None, typer.Option(help="A packaged PSF or a YAML file.")] = None,
