@@ -75,11 +75,13 @@ class Movie:
         """Render the frames that `index` names; further indices choose rows and columns."""
         first, rest = (index[0], index[1:]) if isinstance(index, tuple) and index else (index, ())
         if first is Ellipsis or first is None:
-            return self._render(np.arange(len(self)))[index]
+            whole: NDArray[np.uint16] = self._render(np.arange(len(self)))[index]
+            return whole
         numbers = np.arange(len(self))[first]
         frames = self._render(np.atleast_1d(numbers))
         if np.ndim(numbers) == 0:
-            return frames[0][rest] if rest else frames[0]
+            frame: NDArray[np.uint16] = frames[0][rest] if rest else frames[0]
+            return frame
         return frames[(slice(None), *rest)] if rest else frames
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
