@@ -59,6 +59,27 @@ def test_movie(tmp_path, lucule) -> None:
     )
 
 
+def test_imitation_of_a_table(tmp_path, lucule) -> None:
+    data = tmp_path / "mine.parquet"
+    made = lucule("simulate", "uniform", "--set", "size_um=8", "--frames", 1000, "--out", data)
+    assert made.exit_code == 0, made.err
+    answer = lucule("simulate", "--like", data, "--out", tmp_path / "like.yaml", "--json")
+    assert answer.exit_code == 0, answer.err
+    ratio = {row["quantity"]: row["ratio"] for row in answer.json["results"]["measured"]}
+    assert ratio["photons"] == pytest.approx(1, abs=0.1)
+    assert ratio["decay_s"] is None
+    again = lucule("simulate", tmp_path / "like.yaml", "--frames", 10, "--out", tmp_path / "again.parquet")
+    assert again.exit_code == 0, again.err
+    unknown = lucule("simulate", "--like", tmp_path / "lost.tif", "--camera", "ideal", "--out", tmp_path / "no.yaml")
+    assert unknown.exit_code == 2
+    assert "cannot be read" in " ".join(unknown.err.split())
+    assert not (tmp_path / "no.yaml").exists()
+    assert lucule("simulate", "--like", data).exit_code == 2
+    planned = lucule("simulate", "--like", data, "--interval-s", 0.02, "--dry-run", "--json").json["results"]
+    assert (planned["dry_run"], planned["like"], planned["interval_s"]) == (True, str(data), 0.02)
+    assert lucule("simulate").exit_code == 2
+
+
 def test_scenarios_as_before(tmp_path, lucule) -> None:
     answer = lucule("simulate", "csr", "--set", "density_per_um2=5", "--out", tmp_path / "cell.csv", "--json")
     assert answer.exit_code == 0, answer.err
