@@ -71,7 +71,6 @@ def train(
     labels = {part: label_with(network, pools[part], place) for part in PARTS}
     results = {part: score(pools[part].labels, labels[part], classes=classes) for part in PARTS}
     _by_scenario(pools["test"], labels["test"], listed(used.pool)).write_csv(folder / "scores_by_scenario.csv")
-    command = f"lucule train recipes/{used.name}.yaml" + ("" if budget == "full" else f" --budget {budget}")
     card = Card(
         name=used.name,
         title=used.title,
@@ -83,7 +82,7 @@ def train(
         features=used.features.model_dump(mode="json"),
         classes=used.classes,
         recipe=used.model_dump(mode="json"),
-        command=command,
+        command=used.command,
         seed=used.seed,
         data_sha256=pools["train"].sha256,
         scores=_scores(results) | {"epochs": float(len(log))},
