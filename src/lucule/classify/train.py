@@ -106,7 +106,7 @@ def fit_network(
     with torch.random.fork_rng([]), torch_threads(_threads(recipe, place)):
         torch.manual_seed(recipe.seed)
         network = networks.build(
-            recipe.architecture, k=recipe.features.k, classes=len(recipe.classes), options=recipe.options
+            recipe.architecture, k=recipe.features.width, classes=len(recipe.classes), options=recipe.options
         )
         log = fit(
             network,
