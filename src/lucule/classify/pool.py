@@ -63,7 +63,7 @@ class _Share:
 def listed(settings: PoolSettings) -> list[Scenario]:
     """Scenarios from which a pool is drawn."""
     everything = listed_scenarios(settings.scenarios, settings.kind, number=settings.largest_number, **settings.changes)
-    return [_sized(scenario, settings.largest_field) for scenario in everything]
+    return [sized(scenario, settings.largest_field) for scenario in everything]
 
 
 def draw(
@@ -191,7 +191,7 @@ def _draw_share(share: _Share) -> Pool:
     return Pool(seen_by, labels, np.full(len(labels), share.number, np.int32), density)
 
 
-def _sized(scenario: Scenario, largest: int | None) -> Scenario:
+def sized(scenario: Scenario, largest: int | None) -> Scenario:
     """Give the scenario with a cell so small that it holds about `largest` localizations, if it holds more."""
     if largest is None:
         return scenario
