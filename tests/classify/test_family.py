@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars.testing
 import pytest
+import torch
 
 from lucule.classify import FeatureSettings, Recipe, classify, cross_validate, pool, train
 from lucule.classify.predict import Classifier
@@ -82,6 +83,16 @@ def test_three_dimensions_need_z(tmp_path):
     assert (classify(locs, model=folder)["label"] == locs["true_label"]).mean() > 0.75
     with pytest.raises(ColumnError, match="no z"):
         classify(Localizations({"x": locs["x"], "y": locs["y"]}), model=folder)
+
+
+def test_training_can_begin_with_the_weights_of_another(tmp_path):
+    first = train(tiny("GAXJPR"), out=tmp_path / "first")
+    gentle = {"epochs": 1, "learning_rate": 1e-9}
+    second = train(tiny("GAXJPR", start=str(first), fit=gentle), out=tmp_path / "second")
+    for name, weights in find(first).state().items():
+        assert torch.allclose(find(second).state()[name], weights, atol=1e-6)
+    with pytest.raises(InputError, match="no such model"):
+        train(tiny("GAXJPR", start="nothing"), out=tmp_path / "third")
 
 
 @pytest.mark.parametrize("normalisation", ["differences_minmax", "coordinates"])

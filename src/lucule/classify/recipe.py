@@ -57,6 +57,8 @@ class Recipe(BaseRecipe):
         Names of the classes, class 0 first.
     pool
         What it is trained on.
+    start
+        Packaged model, or folder of a trained one, whose weights the training begins with; None: new weights.
     batch_size
         Localizations in a training step.
     fit
@@ -84,5 +86,6 @@ class Recipe(BaseRecipe):
     features: FeatureSettings
     classes: tuple[str, ...] = ("not clustered", "clustered")
     pool: PoolSettings
+    start: str | None = None
     batch_size: int = Field(default=256, gt=0)
     fit: FitSettings

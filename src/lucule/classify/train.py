@@ -17,7 +17,7 @@ from lucule.classify.metrics import Scores, score
 from lucule.classify.pool import PARTS, Part, Pool, draw_parts, listed
 from lucule.classify.recipe import Budget, Recipe
 from lucule.core import SILENT, InputError, Progress, package_version
-from lucule.models import Card, save
+from lucule.models import Card, find, save
 from lucule.models.store import CARD
 from lucule.nn import Epoch, TensorBatches, choose_device, count_parameters, fit, torch_threads
 from lucule.simulate import Scenario
@@ -108,6 +108,8 @@ def fit_network(
         network = networks.build(
             recipe.architecture, k=recipe.features.width, classes=len(recipe.classes), options=recipe.options
         )
+        if recipe.start is not None:
+            network.load_state_dict(find(recipe.start).state())
         log = fit(
             network,
             _batches(train, recipe.batch_size, shuffle=True).to(place),
