@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -97,6 +98,7 @@ def train(
     """Train a network from a recipe; an interrupted training goes on where it stopped."""
     with session(inputs=recipe, as_json=json) as run:
         from lucule import models as room
+        from lucule.core import InputError
         from lucule.workflows import training
 
         kind = training.kind_of(recipe)
@@ -106,8 +108,10 @@ def train(
             run.plan(settings, budget=budget, folds=folds, write=str(out))
             return
         options: dict[str, Any] = {"out": out, "device": device, "progress": run.progress}
-        if workers is not None:
+        if "workers" in inspect.signature(kind.train).parameters:
             options["workers"] = workers
+        elif workers is not None:
+            raise InputError("This training simulates in its own process", received=f"--workers {workers}")
         if folds is not None:
             result = training.cross_validate(settings, folds=folds, **options)
             mean, deviation = result.accuracy
