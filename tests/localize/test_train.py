@@ -36,7 +36,7 @@ def test_a_short_training_learns(tmp_path):
     assert float(log[-1]["place"]) < float(log[0]["place"]) - 1
     assert float(log[-1]["loss"]) < 0.6 * float(log[0]["loss"])
     card = find(tmp_path / "bright").card
-    assert card.training_range["z_nm"] == (-750, 750)
+    assert card.training_range["z_nm"] == RECIPE.kernel().z_range_nm
     assert card.command == "lucule train recipes/bright.yaml"
 
 
