@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import torch
@@ -19,8 +19,8 @@ from lucule.localize.decode import decode
 from lucule.localize.matching import match
 from lucule.localize.predict import Predictor, load, raw_output
 from lucule.localize.recipe import Recipe
-from lucule.localize.scenes import prepare
-from lucule.localize.scores import calibration_error, score
+from lucule.localize.scenes import SceneSettings, prepare
+from lucule.localize.scores import Scores, calibration_error, score
 from lucule.models import Card, Packaged, find, save
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -33,6 +33,7 @@ _THRESHOLDS: Final = np.round(np.arange(0.25, 0.76, 0.05), 2)
 _FEWEST: Final = 200
 # between these quantiles a Gaussian has one standard deviation to each side
 _LOW, _HIGH = 0.1587, 0.8413
+_ON_CARD: Final = ("jaccard", "precision", "recall", "lateral_nm", "axial_nm", "efficiency_3d")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,10 +85,22 @@ def calibrate(
     return save(Path(model), calibrated(plain, found), packaged.state())
 
 
-def validate(predictor: Predictor, *, batches: int, progress: Progress = SILENT) -> Validation:
-    """Localize new frames of the network's own recipe, at a low threshold, and pair them with the truth."""
+def validate(
+    predictor: Predictor, *, batches: int, scenes: SceneSettings | None = None, progress: Progress = SILENT
+) -> Validation:
+    """Localize frames that the network has not seen, at a low threshold, and pair them with the truth.
+
+    Parameters
+    ----------
+    predictor
+        The network.
+    batches
+        Batches of frames.
+    scenes
+        What the frames look like; None: as in the network's training. PSF and camera are always those of the training.
+    """
     recipe = Recipe.parse(predictor.card.recipe, source="recipe of the model")
-    stage = prepare(recipe.scenes, recipe.kernel(), recipe.camera_used(), device=predictor.device)
+    stage = prepare(scenes or recipe.scenes, recipe.kernel(), recipe.camera_used(), device=predictor.device)
     generator = torch.Generator(predictor.device)
     pixel = predictor.camera.pixel_size_nm
     unit = np.array([pixel[0], pixel[1], predictor.z_scale_nm, 1.0])
@@ -118,10 +131,10 @@ def calibrated(card: Card, found: Validation) -> Card:
     width = np.ones(4)
     if len(pulls) >= _FEWEST:
         width = (np.quantile(pulls, _HIGH, axis=0) - np.quantile(pulls, _LOW, axis=0)) / 2
-    tried = {float(t): _scores(found, float(t)) for t in _THRESHOLDS}
+    tried = {float(t): scores_at(found, float(t)) for t in _THRESHOLDS}
     # without any pair there is no efficiency, and no threshold is better than another
-    best = max(tried, key=lambda t: np.nan_to_num(tried[t]["efficiency_3d"], nan=-np.inf)) if len(pulls) else 0.5
-    scores = tried[best]
+    best = max(tried, key=lambda t: np.nan_to_num(tried[t].efficiency_3d, nan=-np.inf)) if len(pulls) else 0.5
+    scores = {name: getattr(tried[best], name) for name in _ON_CARD}
     scores |= {f"pull_{name}": value for name, value in zip("xyz", width, strict=False)}
     scores |= {"calibration_error": calibration_error(found.p, found.hit)}
     features = card.features | {
@@ -133,10 +146,8 @@ def calibrated(card: Card, found: Validation) -> Card:
     return card.replace(features=features, scores=kept | new)
 
 
-def _scores(found: Validation, threshold: float) -> dict[str, Any]:
+def scores_at(found: Validation, threshold: float) -> Scores:
     """Scores of the localizations above a threshold; pairs are those made at the lowest one."""
     kept = found.pair_p >= threshold
     wrong = int(((found.p >= threshold) & ~found.hit).sum())
-    of = score(found.difference[kept, :3], wrong, found.emitters - int(kept.sum()))
-    names = ("jaccard", "precision", "recall", "lateral_nm", "axial_nm", "efficiency_3d")
-    return {name: getattr(of, name) for name in names}
+    return score(found.difference[kept, :3], wrong, found.emitters - int(kept.sum()))
