@@ -86,7 +86,12 @@ def calibrate(
 
 
 def validate(
-    predictor: Predictor, *, batches: int, scenes: SceneSettings | None = None, progress: Progress = SILENT
+    predictor: Predictor,
+    *,
+    batches: int,
+    scenes: SceneSettings | None = None,
+    seed: int = _SEED,
+    progress: Progress = SILENT,
 ) -> Validation:
     """Localize frames that the network has not seen, at a low threshold, and pair them with the truth.
 
@@ -98,6 +103,8 @@ def validate(
         Batches of frames.
     scenes
         What the frames look like; None: as in the network's training. PSF and camera are always those of the training.
+    seed
+        Seed of the first batch; the next ones follow.
     """
     recipe = Recipe.parse(predictor.card.recipe, source="recipe of the model")
     stage = prepare(scenes or recipe.scenes, recipe.kernel(), recipe.camera_used(), device=predictor.device)
@@ -107,7 +114,7 @@ def validate(
     parts: list[tuple[Floats, NDArray[np.bool_], Floats, Floats, Floats, int]] = []
     with progress.task("Validate", batches, "batches") as task:
         for number in range(batches):
-            batch = stage.batch(number, generator.manual_seed(_SEED + number))
+            batch = stage.batch(number, generator.manual_seed(seed + number))
             raw = torch.cat([raw_output(predictor, scene) for scene in batch.photons])
             found = decode(raw, threshold=_LEAST)
             own = found.values[:, 1:5] * unit
