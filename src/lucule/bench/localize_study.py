@@ -76,8 +76,8 @@ def _test_scenes(test: str, density: float, photons: float, background: float) -
     ratio = photons / background
     return _SCENES.replace(
         shape_px=(64, 64), scenes=4, samplers={test: 1.0}, density_per_um2=(density, density),
-        photons=(photons, photons), photons_spread=(0.3, 0.3), photons_per_background=(ratio, ratio), background_unevenness=(0, 0),
-        on_frames=(3, 3), stray=(0, 0),
+        photons=(photons, photons), photons_spread=(0.3, 0.3), photons_per_background=(ratio, ratio),
+        background_unevenness=(0, 0), on_frames=(3, 3), stray=(0, 0),
     )  # fmt: skip
 
 
