@@ -172,3 +172,14 @@ def test_threads_are_given_back():
     with torch_threads(1):
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before
+
+
+def test_a_time_limit_ends_the_training_with_a_low_learning_rate(tmp_path):
+    settings = FitSettings(epochs=100_000, seconds=0.8, learning_rate=0.02)
+    log = train(network(), settings, folder=tmp_path)
+    assert sum(epoch.seconds for epoch in log) < 3
+    assert len(log) < 100_000
+    assert log[-1].learning_rate < 0.002
+    assert log[-1].validation_score > 0.9
+    # the time is used up, also for a run that goes on from the checkpoint
+    assert len(train(network(), settings, folder=tmp_path)) == len(log)

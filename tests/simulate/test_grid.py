@@ -6,13 +6,34 @@ import numpy as np
 import pytest
 
 from lucule.core import InputError
-from lucule.simulate import Scenario, build_scenarios, scenarios, viability
+from lucule.simulate import Scenario, build_scenarios, listed, scenarios, viability
 
 SOUND = Scenario(density_per_um2=100, points_per_cluster=20, fraction_clustered=0.5, radius_nm=50)
 
 
-def test_packaged_list_is_what_the_rules_make():
-    assert scenarios().equals(build_scenarios())
+@pytest.mark.parametrize(("kind", "number"), [("clusters", 555), ("fibres", 630)])
+def test_packaged_list_is_what_the_rules_make(kind, number):
+    assert scenarios(kind=kind).equals(build_scenarios(kind))
+    assert len(listed(kind=kind)) == number
+
+
+def test_listed_scenarios_can_be_fewer_and_changed():
+    some = listed(kind="fibres", number=5, cell_radius_um=(6, 8))
+    assert len(some) == 5
+    assert all(scenario.cell_radius_um == (6, 8) and scenario.fraction_in_fibres > 0 for scenario in some)
+    ratios = [viability(scenario).density_ratio for scenario in some]
+    assert ratios == sorted(ratios)
+    with pytest.raises(InputError, match="radius"):
+        listed(radius_nm=-1)
+
+
+def test_measures_of_fibres_by_hand():
+    measured = viability(SOUND.replace(fraction_in_fibres=0.3, fibre_points_per_um=100, fibre_radius_nm=25))
+    covered = 2.5 * np.pi * 0.05**2 + 0.3 * 0.05  # 100 x 0.3 / 100 um of fibre per um2
+    assert measured.fibre_um_per_um2 == pytest.approx(0.3)
+    assert measured.clustered_fraction == pytest.approx(covered)
+    assert measured.fibre_density_ratio == pytest.approx(100 / 0.05 / (20 / (1 - covered)))
+    assert "um of fibre per um2" in viability(SOUND.replace(fraction_in_fibres=0.1)).problems[-1]
 
 
 def test_every_listed_scenario_fulfils_the_rules():

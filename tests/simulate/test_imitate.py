@@ -7,6 +7,7 @@ import pytest
 
 from lucule import simulate
 from lucule.core import ColumnError, InputError, Localizations
+from lucule.simulate.imitate import measure
 from lucule.simulate.scene import load_scene
 
 KNOWN = {
@@ -47,6 +48,29 @@ def test_what_is_measured_agrees(imitation) -> None:
         assert ratio[name] == pytest.approx(1, abs=0.1), name
 
 
+def test_errors_are_those_of_the_measurement(imitation) -> None:
+    many = [measure(simulate.localizations(load_scene("uniform", **KNOWN), seed=s), interval_s=0.02) for s in range(8)]
+    errors = dict(imitation.table().select("quantity", "error").iter_rows())
+    for name in ("photons", "frames_per_event", "repeats", "localizations_per_um2"):
+        spread = np.std([getattr(one, name) for one in many], ddof=1)
+        assert 0.3 < errors[name] / spread < 3, name
+
+
+def test_a_movie_gives_what_it_was_made_with(tmp_path) -> None:
+    small = KNOWN | {"frames": 1500, "size_um": 7, "molecules.specimen.density_per_um2": 40}
+    movie, _ = simulate.movie(load_scene("uniform", **small), seed=5)
+    found = simulate.imitate(movie, repeats=0)
+    scene = found.scene
+    assert scene.dye.photons.photons_per_s == pytest.approx(60_000, rel=0.08)
+    assert scene.dye.on_time_s == pytest.approx(0.05, rel=0.15)
+    assert scene.dye.off_time_s == pytest.approx(20, rel=0.25)
+    assert scene.layers["molecules"].specimen.density_per_um2.limits[0] == pytest.approx(40, rel=0.25)
+    assert scene.background_photons.limits[0] == pytest.approx(35, rel=0.02)
+    assert load_psf_sigma(scene) == pytest.approx(130, rel=0.03)
+    assert scene.motion.linear_nm_per_min[:2] == pytest.approx((60, -30), abs=8)
+    assert simulate.movie(found.save(tmp_path / "mine.yaml"), frames=5)[0][:].shape[0] == 5
+
+
 def test_written_scene_can_be_simulated(tmp_path, imitation) -> None:
     path = imitation.save(tmp_path / "mine.yaml")
     locs = simulate.localizations(path, seed=1, frames=100)
@@ -56,7 +80,7 @@ def test_written_scene_can_be_simulated(tmp_path, imitation) -> None:
 def test_bleaching_is_seen() -> None:
     known = load_scene("uniform", **(KNOWN | {"motion.linear_nm_per_min": (0, 0, 0)}))
     bleaching = known.with_changes(**{"dye.bleach_time_s": 30.0})
-    found = simulate.imitate(simulate.localizations(bleaching, seed=2), rounds=2)
+    found = simulate.imitate(simulate.localizations(bleaching, seed=2), rounds=2, repeats=0)
     assert found.scene.dye.bleach_time_s == pytest.approx(30, rel=0.15)
     assert found.scene.motion.linear_nm_per_min[:2] == pytest.approx((0, 0), abs=3)
 
@@ -64,7 +88,7 @@ def test_bleaching_is_seen() -> None:
 def test_the_specimen_of_a_scene_is_kept() -> None:
     data = simulate.localizations(load_scene("uniform", **KNOWN), seed=5)
     template = load_scene("origami")
-    found = simulate.imitate(data, scene=template, rounds=1)
+    found = simulate.imitate(data, scene=template, rounds=1, repeats=0)
     assert found.scene.layers["origami"].specimen == template.layers["origami"].specimen
     assert found.scene.labelling == template.labelling
     assert found.scene.dye.name == "imitation"
@@ -73,9 +97,9 @@ def test_the_specimen_of_a_scene_is_kept() -> None:
 def test_the_camera_is_found_from_the_precision() -> None:
     data = simulate.localizations(load_scene("uniform", **KNOWN), seed=5)
     bare = Localizations(data.data, data.meta.model_copy(update={"camera": None}))
-    assert simulate.imitate(bare, rounds=1).scene.camera.kind == "emccd"
+    assert simulate.imitate(bare, rounds=1, repeats=0).scene.camera.kind == "emccd"
     exact = Localizations(data.data.with_columns(data.data["x_err"] / 1.41421), bare.meta)
-    assert simulate.imitate(exact, rounds=1).scene.camera.kind != "emccd"
+    assert simulate.imitate(exact, rounds=1, repeats=0).scene.camera.kind != "emccd"
 
 
 def test_bad_tables() -> None:
@@ -90,6 +114,8 @@ def test_bad_tables() -> None:
         simulate.imitate(Localizations({k: v[:50] for k, v in whole.items()}), interval_s=0.02)
     with pytest.raises(InputError, match="rounds"):
         simulate.imitate(Localizations(whole), interval_s=0.02, rounds=0)
-    found = simulate.imitate(Localizations(whole), interval_s=0.02, rounds=1)
+    with pytest.raises(InputError, match="repeats=1"):
+        simulate.imitate(Localizations(whole), interval_s=0.02, repeats=1)
+    found = simulate.imitate(Localizations(whole), interval_s=0.02, rounds=1, repeats=0)
     assert found.data.background is None
     assert found.data.x_err_nm is None

@@ -303,6 +303,18 @@ def test_microtubules_stay_within_the_depth_and_the_field(rng):
     assert SPACE.outline.contains(drawn.xyz[:, :2]).all()
 
 
+def test_microtubules_lie_flat(rng):
+    steep = {}
+    for limit in (20, 90):
+        walk = worm_like_chain(rng, 20_000, 2000, z_nm=(-300, 300), steepest_deg=limit)
+        steps = np.diff(walk.points_nm, axis=0)
+        assert np.linalg.norm(steps, axis=1) == pytest.approx(10, rel=1e-9)
+        assert np.abs(walk.points_nm[:, 2]).max() < 310
+        steep[limit] = np.degrees(np.arcsin(np.abs(steps[:, 2]).max() / 10))
+    assert steep[20] == pytest.approx(20, abs=1e-6)
+    assert steep[90] > 40  # what the limit is for
+
+
 def test_helices_for_structure_based_training(rng):
     space = Space(Rectangle((0, 0), (6400, 6400)), (-700, 700))
     drawn = check(Helices(kind="helices", helix_radius_nm=200, turns=3).fill(rng, space))

@@ -170,7 +170,14 @@ def _beside_picasso(seed: int) -> list[dict[str, Any]]:
     scene = simulate.load_scene("origami", frames=2000)
     movie, truth = simulate.movie(scene, camera="ideal", psf="gaussian_2d", seed=seed)
     seconds = _best(lambda: movie[:200]) / 200
-    rows = [_row("origami in DNA-PAINT, 100 x 100 px, no camera noise", 1 / seconds, "frames/s")]
+    frames, light_per_frame = len(movie), float(truth.emitters["photons"].sum()) / len(movie)
+    background = float(movie.imaging.background.mean())
+    seen = float(np.mean([block.mean() for _, block in movie.chunks()])) - background
+    rows = [
+        _row("origami in DNA-PAINT, 100 x 100 px, no camera noise", 1 / seconds, "frames/s"),
+        _row("the same: photons of all sites in a frame", light_per_frame, "photons"),
+        _row("the same: photons in the pixels above the background", seen * movie[0].size, "photons"),
+    ]
     chain_s = _best(lambda: simulate_truth(scene, seed=seed))
     rows.append(_row("the same: blinking of 1510 sites over 2000 frames", chain_s, "s"))
     if find_spec("picasso") is None:
@@ -180,29 +187,34 @@ def _beside_picasso(seed: int) -> list[dict[str, Any]]:
     dyes, dye = truth.dyes, scene.dye
     sites = np.zeros((5, len(dyes)))
     sites[0], sites[1] = dyes["x"] / 100, 100 - dyes["y"] / 100
-    rate = dye.photons.photons_per_s * scene.acquisition.interval_s / 1000  # photons for each ms
+    rate = dye.photons.photons_per_s / 1000  # photons for each ms
     state = np.random.get_state()
     np.random.seed(seed)  # Picasso draws from the global generator
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # sites that are never bound
         start = time.perf_counter()
-        light = np.array(
-            [
-                picasso.distphotons(
-                    sites, 1000 * scene.acquisition.interval_s, 2000, 1000 * dye.dark_time_s,
-                    1000 * dye.bright_time_s, rate, 0.2 * rate, 1e9,
-                )[0]
-                for _ in range(len(dyes))
-            ]
-        )  # fmt: skip
+        drawn = [
+            picasso.distphotons(
+                sites, 1000 * scene.acquisition.interval_s, frames, 1000 * dye.dark_time_s,
+                1000 * dye.bright_time_s, rate, 0.2 * rate, 1e9,
+            )[:2]
+            for _ in range(len(dyes))
+        ]  # fmt: skip
+        light = np.array([photons for photons, _ in drawn])
         blinking_s = time.perf_counter() - start
         start = time.perf_counter()
         for frame in range(PICASSO_FRAMES):
-            image = picasso.convertMovie(frame, light, sites, 100, 2000, 1.3, rate, 60, 0, False, [], [])
+            image = picasso.convertMovie(frame, light, sites, 100, frames, 1.3, rate, 60, 0, False, [], [])
             picasso.check_type(picasso.noisy_p(image[None], 60))
         frames_s = (time.perf_counter() - start) / PICASSO_FRAMES
     np.random.set_state(state)
     what = "origami in DNA-PAINT, 100 x 100 px, no camera noise"
     rows.append(_row(what, 1 / frames_s, "frames/s", method="Picasso"))
+    # an ON period within one frame gets light until the end of this frame from Picasso, hence both totals
+    bound_ms = sum(float(times[1::2].sum()) for _, times in drawn)
+    rows += [
+        _row("the same: photons of all sites in a frame", light.sum() / frames, "photons", method="Picasso"),
+        _row("the same: its ON times multiplied with the rate", bound_ms * rate / frames, "photons", method="Picasso"),
+    ]
     rows.append(_row("the same: blinking of 1510 sites over 2000 frames", blinking_s, "s", method="Picasso"))
     return rows

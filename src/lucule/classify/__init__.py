@@ -1,6 +1,7 @@
 """Label every localization with a network that looks at its neighbours."""
 
 from lucule.classify.features import NORMALISATIONS, FeatureSettings, features
+from lucule.classify.folds import Folds, cross_validate
 from lucule.classify.metrics import Scores, score
 from lucule.classify.predict import check_range, classify
 from lucule.classify.recipe import Recipe
@@ -9,10 +10,12 @@ from lucule.classify.train import train
 __all__ = [
     "NORMALISATIONS",
     "FeatureSettings",
+    "Folds",
     "Recipe",
     "Scores",
     "check_range",
     "classify",
+    "cross_validate",
     "features",
     "score",
     "train",

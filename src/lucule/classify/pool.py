@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from lucule.classify.features import FeatureSettings, features
 from lucule.classify.predict import local_density
-from lucule.classify.recipe import PoolSettings
+from lucule.classify.recipe import PoolSettings, Recipe
 from lucule.core import SILENT, Progress, WorkError
-from lucule.core.executor import executor
+from lucule.core.executor import Executor, executor
 from lucule.simulate import Scenario, simulate
 from lucule.simulate import listed as listed_scenarios
 from lucule.space import NeighbourGrid
@@ -24,6 +24,7 @@ PARTS: Final[tuple[Part, ...]] = ("train", "validation", "test")
 _MOST_FIELDS: Final = 20
 # scenarios in a task: few enough that all workers are busy to the end
 _PER_TASK: Final = 8
+_WAVE: Final = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +35,10 @@ class Pool:
     labels: NDArray[np.uint8]
     scenario: NDArray[np.int32]
     density: NDArray[np.float64]
+
+    def rows(self, which: NDArray[np.bool_]) -> Pool:
+        """Give the localizations for which `which` `(n,)` is true."""
+        return Pool(self.features[which], self.labels[which], self.scenario[which], self.density[which])
 
     @property
     def sha256(self) -> str:
@@ -68,14 +73,14 @@ def draw(
     part: Part,
     seed: int,
     classes: int = 2,
-    workers: int | None = 1,
+    processes: Executor | None = None,
     progress: Progress = SILENT,
 ) -> Pool:
     """Draw one part of the training data.
 
     Every scenario gives the same number of localizations of each class (to within one); fields are simulated until
-    there are enough. No field serves two parts. The result does not depend on the number of `workers` (processes; None:
-    one for each core).
+    there are enough. No field serves two parts. The work is done by `processes`, without them in this one; the result
+    is the same.
 
     Raises
     ------
@@ -94,10 +99,12 @@ def draw(
     pool = Pool(
         np.empty((rows, seen.width), np.float32), np.empty(rows, np.uint8), np.empty(rows, np.int32), np.empty(rows)
     )
-    with progress.task(f"simulate {part} fields", len(everything), "scenarios") as task:
-        with executor(len(tasks), workers=workers) as pool_of_workers:
-            pending = {pool_of_workers.submit(_draw_shares, some): some for some in tasks}
-            for done in pool_of_workers.as_completed(pending):
+    by = processes or executor(tasks=1)
+    with progress.task(f"Simulate {part} fields", len(everything), "scenarios") as task:
+        # in waves, so that not all results wait in memory for their place in the pool
+        for first in range(0, len(tasks), _WAVE):
+            pending = {by.submit(_draw_shares, some): some for some in tasks[first : first + _WAVE]}
+            for done in by.as_completed(pending):
                 some = pending.pop(done)
                 start = int(edges[some[0].number]) * classes
                 drawn = done.result()
@@ -108,6 +115,22 @@ def draw(
                 pool.density[start:stop] = drawn.density
                 task.advance(len(some))
     return pool
+
+
+def draw_parts(
+    recipe: Recipe, parts: tuple[Part, ...], *, workers: int | None = 1, progress: Progress = SILENT
+) -> dict[Part, Pool]:
+    """Draw several parts of a recipe's training data with `workers` processes; None: one for each core."""
+    tasks = math.ceil(len(listed(recipe.pool)) / _PER_TASK)
+    classes = len(recipe.classes)
+    with executor(tasks, workers=workers) as processes:
+        return {
+            part: draw(
+                recipe.pool, recipe.features, part=part, seed=recipe.seed, classes=classes, processes=processes,
+                progress=progress,
+            )
+            for part in parts
+        }  # fmt: skip
 
 
 def _draw_shares(shares: list[_Share]) -> Pool:

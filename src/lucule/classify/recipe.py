@@ -28,7 +28,7 @@ class PoolSettings(Config):
     largest_number
         Take only so many scenarios, evenly spread over the density ratio; None: all.
     largest_field
-        Simulate smaller cells where the whole one would hold more localizations than that on average; None: whole cells.
+        Simulate smaller cells where a whole one would hold more localizations than that on average; None: whole cells.
         What a field costs grows with its localizations, of which only some are taken.
     train, validation, test
         Localizations of each part. Each part has fields of its own, classes are equally frequent, and all scenarios

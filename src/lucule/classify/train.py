@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from lucule.classify import networks
 from lucule.classify.metrics import Scores, score
-from lucule.classify.pool import PARTS, Part, Pool, draw, listed
+from lucule.classify.pool import PARTS, Part, Pool, draw_parts, listed
 from lucule.classify.recipe import Budget, Recipe
 from lucule.core import SILENT, InputError, Progress, package_version
 from lucule.models import Card, save
 from lucule.models.store import CARD
-from lucule.nn import TensorBatches, choose_device, count_parameters, fit, torch_threads
+from lucule.nn import Epoch, TensorBatches, choose_device, count_parameters, fit, torch_threads
 from lucule.simulate import Scenario
 
 _SCORED: Final = 2048
@@ -66,28 +66,9 @@ def train(
         return folder
     used.to_yaml(folder / "recipe.yaml")
     classes = len(used.classes)
-    pools = {
-        part: draw(
-            used.pool, used.features, part=part, seed=used.seed, classes=classes, workers=workers, progress=progress
-        )
-        for part in PARTS
-    }
-    with torch.random.fork_rng([]), torch_threads(_threads(used, place)):
-        torch.manual_seed(used.seed)
-        network = networks.build(used.architecture, k=used.features.k, classes=classes, options=used.options)
-        log = fit(
-            network,
-            _batches(pools["train"], used.batch_size, shuffle=True).to(place),
-            _batches(pools["validation"], _SCORED).to(place),
-            loss=networks.loss,
-            score=networks.accuracy,
-            settings=used.fit,
-            seed=used.seed,
-            folder=folder,
-            device=place,
-            progress=progress,
-        )
-        labels = {part: _labels(network, pools[part], place) for part in PARTS}
+    pools = draw_parts(used, PARTS, workers=workers, progress=progress)
+    network, log = fit_network(used, pools["train"], pools["validation"], place, folder=folder, progress=progress)
+    labels = {part: label_with(network, pools[part], place) for part in PARTS}
     results = {part: score(pools[part].labels, labels[part], classes=classes) for part in PARTS}
     _by_scenario(pools["test"], labels["test"], listed(used.pool)).write_csv(folder / "scores_by_scenario.csv")
     command = f"lucule train recipes/{used.name}.yaml" + ("" if budget == "full" else f" --budget {budget}")
@@ -113,6 +94,46 @@ def train(
     return folder
 
 
+def fit_network(
+    recipe: Recipe,
+    train: Pool,
+    validation: Pool,
+    place: torch.device,
+    *,
+    folder: Path | None = None,
+    progress: Progress = SILENT,
+) -> tuple[torch.nn.Module, list[Epoch]]:
+    """Build the recipe's network and train it; give it with the log."""
+    with torch.random.fork_rng([]), torch_threads(_threads(recipe, place)):
+        torch.manual_seed(recipe.seed)
+        network = networks.build(
+            recipe.architecture, k=recipe.features.k, classes=len(recipe.classes), options=recipe.options
+        )
+        log = fit(
+            network,
+            _batches(train, recipe.batch_size, shuffle=True).to(place),
+            _batches(validation, _SCORED).to(place),
+            loss=networks.loss,
+            score=networks.accuracy,
+            settings=recipe.fit,
+            seed=recipe.seed,
+            folder=folder,
+            device=place,
+            progress=progress,
+        )
+    return network, log
+
+
+def label_with(network: torch.nn.Module, pool: Pool, place: torch.device) -> NDArray[np.uint8]:
+    """Labels `(n,)` of the localizations of a pool."""
+    with torch.inference_mode():
+        given = [
+            networks.decide(network(x.to(place)))[0].cpu() for x, _ in _batches(pool, _SCORED).epoch(torch.Generator())
+        ]
+    labels: NDArray[np.uint8] = torch.cat(given).numpy()
+    return labels
+
+
 def _finished(folder: Path, recipe: Recipe) -> bool:
     if (folder / "recipe.yaml").exists() and Recipe.from_yaml(folder / "recipe.yaml") != recipe:
         raise InputError("The folder holds another training", received=folder, next_step="name an empty folder")
@@ -126,15 +147,6 @@ def _threads(recipe: Recipe, place: torch.device) -> int:
 
 def _batches(pool: Pool, size: int, *, shuffle: bool = False) -> TensorBatches:
     return TensorBatches(torch.from_numpy(pool.features), torch.from_numpy(pool.labels), size, shuffle)
-
-
-def _labels(network: torch.nn.Module, pool: Pool, device: torch.device) -> NDArray[np.uint8]:
-    with torch.inference_mode():
-        given = [
-            networks.decide(network(x.to(device)))[0].cpu() for x, _ in _batches(pool, _SCORED).epoch(torch.Generator())
-        ]
-    labels: NDArray[np.uint8] = torch.cat(given).numpy()
-    return labels
 
 
 def _scores(results: Mapping[Part, Scores]) -> dict[str, float]:

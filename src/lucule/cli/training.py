@@ -67,6 +67,9 @@ def train(
     budget: Annotated[str, typer.Option(help="How much to spend: full, gpu, cpu or smoke.")] = "full",
     device: DeviceOption = "auto",
     workers: Annotated[int | None, typer.Option(help="Processes that simulate; all cores by default.", min=1)] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Cross-validate: train that many networks, each without one part.", min=2)
+    ] = None,
     config: ConfigOption = None,
     set_: SetOption = [],  # noqa: B006
     dry_run: DryRunOption = False,
@@ -81,10 +84,22 @@ def train(
         # the budget first, so that what the user sets by hand counts
         settings = run.changed(kind.Recipe.load(recipe).at(budget), config, set_)
         if dry_run:
-            run.plan(settings, budget=budget, write=str(out))
+            run.plan(settings, budget=budget, folds=folds, write=str(out))
             return
-        options = {} if workers is None else {"workers": workers}
-        kind.train(settings, out=out, device=device, progress=run.progress, **options)
+        options: dict[str, Any] = {"out": out, "device": device, "progress": run.progress}
+        if workers is not None:
+            options["workers"] = workers
+        if folds is not None:
+            result = training.cross_validate(settings, folds=folds, **options)
+            mean, deviation = result.accuracy
+            run.results = {
+                "folds": result.table().to_dicts(),
+                "accuracy_mean": mean,
+                "accuracy_standard_deviation": deviation,
+                "written": str(out),
+            }
+            return
+        kind.train(settings, **options)
         card = room.find(out).card
         run.results = {"model": card.name, "scores": card.scores, "written": str(out)}
 

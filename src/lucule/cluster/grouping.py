@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,11 +9,8 @@ from lucule.cluster.chance import expected_by_chance, unlikely
 from lucule.cluster.places import distinct
 from lucule.cluster.reach import nearest_members, reach
 from lucule.core import SILENT, ColumnError, InputError, Localizations, Progress, Region, Task, step
+from lucule.core.patterns import PATTERNS, patterns
 from lucule.space import components
-
-PATTERNS: Final = ("field", "channel")
-"""Columns that tell apart localizations which have nothing to do with each other."""
-
 
 @step
 def group(
@@ -107,19 +101,6 @@ def group(
                 cluster[rows[own]] = np.where(numbers >= 0, numbers + used, -1)
                 used += int(numbers.max(initial=-1)) + 1
     return locs.with_columns(cluster=cluster)
-
-
-def patterns(locs: Localizations, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Split `rows` by field and channel, in ascending order of both."""
-    keys = [locs[name][rows] for name in PATTERNS if name in locs]
-    if not keys:
-        yield rows
-        return
-    order = np.lexsort(keys[::-1])
-    changes = np.zeros(max(len(rows) - 1, 0), dtype=bool)
-    for key in keys:
-        changes |= np.diff(key[order].astype(np.int64)) != 0
-    yield from np.split(rows[order], np.flatnonzero(changes) + 1)
 
 
 def _clusters(

@@ -120,9 +120,14 @@ class GraphLayer(nn.Module):
             )
             / ranks
         )
+        return self.finish(states, normed, attended, largest, new_fields)
+
+    def finish(
+        self, states: Tensor, normed: Tensor, attended: Tensor, largest: Tensor, new_fields: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Update states with what has been gathered from the neighbours."""
         strength = torch.cat((new_fields[..., :3].square().sum(-1), new_fields[..., 3:].square().sum(-1)), dim=-1)
-        update = self.update(torch.cat((normed, attended, largest, strength), dim=-1))
-        return states + update, new_fields
+        return states + self.update(torch.cat((normed, attended, largest, strength), dim=-1)), new_fields
 
 
 class GraphNetwork(nn.Module):

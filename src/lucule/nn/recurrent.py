@@ -2,18 +2,28 @@
 
 The order of the layers is that of Williamson et al. 2020 (Fig. 1g, Results): convolution, max pooling, dropout, two
 LSTM, dropout, max pooling, dense 32, dense 16, output.
+
+On a CPU, where nothing is to be learnt, the convolution and its pooling are one kernel that never writes the unpooled
+maps, and the LSTM layers run on chunks of fixed size, one on each core, in bfloat16 where the processor computes with
+it. Results then depend neither on batches nor on threads.
 """
 
 from __future__ import annotations
 
+import copy
 import math
-from typing import Final
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
 
+import numpy as np
 import torch
+from numba import get_num_threads, njit
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 KERNEL: Final = 3
 POOL: Final = 4
+CHUNK: Final = 256
 
 
 class ConvLSTM(nn.Module):
@@ -66,8 +76,8 @@ class ConvLSTM(nn.Module):
             raise ValueError(f"a sequence of {length} is too short; {POOL * POOL + KERNEL - 1} are needed")
         self.length, self.channels = length, channels
         self.conv = nn.Conv1d(channels, hidden, KERNEL)
-        self.lstm1 = nn.LSTM(hidden, hidden, batch_first=True)
-        self.lstm2 = nn.LSTM(hidden, hidden, batch_first=True)
+        self.lstm1 = nn.LSTM(hidden, hidden)
+        self.lstm2 = nn.LSTM(hidden, hidden)
         self.dense1 = nn.Linear(steps * hidden, dense[0])
         self.dense2 = nn.Linear(dense[0], dense[1])
         self.out = nn.Linear(dense[1], outputs)
@@ -92,11 +102,90 @@ class ConvLSTM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(n, length)`, or `(n, channels * length)` with one channel after the other, to `(n, outputs)`."""
+        if x.device.type == "cpu" and not self.training and not torch.is_grad_enabled():
+            return self._on_all_cores(x)
         maps = torch.relu(self.conv(x.view(len(x), self.channels, self.length)))
-        sequence = self.drop(nn.functional.max_pool1d(maps, POOL)).transpose(1, 2)
+        sequence = self.drop(nn.functional.max_pool1d(maps, POOL)).permute(2, 0, 1)
         sequence, _ = self.lstm1(self.drop_input(sequence))
         sequence, _ = self.lstm2(self.drop(sequence))
-        pooled = nn.functional.max_pool1d(self.drop(sequence).transpose(1, 2), POOL)
-        flat = torch.relu(self.dense1(pooled.transpose(1, 2).flatten(1)))
+        return self._head(self.drop(sequence))
+
+    def _head(self, sequence: Tensor) -> Tensor:
+        """`(steps, n, hidden)` of the second LSTM to `(n, outputs)`."""
+        steps = len(sequence) // POOL
+        pooled = sequence[: steps * POOL].unflatten(0, (steps, POOL)).amax(dim=1)
+        flat = torch.relu(self.dense1(pooled.transpose(0, 1).flatten(1).to(self.out.weight.dtype)))
         result: Tensor = self.out(torch.relu(self.dense2(flat)))
         return result
+
+    def _on_all_cores(self, x: Tensor) -> Tensor:
+        kind = torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+        layers = [copy.deepcopy(lstm).to(kind) for lstm in (self.lstm1, self.lstm2)]
+        values, weight, bias = (_numpy(tensor) for tensor in (x, self.conv.weight, self.conv.bias))
+        steps = (self.length - KERNEL + 1) // POOL
+        result = torch.empty(len(x), self.out.out_features)
+
+        def answer(first: int) -> None:
+            # always the same shape, because kernels may sum in another order for another one
+            sequence = torch.zeros(steps, CHUNK, len(weight), dtype=kind)
+            maps = sequence.view(torch.int16).numpy().view(np.uint16) if kind == torch.bfloat16 else sequence.numpy()
+            _pooled_maps(values[first : first + CHUNK], weight, bias, maps)
+            with torch.inference_mode():
+                for lstm in layers:
+                    sequence, _ = lstm(sequence)
+                rows = min(CHUNK, len(x) - first)
+                result[first : first + rows] = self._head(sequence)[:rows]
+
+        starts = range(0, len(x), CHUNK)
+        if len(starts) == 1:
+            answer(0)
+        elif starts:
+            with ThreadPoolExecutor(min(get_num_threads(), len(starts))) as threads:
+                list(threads.map(answer, starts))
+        return result
+
+
+def _numpy(tensor: Tensor) -> NDArray[np.float32]:
+    array: Any = tensor.detach().contiguous().numpy()
+    return array
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _pooled_maps(
+    x: NDArray[np.float32], weight: NDArray[np.float32], bias: NDArray[np.float32], maps: NDArray[Any]
+) -> None:
+    """Convolution, ReLU and maximum of each POOL places: `(n, channels * length)` to `(steps, n, filters)`.
+
+    `maps` is float32, or uint16 for the bits of bfloat16.
+    """
+    filters, channels, kernel = weight.shape
+    length, steps = x.shape[1] // channels, len(maps)
+    # phases[c, p] holds every POOL-th value from p on: all loops over steps are then over adjacent numbers
+    phases = np.empty((channels, POOL + kernel - 1, steps), np.float32)
+    best, sums = np.empty((filters, steps), np.float32), np.empty((POOL, steps), np.float32)
+    bits = best.view(np.uint32)
+    for row in range(len(x)):
+        for c in range(channels):
+            for p in range(POOL + kernel - 1):
+                for step in range(steps):
+                    phases[c, p, step] = x[row, c * length + POOL * step + p]
+        for f in range(filters):
+            sums[:] = bias[f]
+            for c in range(channels):
+                for j in range(kernel):
+                    tap = weight[f, c, j]
+                    for p in range(POOL):
+                        for step in range(steps):
+                            sums[p, step] += tap * phases[c, p + j, step]
+            for step in range(steps):
+                largest = max(max(sums[0, step], sums[1, step]), max(sums[2, step], sums[3, step]))
+                best[f, step] = max(largest, np.float32(0))
+        if maps.itemsize == 2:
+            for step in range(steps):
+                for f in range(filters):
+                    # to the nearest number, ties to even
+                    maps[step, row, f] = (bits[f, step] + np.uint32(0x7FFF) + (bits[f, step] >> 16 & 1)) >> 16
+        else:
+            for step in range(steps):
+                for f in range(filters):
+                    maps[step, row, f] = best[f, step]

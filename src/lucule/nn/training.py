@@ -187,7 +187,6 @@ def fit(
         for epoch in range(len(log), settings.epochs):
             if clock.fraction() >= 1 or _stale(log, settings.patience_epochs):
                 break
-            started = time.perf_counter()
             generator = torch.Generator().manual_seed(_mix(seed, epoch))
             torch.manual_seed(_mix(seed, epoch))
             model.train()
@@ -219,7 +218,8 @@ def fit(
                 )
             if validation_loss < min((done.validation_loss for done in log), default=math.inf):
                 best = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-            seconds = time.perf_counter() - started
+            # all that passed since the epoch before, so that the epochs of a time limit add up to it
+            seconds = clock.used() - sum(done.seconds for done in log)
             log.append(
                 Epoch(epoch, train_loss.item() / max(samples, 1), validation_loss, validation_score, rate, seconds)
             )
@@ -281,9 +281,13 @@ class _Clock:
     used_before: float
     started: float = field(default_factory=time.perf_counter)
 
+    def used(self) -> float:
+        """Seconds, those of an interrupted run included."""
+        return self.used_before + time.perf_counter() - self.started
+
     def fraction(self) -> float:
         """0 at the beginning, 1 or more when the time is over; 0 without a limit."""
-        return 0.0 if self.limit is None else (self.used_before + time.perf_counter() - self.started) / self.limit
+        return 0.0 if self.limit is None else self.used() / self.limit
 
 
 def _optimizer(model: nn.Module, settings: FitSettings) -> torch.optim.Optimizer:

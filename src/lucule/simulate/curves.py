@@ -95,6 +95,7 @@ def worm_like_chain(
     start_nm: FloatArray | None = None,
     direction: FloatArray | None = None,
     z_nm: tuple[float, float] | None = None,
+    steepest_deg: float = 90.0,
     step_nm: float = 10.0,
 ) -> Curve:
     """A curve with random bends: its direction is lost as exp(-s / P) in space, as exp(-s / (2 P)) in the plane.
@@ -103,6 +104,8 @@ def worm_like_chain(
     ----------
     z_nm
         Range in z from which the curve is reflected; None keeps it in the plane of its start.
+    steepest_deg
+        Largest angle between the curve and the plane; a curve that would become steeper goes on at this angle.
     """
     n = max(int(np.ceil(length_nm / step_nm)), 2)
     step = length_nm / n
@@ -114,7 +117,9 @@ def worm_like_chain(
         angle = np.arctan2(first[1], first[0]) + kicks[:, 0].cumsum()
         steps = step * np.column_stack([np.cos(angle), np.sin(angle), np.zeros(n)])
         return Curve.of(np.concatenate([start[None], start + steps.cumsum(axis=0)]))
-    return Curve.of(_walk(start, first / np.linalg.norm(first), kicks, step, z_nm[0], z_nm[1]))
+    return Curve.of(
+        _walk(start, first / np.linalg.norm(first), kicks, step, z_nm[0], z_nm[1], np.sin(np.radians(steepest_deg)))
+    )
 
 
 def _unit(vectors: FloatArray) -> FloatArray:
@@ -152,7 +157,13 @@ def _transport(points: FloatArray, tangents: FloatArray) -> FloatArray:
 
 @njit(cache=True)
 def _walk(
-    start: FloatArray, direction: FloatArray, kicks: FloatArray, step: float, z_low: float, z_high: float
+    start: FloatArray,
+    direction: FloatArray,
+    kicks: FloatArray,
+    step: float,
+    z_low: float,
+    z_high: float,
+    steepest: float,
 ) -> FloatArray:
     points = np.empty((len(kicks) + 1, 3))
     points[0] = start
@@ -162,6 +173,9 @@ def _walk(
         v = np.array([t[1] * u[2] - t[2] * u[1], t[2] * u[0] - t[0] * u[2], t[0] * u[1] - t[1] * u[0]])
         t = t + kicks[i, 0] * u + kicks[i, 1] * v
         t /= np.sqrt((t * t).sum())
+        if abs(t[2]) > steepest:
+            t[:2] *= np.sqrt((1 - steepest**2) / (t[0] ** 2 + t[1] ** 2))
+            t[2] = np.sign(t[2]) * steepest
         height = points[i, 2] + step * t[2]
         if (height > z_high and t[2] > 0.0) or (height < z_low and t[2] < 0.0):
             t[2] = -t[2]

@@ -1,7 +1,8 @@
-"""Fit a simulation to a table: a scene whose localizations resemble the user's own, for training on "my data".
+"""Fit a simulation to a table or movie: a scene that resembles the user's own data, for training on "my data".
 
-Every quantity is measured on the data, and again on tables that are simulated with the present guess; what is set in
-the scene follows from the ratio of both. Thresholds, merging and cut-off frames thus act on both sides alike.
+Every quantity is measured on the data, and again on what is simulated with the present guess; what is set in the scene
+follows from the ratio of both. Thresholds, merging and cut-off frames thus act on both sides alike. Of a movie, spots
+are found and fitted first, in the user's and in the simulated ones alike.
 """
 
 from __future__ import annotations
@@ -27,14 +28,17 @@ from lucule.simulate.camera import load_camera
 from lucule.simulate.crlb import crlb
 from lucule.simulate.imaging import CameraLike, PSFLike, resolve_camera, resolve_psf
 from lucule.simulate.localizations import localizations
+from lucule.simulate.movie import Movie, movie
 from lucule.simulate.optics import PSF, compile_psf
 from lucule.simulate.scene import Scene
+from lucule.simulate.spots import Frames, find_spots
 
 Floats: TypeAlias = NDArray[np.float64]
 
 _ROWS_MIN: Final = 500
 _ROWS_MEASURED: Final = 300_000
-_ROWS_SIMULATED: Final = 60_000
+_ROWS_SIMULATED, _ROWS_IN_MOVIES = 60_000, 10_000
+_ROUNDS_OF_MOVIES: Final = 2
 _SIDE_MIN_UM, _SIDE_MAX_UM = 5.0, 60.0
 _CANDIDATES: Final = ("ideal", "prime95b", "emccd_ixon897")
 _DRIFT_PIXEL_NM, _DRIFT_PIXELS_MAX, _DRIFT_REACH_NM, _DRIFT_PARTS = 20.0, 1000, 500.0, 6
@@ -87,34 +91,31 @@ class Summary:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Imitation:
-    """A scene that imitates a table.
+    """A scene that imitates a table or a movie.
 
     Attributes
     ----------
     scene
         The scene.
     data, imitated
-        The same measurements on the data and on a table of the scene.
+        The same measurements on the data and on a simulation of the scene.
+    errors
+        Standard deviations of the measurements on the data: how much those on simulations of the scene differ from each
+        other, for as many localizations as the data have (parametric bootstrap); None if there were no `repeats`.
     """
 
     scene: Scene
     data: Summary
     imitated: Summary
+    errors: dict[str, float] | None = None
 
     def table(self) -> pl.DataFrame:
-        """Both measurements beside each other: quantity, data, imitation and their ratio."""
-        rows = []
-        for field in fields(Summary):
-            if field.name == "occupied_um2":  # the imitation may be of another size
-                continue
-            pair = [getattr(summary, field.name) for summary in (self.data, self.imitated)]
-            if isinstance(pair[0], tuple):
-                rows += [(f"{field.name}_{axis}", *values) for axis, *values in zip("xy", *pair, strict=True)]
-            else:
-                rows.append((field.name, *pair))
-        table = pl.DataFrame(
-            rows, schema={"quantity": pl.String, "data": pl.Float64, "imitation": pl.Float64}, orient="row"
-        )
+        """Both measurements beside each other: quantity, data, its error, imitation, and the ratio of both."""
+        data, imitated = _flat(self.data), _flat(self.imitated)
+        errors = self.errors or {}
+        rows = [(name, data[name], errors.get(name), imitated[name]) for name in data]
+        kinds = {"quantity": pl.String, "data": pl.Float64, "error": pl.Float64, "imitation": pl.Float64}
+        table = pl.DataFrame(rows, schema=kinds, orient="row")
         return table.with_columns(ratio=pl.col("imitation") / pl.col("data"))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -123,33 +124,38 @@ class Imitation:
 
 
 def imitate(
-    locs: Localizations,
+    data: Localizations | Frames | str | os.PathLike[str],
     *,
     scene: Scene | None = None,
     camera: CameraLike = None,
     psf: PSFLike = None,
     interval_s: float | None = None,
-    rounds: int = 4,
+    rounds: int = 6,
+    repeats: int = 4,
     seed: int = 1,
 ) -> Imitation:
-    """Make a scene whose table resembles a given one in photons, background, precision, blinking, density and drift.
+    """Make a scene that resembles a table or movie in photons, background, precision, blinking, density and drift.
 
     Parameters
     ----------
-    locs
+    data
         Localizations with frame, x, y and photons, not linked or filtered; background, x_err and sigma_x are used where
-        they are there.
+        they are there. Or a movie: counts `(frames, rows, columns)`, a simulated `Movie`, or the path of a TIFF.
     scene
         A scene whose specimens and labelling are kept; by default single molecules at random, as dense as the data are
         where they lie.
     camera
-        By default that of the table's metadata, else the packaged one whose precision is nearest to that of the data.
+        Needed for movies other than simulated ones. For a table by default that of its metadata, else the packaged one
+        whose precision is nearest to that of the data.
     psf
-        By default a Gaussian of the width that the data have, or the packaged astigmatic PSF for tables with z.
+        By default a Gaussian of the width that the data have, or the packaged astigmatic PSF for tables with z. A movie
+        tells its width only.
     interval_s
         Time from frame to frame; by default the exposure in the table's metadata.
     rounds
         How often simulated and measured quantities are compared and adjusted.
+    repeats
+        How often the scene that was found is simulated again, for the errors of what was measured; 0, or 2 and more.
     seed
         Seed of the simulations.
 
@@ -158,36 +164,76 @@ def imitate(
     ColumnError
         Frame or photons are missing.
     InputError
-        Fewer than 500 localizations, or the time between frames is not known.
+        Fewer than 500 localizations or spots, or the time between frames or the camera of a movie is not known.
 
     Examples
     --------
     >>> from lucule.simulate.scene import load_scene
     >>> known = load_scene("uniform", frames=1500, size_um=8, dye="af647")
-    >>> found = imitate(localizations(known, seed=1), rounds=2)
+    >>> found = imitate(localizations(known, seed=1), rounds=2, repeats=0)
     >>> bool(0.8 < found.scene.background_photons.limits[0] / 10 < 1.2)
     True
     """
-    _check(locs, rounds)
+    is_movie = not isinstance(data, Localizations)
+    if isinstance(data, Movie):
+        interval_s = interval_s or data.imaging.scene.acquisition.interval_s
+    locs = find_spots(data, camera) if not isinstance(data, Localizations) else data
+    _check(locs, rounds, repeats)
     interval = interval_s or (locs.meta.exposure_ms or 0.0) / 1000
     if not interval > 0:
         raise InputError("The time between frames is not known", next_step="give interval_s")
-    data = measure(locs, interval_s=interval)
+    wanted = measure(locs, interval_s=interval)
     frames = locs.meta.n_frames or int(locs["frame"].max()) + 1
-    optics = resolve_psf(psf) if psf is not None else _psf_of(locs, data)
-    device = _camera_of(locs, camera, optics, data)
-    guess = _Guess.first(data, frames * interval, interval)
-    start = scene or _single_molecules(data)
-    found, seen = start, data
-    for step in range(max(rounds, 1)):
-        found = _with_guess(start, guess, data, optics, device, frames, interval, own_density=scene is None)
-        seen = measure(localizations(found, seed=seed + step, outside="drop"), interval_s=interval)
+    optics = resolve_psf(psf) if psf is not None else _psf_of(locs, wanted)
+    device = _camera_of(locs, camera, optics, wanted)
+    guess = _Guess.first(wanted, frames * interval, interval)
+    start = scene or _single_molecules(wanted, _ROWS_IN_MOVIES if is_movie else _ROWS_SIMULATED)
+    found, seen = start, wanted
+    for step in range(rounds):
+        found = _with_guess(start, guess, wanted, optics, device, frames, interval, own_density=scene is None)
+        # tables are quick, and near enough to movies for the first rounds
+        look = _look_at_movie if is_movie and step >= rounds - _ROUNDS_OF_MOVIES else _look_at_table
+        seen = measure(look(found, seed + step), interval_s=interval)
         if step + 1 < rounds:
-            guess = guess.adjusted(data, seen)
+            guess = guess.adjusted(wanted, seen)
     if scene is None:
-        side = float(np.clip(np.sqrt(data.occupied_um2), _SIDE_MIN_UM, _SIDE_MAX_UM))
+        side = float(np.clip(np.sqrt(wanted.occupied_um2), _SIDE_MIN_UM, _SIDE_MAX_UM))
         found = found.with_changes(size_um=(round(side, 2), round(side, 2)))
-    return Imitation(found, data, seen)
+    again = [_look_at_table(found, seed + rounds + repeat) for repeat in range(repeats)]
+    errors = _errors(again, len(locs), interval) if again else None
+    return Imitation(found, wanted, seen, errors)
+
+
+def _look_at_table(scene: Scene, seed: int) -> Localizations:
+    return localizations(scene, seed=seed, outside="drop")
+
+
+def _look_at_movie(scene: Scene, seed: int) -> Localizations:
+    return find_spots(movie(scene, seed=seed, outside="drop")[0])
+
+
+def _errors(tables: list[Localizations], rows: int, interval_s: float) -> dict[str, float]:
+    """Spread of what is measured on simulated tables, for data of so many rows."""
+    measured = [_flat(measure(table, interval_s=interval_s)) for table in tables]
+    share = np.sqrt(np.mean([len(table) for table in tables]) / rows)
+    found = {}
+    for name in measured[0]:
+        values = np.array([one[name] for one in measured if one[name] is not None])
+        if len(values) == len(tables) and np.isfinite(values).all():
+            found[name] = float(values.std(ddof=1) * share)
+    return found
+
+
+def _flat(summary: Summary) -> dict[str, float | None]:
+    """What is compared, a number each; the area is left out, as an imitation may be of another size."""
+    flat: dict[str, float | None] = {}
+    for field in fields(Summary):
+        value = getattr(summary, field.name)
+        if isinstance(value, tuple):
+            flat |= {f"{field.name}_{axis}": one for axis, one in zip("xy", value, strict=True)}
+        elif field.name != "occupied_um2":
+            flat[field.name] = value
+    return flat
 
 
 def measure(locs: Localizations, *, interval_s: float) -> Summary:
@@ -274,7 +320,7 @@ class _Guess:
         return float(active / self.events_per_molecule)
 
 
-def _check(locs: Localizations, rounds: int) -> None:
+def _check(locs: Localizations, rounds: int, repeats: int) -> None:
     for name in ("frame", "photons"):
         if name not in locs:
             raise ColumnError(
@@ -285,15 +331,17 @@ def _check(locs: Localizations, rounds: int) -> None:
         raise InputError("Too few localizations to imitate", received=len(locs), allowed=f"{_ROWS_MIN} or more")
     if rounds < 1:
         raise InputError("An imitation needs rounds", received=rounds, allowed="1 or more")
+    if repeats < 0 or repeats == 1:
+        raise InputError("A spread cannot be told from this", received=f"repeats={repeats}", allowed="0, 2 or more")
 
 
-def _single_molecules(data: Summary) -> Scene:
-    side = np.sqrt(_ROWS_SIMULATED / data.localizations_per_um2)
+def _single_molecules(data: Summary, rows: int) -> Scene:
+    side = np.sqrt(rows / data.localizations_per_um2)
     side = float(np.clip(side, _SIDE_MIN_UM, _SIDE_MAX_UM))
     layer = {"specimen": {"kind": "uniform", "density_per_um2": 1.0}, "label": 0}
     return Scene.parse(
         {
-            "title": "Imitation of a table: single molecules at random",
+            "title": "Imitation: single molecules at random",
             "field": {"size_um": round(side, 2), "axial_range_nm": 0.0},
             "layers": {"molecules": layer},
         },

@@ -31,3 +31,18 @@ def kind_of(recipe: str | os.PathLike[str]) -> Any:
             f"{recipe} is no recipe that can be trained", received=f"task: {task}", allowed=", ".join(ROOMS)
         )
     return importlib.import_module(ROOMS[task])
+
+
+def cross_validate(recipe: Any, *, folds: int, **options: Any) -> Any:
+    """Cross-validate a classifier; see `lucule.classify.cross_validate`.
+
+    Raises
+    ------
+    InputError
+        The recipe makes something else.
+    """
+    from lucule import classify
+
+    if not isinstance(recipe, classify.Recipe):
+        raise InputError("Only classifiers can be cross-validated", received=f"recipe {recipe.name}")
+    return classify.cross_validate(recipe, folds=folds, **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -26,6 +26,8 @@ class FieldSettings(Config):
         How often each family of `lucule.simulate.varied_fields` occurs (any positive numbers).
     points
         Localizations in a training step; fields are added until there are as many.
+    repeats
+        Steps that look at the same fields, each time with other columns known.
     frame_known, error_known, photons_known
         Fraction of the fields whose network sees that column.
     error_bias
@@ -34,6 +36,7 @@ class FieldSettings(Config):
 
     families: dict[str, float]
     points: int = Field(gt=0)
+    repeats: int = Field(default=1, gt=0)
     frame_known: float = Field(default=0.6, ge=0, le=1)
     error_known: float = Field(default=0.6, ge=0, le=1)
     photons_known: float = Field(default=0.5, ge=0, le=1)
@@ -85,7 +88,7 @@ class FieldBatch:
 
 
 def make_batch(settings: FieldSettings, seed: int, step: int) -> FieldBatch:
-    """Simulate the fields of one training step; the same seed and step give the same bits."""
+    """Simulate the fields of a training step, all columns known; the same seed and step give the same bits."""
     rng = np.random.default_rng((seed, step))
     names = list(settings.families)
     weights = np.asarray([settings.families[name] for name in names])
@@ -98,15 +101,13 @@ def make_batch(settings: FieldSettings, seed: int, step: int) -> FieldBatch:
             continue
         n, dims = drawn.points.shape
         graph = neighbour_graph(drawn.points)
-        flags = rng.random(3) < (settings.error_known, settings.photons_known, settings.frame_known)
-        bias = np.exp(settings.error_bias * rng.normal())
         parts.append(
             {
                 "points": np.pad(drawn.points, ((0, 0), (0, 3 - dims))),
                 "frame": drawn.frame.astype(np.float32),
-                "error": drawn.error[:, 0] * np.float32(bias),
+                "error": drawn.error[:, 0],
                 "photons": drawn.photons / np.median(drawn.photons),
-                "known": np.broadcast_to(np.append(flags, dims == 3).astype(np.float32), (n, 4)),
+                "known": np.broadcast_to(np.array([1, 1, 1, dims == 3], np.float32), (n, 4)),
                 "index": np.where(graph.index >= 0, graph.index + points, -1).astype(np.int32),
                 "distance": graph.distance,
                 "field": np.full(n, len(parts), np.int64),
@@ -119,6 +120,18 @@ def make_batch(settings: FieldSettings, seed: int, step: int) -> FieldBatch:
     joined = {name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]}
     columns = Columns(**{f.name: joined.pop(f.name) for f in fields(Columns)})
     return FieldBatch(columns, fields=len(parts), **joined)
+
+
+def hide_columns(batch: FieldBatch, settings: FieldSettings, generator: torch.Generator) -> FieldBatch:
+    """Let each field of a batch lack some columns, and its errors be wrong by a factor."""
+    place = batch.field.device
+    shares = torch.tensor([settings.error_known, settings.photons_known, settings.frame_known, 1.0], device=place)
+    shown = torch.rand(batch.fields, 4, generator=generator, device=place) < shares
+    bias = torch.exp(settings.error_bias * torch.randn(batch.fields, generator=generator, device=place))
+    columns = replace(
+        batch.columns, known=batch.columns.known * shown[batch.field], error=batch.columns.error * bias[batch.field]
+    )
+    return replace(batch, columns=columns)
 
 
 def stream(settings: FieldSettings, *, seed: int, start: int = 0, workers: int = 0) -> Iterator[FieldBatch]:

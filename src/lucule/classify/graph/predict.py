@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lucule.classify.graph.inputs import Columns, Graph, neighbour_graph, pairs, point_features, spacing_of
+from lucule.classify.graph.inputs import RANKS, Columns, Graph, neighbour_graph, pairs, point_features, spacing_of
+from lucule.classify.graph.kernels import PairInputs, affinities, messages
 from lucule.classify.graph.train import build
 from lucule.core import SILENT, InputError, Localizations, Progress
+from lucule.core.patterns import patterns
 from lucule.models import Card, find
 from lucule.nn import choose_device
 from lucule.nn.graph import CONTEXT_BEFORE, GraphNetwork, Pairs
@@ -66,26 +68,28 @@ class GraphModel:
         return cls(card, network.to(place).eval(), place)
 
     def predict(self, locs: Localizations, *, progress: Progress = SILENT) -> Affinities:
-        """Classes and affinities of all localizations of one pattern (one field and channel)."""
+        """Classes of all localizations and affinities of their neighbours, field by field and channel by channel."""
+        n, ranks = len(locs), len(RANKS)
+        probability = np.zeros((n, len(self.card.classes)), np.float32)
+        probability[:, 0] = 1  # without any neighbour nothing is clustered
+        neighbours, log_odds = np.full((n, ranks), -1, np.int32), np.zeros((n, ranks), np.float32)
         points = locs.xyz() if locs.is_3d else locs.xy()
-        if len(points) < 2:
-            classes = len(self.card.classes)
-            sure = np.zeros((len(points), classes), np.float32)
-            sure[:, 0] = 1
-            nothing = np.empty((len(points), 0))
-            return Affinities(sure, nothing.astype(np.int32), nothing.astype(np.float32))
-        graph = neighbour_graph(points)
-        columns = columns_of(locs, points)
-        return run(self.network, columns, graph, self.device, progress=progress)
+        for rows in patterns(locs, np.arange(n)):
+            if len(rows) < 2:
+                continue
+            graph = neighbour_graph(points[rows])
+            columns = columns_of(locs, points, rows)
+            probability[rows], log_odds[rows] = run(self.network, columns, graph, self.device, progress=progress)
+            neighbours[rows] = np.where(graph.index >= 0, rows[graph.index], -1)
+        return Affinities(probability, neighbours, log_odds)
 
 
-def columns_of(locs: Localizations, points: NDArray[np.float32]) -> Columns:
-    """The columns that the network uses; what a table lacks is marked as unknown."""
-    n = len(points)
-    one = torch.ones(n)
+def columns_of(locs: Localizations, points: NDArray[np.float32], rows: NDArray[np.int64]) -> Columns:
+    """The columns that the network uses, of some rows; what a table lacks is marked as unknown."""
+    one = torch.ones(len(rows))
 
     def column(name: str) -> Tensor | None:
-        return torch.from_numpy(np.array(locs[name], np.float32)) if name in locs else None
+        return torch.from_numpy(locs[name][rows].astype(np.float32)) if name in locs else None
 
     frame, x_err, y_err, photons = (column(name) for name in ("frame", "x_err", "y_err", "photons"))
     error = x_err if y_err is None or x_err is None else (x_err + y_err) / 2
@@ -95,7 +99,7 @@ def columns_of(locs: Localizations, points: NDArray[np.float32]) -> Columns:
         frame = None  # a table without time often has frames that are all 0
     known = [float(value is not None) for value in (error, photons, frame)]
     return Columns(
-        points=torch.from_numpy(np.pad(points, ((0, 0), (0, 3 - points.shape[1])))),
+        points=torch.from_numpy(np.pad(points[rows], ((0, 0), (0, 3 - points.shape[1])))),
         frame=one if frame is None else frame,
         error=one if error is None else error,
         photons=one if photons is None else photons,
@@ -110,14 +114,15 @@ def _usable(values: Tensor) -> bool:
 @torch.inference_mode()
 def run(
     network: GraphNetwork, columns: Columns, graph: Graph, device: torch.device, *, progress: Progress = SILENT
-) -> Affinities:
-    """Run the network on all points of a table; see `GraphNetwork.forward` for what it does."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Probabilities `(n, classes)` and log-odds of pairs `(n, ranks)`; does what `GraphNetwork.forward` does."""
     columns = Columns(columns.points.to(device), columns.frame.to(device), columns.error.to(device),
                       columns.photons.to(device), columns.known.to(device))  # fmt: skip
     n = len(graph.index)
     index, distance = torch.from_numpy(graph.index), torch.from_numpy(graph.distance)
     chunks = [slice(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK)]
     spacing = spacing_of(distance).to(device)
+    compiled = PairInputs.of(columns, graph.index, graph.distance, spacing) if device.type == "cpu" else None
 
     def near(rows: slice) -> Pairs:
         return pairs(columns, index[rows].to(device), distance[rows].to(device), spacing, rows)
@@ -128,8 +133,17 @@ def run(
         for place, layer in enumerate(network.layers):
             if place in CONTEXT_BEFORE:
                 mean = sum(network.summary(states[c]).sum(dim=0, dtype=torch.float64) for c in chunks) / n
-                states = torch.cat([network.add_context(states[c], mean.float()[None]) for c in chunks])
+                for c in chunks:
+                    states[c] = network.add_context(states[c], mean.float()[None])
             shared = torch.cat([layer.shared(states[c]) for c in chunks])
+            if compiled is not None:
+                own = torch.cat([layer.own(layer.norm(states[c])) for c in chunks])
+                attended, largest, new = messages(layer, own, shared, directed, compiled)
+                for c in chunks:
+                    states[c] = layer.finish(states[c], layer.norm(states[c]), attended[c], largest[c], new[c])[0]
+                directed = new
+                task.advance(n)
+                continue
             new_states, new_directed = torch.empty_like(states), torch.empty_like(directed)
             for c in chunks:
                 new_states[c], new_directed[c] = layer(states[c], directed[c], shared, directed, near(c))
@@ -137,9 +151,11 @@ def run(
             states, directed = new_states, new_directed
         probability = torch.cat([network.class_logits(states[c]).softmax(dim=1) for c in chunks])
         shown = tuple(torch.cat(parts) for parts in zip(*(network.shown(states[c]) for c in chunks), strict=True))
+        if compiled is not None:
+            return probability.numpy(), affinities(network, (shown[0], shown[1]), compiled)
         log_odds = torch.empty(index.shape)
         for c in chunks:
             own = (shown[0][c], shown[1][c])
             log_odds[c] = network.affinity_logits(own, (shown[0], shown[1]), near(c)).cpu()
             task.advance(c.stop - c.start)
-    return Affinities(probability.cpu().numpy(), graph.index, log_odds.numpy())
+    return probability.cpu().numpy(), log_odds.numpy()

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lucule.classify.graph.batches import FieldBatch, FieldSettings, make_batch, stream
+from lucule.classify.graph.batches import FieldBatch, FieldSettings, hide_columns, make_batch, stream
 from lucule.classify.graph.inputs import (
     PAIR_FEATURES,
     POINT_FEATURES,
@@ -94,13 +94,15 @@ def train(
     if workers is None:
         workers = max((os.cpu_count() or 1) - 1, 1)
     ready: Iterator[FieldBatch] | None = None
+    current: FieldBatch | None = None
 
     def batch(step: int, generator: torch.Generator) -> FieldBatch:
-        nonlocal ready
-        del generator
+        nonlocal ready, current
         if ready is None:  # an interrupted training goes on with the batches that it has not seen
-            ready = stream(recipe.fields, seed=recipe.seed, start=step, workers=workers)
-        return next(ready).to(place)
+            ready = stream(recipe.fields, seed=recipe.seed, start=step // recipe.fields.repeats, workers=workers)
+        if current is None or step % recipe.fields.repeats == 0:
+            current = next(ready).to(place)
+        return hide_columns(current, recipe.fields, generator)
 
     train_stream(
         network, batch, loss, settings=recipe.fit, seed=recipe.seed, folder=out, device=place, progress=progress,
@@ -148,8 +150,11 @@ def score(network: GraphNetwork, recipe: Recipe, device: torch.device) -> dict[s
     """Scores on fields that were not trained on."""
     network.eval()
     sums: dict[str, float] = {}
+    generator = torch.Generator(device)
     for step in range(recipe.validation_steps):
-        value, details = loss(network, make_batch(recipe.fields, recipe.seed + _VALIDATION_SEED, step).to(device))
+        generator.manual_seed(step)
+        batch = make_batch(recipe.fields, recipe.seed + _VALIDATION_SEED, step).to(device)
+        value, details = loss(network, hide_columns(batch, recipe.fields, generator))
         for name, number in {"loss": value, **details}.items():
             sums[f"validation_{name}"] = sums.get(f"validation_{name}", 0.0) + float(number) / recipe.validation_steps
     return {name: round(number, 5) for name, number in sums.items()}

@@ -37,6 +37,8 @@ class Microtubules(FieldSpecimen):
         Contour length, um.
     persistence_um
         Persistence length, um; in cells a few tens of um, far below that of free microtubules.
+    steepest_deg
+        Largest angle between a tube and the plane, degrees: in a thin cell tubes lie flat rather than go up and down.
     radius_nm, wall_nm
         Radius of the tube (25 nm wide), and thickness of its wall (uniform), nm.
     epitopes_per_um
@@ -50,16 +52,19 @@ class Microtubules(FieldSpecimen):
     count: Annotated[int, Field(ge=1)] = 20
     length_um: PositiveVaried = constant(15)
     persistence_um: PositiveVaried = constant(30)
+    steepest_deg: Annotated[float, Field(gt=0, le=90)] = 20.0
     radius_nm: Positive = 12.5
     wall_nm: NotNegative = 0.0
     epitopes_per_um: Annotated[float, Field(gt=0)] = 1625.0
     lattice: bool = False
 
     def fill(self, rng: np.random.Generator, space: Space) -> Drawn:
-        """Draw tubes that start anywhere in the space, in any direction, flat within 20 degrees."""
+        """Draw tubes that start anywhere in the space, in any direction."""
         starts = np.column_stack([space.outline.uniform(rng, self.count), rng.uniform(*space.z_nm, self.count)])
         azimuth = rng.uniform(0, 2 * np.pi, self.count)
-        flat = np.radians(rng.uniform(-20, 20, self.count)) * (space.z_nm[1] > space.z_nm[0])
+        flat = np.radians(rng.uniform(-1, 1, self.count) * min(self.steepest_deg, 20.0)) * (
+            space.z_nm[1] > space.z_nm[0]
+        )
         heading = np.column_stack([np.cos(azimuth), np.sin(azimuth), np.tan(flat)])
         curves = []
         for i in range(self.count):
@@ -73,6 +78,7 @@ class Microtubules(FieldSpecimen):
                     start_nm=starts[i],
                     direction=heading[i],
                     z_nm=None if flat_field else space.z_nm,
+                    steepest_deg=self.steepest_deg,
                     step_nm=20.0,
                 )
             )
