@@ -104,7 +104,7 @@ def _scores(network: Predictor, scenes: SceneSettings, rng: np.random.Generator)
     parts = []
     for number in range(BATCHES):
         found = validate(network, batches=1, scenes=scenes, seed=_SEED + number)
-        of = scores_at(found, network.threshold)
+        of = scores_at(found, float(network.laws.said(network.threshold)))
         parts.append([getattr(of, name) for name in names])
     values = np.array(parts)
     chosen = rng.integers(0, len(values), (_RESAMPLED, len(values)))
