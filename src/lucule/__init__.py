@@ -26,6 +26,7 @@ _ROOMS = (
     "cluster",
     "core",
     "io",
+    "localize",
     "models",
     "process",
     "simulate",
