@@ -140,7 +140,7 @@ def default(cases: list[Case]) -> Iterator[Answer]:
     for name, chosen in rows.items():
         for case in cases:
             started = time.perf_counter()
-            found = workflow.group(workflow.label(case.locs, chosen, device="cpu"), chosen)
+            found = workflow.find(case.locs, chosen, device="cpu")
             seconds = time.perf_counter() - started
             clustered = found["label"] > 0
             probability = np.where(clustered, found["p_label"], 1 - found["p_label"]) if "p_label" in found else None

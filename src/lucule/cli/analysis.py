@@ -115,9 +115,12 @@ def cluster(
         if chosen is not None:
             grouped = room.methods.find(method).run(locs, chosen, region=outline)
         else:
-            if "label" not in locs or model is not None:
-                locs = clusters.label(locs, settings, device=device, progress=run.progress)
-            grouped = clusters.group(locs, settings, progress=run.progress)
+            labelled = "label" in locs and model is None
+            grouped = (
+                clusters.group(locs, settings, progress=run.progress)
+                if labelled
+                else clusters.find(locs, settings, device=device, progress=run.progress)
+            )
         measured = room.measure(grouped, region=outline, intervals=settings.intervals, progress=run.progress)
         io.write(grouped, out)
         if clusters_out is not None:

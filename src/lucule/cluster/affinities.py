@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lucule.cluster.chance import expected_by_chance, unlikely
 from lucule.cluster.partition import partition
+from lucule.cluster.places import distinct
+from lucule.cluster.reach import nearest_members
 from lucule.core import InputError, Localizations, Region, step
+from lucule.core.patterns import patterns
 
 
 @step
@@ -17,13 +21,14 @@ def from_affinities(
     log_odds: NDArray[np.float32],
     *,
     min_points: int = 3,
+    false_discovery_rate: float = 0.1,
     region: Region | None = None,
 ) -> Localizations:
     """Label localizations and join those that belong together into clusters.
 
-    A localization whose probability of being in a structure is above one half is labelled; the labelled ones are joined
-    by `lucule.cluster.partition`. All localizations of a cluster get the class that is most probable for them together.
-    Those that are left in no cluster are labelled as not clustered.
+    Localizations whose probability of being in a structure is above one half are joined by `lucule.cluster.partition`.
+    Clusters that the background around them would produce by chance are dropped, as in `lucule.cluster.group`. All
+    localizations of a cluster get the class that is most probable for them together, all others the label 0.
 
     Parameters
     ----------
@@ -35,6 +40,8 @@ def from_affinities(
         Neighbours of each localization, `(n, k)`, -1 where there is none, and the log-odds of being in one cluster.
     min_points
         Fewest localizations of a cluster.
+    false_discovery_rate
+        Largest fraction of the clusters that is expected to be chance clumps of the background; 1 keeps all.
     region
         Only localizations inside are labelled and joined.
 
@@ -68,6 +75,8 @@ def from_affinities(
     if region is not None:
         members &= region.contains(locs.xy())
     cluster = partition(neighbours, log_odds, members, min_points=min_points)
+    if false_discovery_rate < 1:
+        cluster = _beyond_chance(locs, cluster, members, false_discovery_rate)
     inside = cluster >= 0
     summed = np.zeros((int(cluster.max(initial=-1)) + 1, probability.shape[1] - 1))
     np.add.at(summed, cluster[inside], probability[inside, 1:])
@@ -76,3 +85,25 @@ def from_affinities(
     return locs.with_columns(
         label=label, p_label=np.where(inside, structured, 1 - structured).astype(np.float32), cluster=cluster
     )
+
+
+def _beyond_chance(
+    locs: Localizations, cluster: NDArray[np.int32], members: NDArray[np.bool_], rate: float
+) -> NDArray[np.int32]:
+    """The clusters that the background would not produce, numbered anew."""
+    points = locs.xyz() if locs.is_3d else locs.xy()
+    kept = np.zeros(int(cluster.max(initial=-1)) + 1, bool)
+    for rows in patterns(locs, np.arange(len(locs))):
+        own = rows[cluster[rows] >= 0]
+        if not len(own):
+            continue
+        numbers, group = np.unique(cluster[own], return_inverse=True)
+        places, place_of = distinct(points[own])
+        group_of_place = np.zeros(len(places), np.int32)
+        group_of_place[place_of] = group
+        background = distinct(points[rows[~members[rows]]])[0]
+        sizes = np.bincount(group)
+        expected = expected_by_chance(places, nearest_members(places), group_of_place, sizes, background)
+        kept[numbers] = unlikely(expected, rate)
+    number = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1).astype(np.int32)
+    return number[cluster]

@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lucule.cluster.grouping import PATTERNS
 from lucule.cluster.members import Members
 from lucule.cluster.outlines import RADIUS_PER_SPACING
 from lucule.cluster.outlines import outlines as outline_shapes
 from lucule.cluster.solids import MARGIN_PER_SPACING, Solids, solids
 from lucule.core import Localizations, Region, Task
+from lucule.core.patterns import PATTERNS
 
 ONE_PLACE: Final = "all localizations at one place"
 TWO_PLACES: Final = "localizations at two places only"

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from lucule.cluster import intervals as interval
 from lucule.cluster import measures, nearest
 from lucule.cluster.area import FEWEST_PLACES, occupied_area
-from lucule.cluster.grouping import PATTERNS, patterns
 from lucule.cluster.members import Members
 from lucule.cluster.result import Clusters, fields_table, select
 from lucule.core import SILENT, ColumnError, InputError, Localizations, Progress, Region, Step, package_version
+from lucule.core.patterns import PATTERNS, patterns
 
 AREA_FROM_REGION = "the region"
 AREA_ESTIMATED = "estimated from where localizations lie"

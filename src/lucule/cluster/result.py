@@ -13,10 +13,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lucule.cluster import intervals
-from lucule.cluster.grouping import PATTERNS
 from lucule.core import FormatError, InputError, Meta
 from lucule.core.files import atomic_path
 from lucule.core.parquet import METADATA_KEY, read_meta
+from lucule.core.patterns import PATTERNS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
