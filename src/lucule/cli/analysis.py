@@ -118,7 +118,7 @@ def cluster(
             if "label" not in locs or model is not None:
                 locs = clusters.label(locs, settings, device=device, progress=run.progress)
             grouped = clusters.group(locs, settings, progress=run.progress)
-        measured = room.measure(grouped, region=outline, progress=run.progress)
+        measured = room.measure(grouped, region=outline, intervals=settings.intervals, progress=run.progress)
         io.write(grouped, out)
         if clusters_out is not None:
             measured.save(clusters_out)

@@ -57,11 +57,14 @@ class Settings(LabelSettings):
         Fewest localizations of a cluster.
     false_discovery_rate
         Largest fraction of the clusters that is expected to be chance clumps of the background; 1 keeps all groups.
+    intervals
+        Random halves from which each measure of each cluster gets an interval, even; 0 for none, 40 are enough.
     """
 
     region: Path | None = None
     min_points: int = Field(default=3, ge=2)
     false_discovery_rate: float = Field(default=0.1, gt=0, le=1)
+    intervals: int = Field(default=0, ge=0, multiple_of=2)
 
 
 def run(
@@ -133,7 +136,7 @@ def analyse(path: Path, folder: Path, settings: Settings, progress: Progress = S
     def measure_stage() -> None:
         locs = Localizations.load(grouped_path)
         region = read_region(settings, locs)
-        clusters = cluster.measure(locs, region=region, progress=progress)
+        clusters = cluster.measure(locs, region=region, intervals=settings.intervals, progress=progress)
         clusters.save(folder / "clusters.parquet")
         clusters.save(folder / "clusters.csv")
         warnings = (*check(locs), *classify.check_range(locs, card))
@@ -150,7 +153,7 @@ def analyse(path: Path, folder: Path, settings: Settings, progress: Progress = S
     stages.run("label", {}, ["steps/labelled.parquet"], label_stage)
     stages.run("group", grouping, ["localizations.parquet"], group_stage)
     results = ["clusters.parquet", "clusters.csv", SECTION_FILE, OUTCOME_FILE]
-    stages.run("measure", [grouping, region], results, measure_stage)
+    stages.run("measure", [grouping, region, settings.intervals], results, measure_stage)
     return load_outcome(folder / OUTCOME_FILE)
 
 

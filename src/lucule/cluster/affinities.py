@@ -1,0 +1,78 @@
+"""From what the graph network says of localizations and their neighbours to labels and clusters."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lucule.cluster.partition import partition
+from lucule.core import InputError, Localizations, Region, step
+
+
+@step
+def from_affinities(
+    locs: Localizations,
+    probability: NDArray[np.float32],
+    neighbours: NDArray[np.int32],
+    log_odds: NDArray[np.float32],
+    *,
+    min_points: int = 3,
+    region: Region | None = None,
+) -> Localizations:
+    """Label localizations and join those that belong together into clusters.
+
+    A localization whose probability of being in a structure is above one half is labelled; the labelled ones are joined
+    by `lucule.cluster.partition`. All localizations of a cluster get the class that is most probable for them together.
+    Those that are left in no cluster are labelled as not clustered.
+
+    Parameters
+    ----------
+    locs
+        The table.
+    probability
+        Of each class, `(n, classes)`, class 0 = not clustered.
+    neighbours, log_odds
+        Neighbours of each localization, `(n, k)`, -1 where there is none, and the log-odds of being in one cluster.
+    min_points
+        Fewest localizations of a cluster.
+    region
+        Only localizations inside are labelled and joined.
+
+    Returns
+    -------
+    Localizations
+        The table with `label`, `p_label` (probability of being in a structure for the labelled ones, else of not being
+        in one) and `cluster` (int32, -1 = none).
+
+    Raises
+    ------
+    InputError
+        The arrays do not fit the table, or `min_points` is below 1.
+
+    Examples
+    --------
+    >>> locs = Localizations({"x": [0.0, 5.0, 9.0], "y": [0.0, 0.0, 0.0]})
+    >>> sure, near = np.full((3, 2), 0.5, np.float32), np.array([[1, 2], [0, 2], [0, 1]], np.int32)
+    >>> sure[:, 0], sure[:, 1] = 0.1, 0.9
+    >>> from_affinities(locs, sure, near, np.full((3, 2), 4, np.float32))["cluster"].tolist()
+    [0, 0, 0]
+    """
+    if len(probability) != len(locs):
+        raise InputError("The probabilities do not fit the table", received=f"{len(probability)} for {len(locs)} rows")
+    if min_points < 1:
+        raise InputError(
+            "The fewest localizations of a cluster cannot be used", received=min_points, allowed="1 or more"
+        )
+    structured = 1 - probability[:, 0]
+    members = structured > 0.5
+    if region is not None:
+        members &= region.contains(locs.xy())
+    cluster = partition(neighbours, log_odds, members, min_points=min_points)
+    inside = cluster >= 0
+    summed = np.zeros((int(cluster.max(initial=-1)) + 1, probability.shape[1] - 1))
+    np.add.at(summed, cluster[inside], probability[inside, 1:])
+    label = np.zeros(len(locs), np.uint8)
+    label[inside] = 1 + summed.argmax(axis=1)[cluster[inside]]
+    return locs.with_columns(
+        label=label, p_label=np.where(inside, structured, 1 - structured).astype(np.float32), cluster=cluster
+    )
