@@ -52,6 +52,7 @@ RANDOM_PER_UM2: Final = (10, 50, 100, 300, 500, 1000)
 LARGE: Final = (150, 200)
 WINDOWS: Final = (50, 100, 200)
 WINDOW_SIZES: Final = (30, 80, 150, 250)
+WINDOW_RATIOS: Final = (4, 10)
 WINDOW_TRAIN: Final = FitSettings(epochs=10, optimizer="adam", learning_rate=5e-3)
 INPUT_TRAIN: Final = FitSettings(epochs=8, optimizer="adam", learning_rate=3e-3, clip_norm=1.0)
 TRAINED: Final = 20_000
@@ -191,13 +192,18 @@ def _windows(seed: int) -> list[dict[str, Any]]:
 
 
 def _dense_fields(sizes: list[int]) -> list[Scenario]:
-    return [
-        sized(
-            Scenario(density_per_um2=300, points_per_cluster=size, fraction_clustered=0.5, radius_nm=radius),
-            4 * LARGEST_FIELD,
+    """600 per um2, one cluster per um2, inside which the density is about 4 or 10 times that outside."""
+    scenarios = []
+    for size, ratio in itertools.product(sizes, WINDOW_RATIOS):
+        outside_per_um2 = 600 - size
+        scenario = Scenario(
+            density_per_um2=600,
+            points_per_cluster=size,
+            fraction_clustered=size / 600,
+            radius_nm=1000 * (size / (np.pi * ratio * outside_per_um2)) ** 0.5,
         )
-        for size, radius in itertools.product(sizes, RADII_NM)
-    ]
+        scenarios.append(sized(scenario, 4 * LARGEST_FIELD))
+    return scenarios
 
 
 def _inputs(seed: int) -> list[dict[str, Any]]:
