@@ -134,8 +134,8 @@ def _fields(models: list[str], seed: int) -> list[dict[str, Any]]:
 def _all_fields(seed: int) -> Iterator[Field]:
     seeds = (int(word) for word in np.random.SeedSequence((seed, 1493)).generate_state(1000))
 
-    def field(part: str, kind: str, **values: Any) -> Field:
-        return Field(part, kind, simulate(sized(Scenario(**values), LARGEST_FIELD), seed=next(seeds)))
+    def field(part: str, kind: str, size: int = 1, **values: Any) -> Field:
+        return Field(part, kind, simulate(sized(Scenario(**values), size * LARGEST_FIELD), seed=next(seeds)))
 
     for (density, points), fraction, radius in itertools.product(FIGURE_3, FRACTIONS, RADII_NM):
         values = {"density_per_um2": density, "points_per_cluster": points, "fraction_clustered": fraction}
@@ -143,7 +143,7 @@ def _all_fields(seed: int) -> Iterator[Field]:
         for part, shape in (("figure 3", "disc"), ("gaussian", "gaussian")):
             yield field(part, kind, radius_nm=radius, shape=shape, **values)
     for density in RANDOM_PER_UM2:
-        yield field("random", f"{density} per um2", density_per_um2=density)
+        yield field("random", f"{density} per um2", 5, density_per_um2=density)
     for points, radius in itertools.product(LARGE, RADII_NM[1:]):
         kind = f"{points} per cluster, 300 per um2"
         yield field("large", kind, density_per_um2=300, points_per_cluster=points, fraction_clustered=0.5,
