@@ -20,7 +20,21 @@ if TYPE_CHECKING:
 __all__ = ["Localizations", "Region", "read", "write"]
 
 _HOME = {"Localizations": "lucule.core", "Region": "lucule.core", "read": "lucule.io", "write": "lucule.io"}
-_ROOMS = ("bench", "classify", "cluster", "core", "io", "models", "process", "simulate", "space", "view", "workflows")
+_ROOMS = (
+    "bench",
+    "classify",
+    "cluster",
+    "core",
+    "io",
+    "localize",
+    "models",
+    "process",
+    "simulate",
+    "space",
+    "stats",
+    "view",
+    "workflows",
+)
 
 # a library stays silent unless the program that uses it asks
 logging.getLogger("lucule").addHandler(logging.NullHandler())

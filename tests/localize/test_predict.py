@@ -106,9 +106,11 @@ def test_files_are_read_frame_by_frame(predictor, tmp_path):
     movie = counts()
     tifffile.imwrite(tmp_path / "movie.tif", movie)
     tifffile.imwrite(tmp_path / "big.ome.tif", movie, bigtiff=True, ome=True)
+    tifffile.imwrite(tmp_path / "packed.tif", movie, compression="zlib")
+    tifffile.imwrite(tmp_path / "imagej.tif", movie, imagej=True)
     np.save(tmp_path / "movie.npy", movie)
     expected = localize(movie, model=predictor, threshold=0.3)
-    for name in ("movie.tif", "big.ome.tif", "movie.npy"):
+    for name in ("movie.tif", "big.ome.tif", "packed.tif", "imagej.tif", "movie.npy"):
         with open_movie(tmp_path / name) as opened:
             assert opened.shape == movie.shape
             assert (np.asarray(opened[2:5]) == movie[2:5]).all()

@@ -22,8 +22,11 @@ from lucule import localize as room
 from lucule import simulate
 from lucule.bench import picasso_spline
 from lucule.core import Camera
+from lucule.localize.calibrate import scores_at, validate
 from lucule.localize.predict import Predictor
 from lucule.localize.recipe import Recipe
+from lucule.localize.samplers import SAMPLERS
+from lucule.localize.scenes import SceneSettings
 from lucule.localize.scores import LocalizationScore, calibration_error, checkerboard, error_over_bound
 from lucule.models import find
 from lucule.simulate.camera import expose
@@ -40,6 +43,11 @@ DEPTHS_NM: Final = (-500, -250, 0, 250, 500)
 LIGHT: Final = ((1000.0, 10.0), (5000.0, 50.0), (20_000.0, 200.0))
 SINGLE_FRAMES: Final = 100
 _SPACING_PX: Final = 32
+STRUCTURE_SCENES: Final = SceneSettings(
+    shape_px=(64, 64), frames=10, scenes=8, density_per_um2=(0.3, 0.3), photons=(6500, 6500),
+    photons_spread=(0.55, 0.55), photons_per_background=(65, 65), background_unevenness=(0, 0), on_frames=(3, 3),
+    stray=(0, 0),
+)  # fmt: skip
 
 Floats = NDArray[np.float64]
 
@@ -69,6 +77,7 @@ def run(*, seed: int, model: str = MODEL) -> pl.DataFrame:
         if fit is not None:
             tuning = three_tubes(recipe, activation_per_s, frames // 5, seed + 1000)
             rows += _picasso(where, fit, phantom, tuning)
+    rows += _structures(predictor)
     rows += _single(predictor, kernel, camera, seed)
     schema = {"what": pl.String, "method": pl.String, "quantity": pl.String, "value": pl.Float64}
     return pl.DataFrame(rows, schema=schema)
@@ -160,6 +169,21 @@ def _picasso(what: str, fit: picasso_spline.Fit, phantom: Phantom, tuning: Phant
     seconds = time.perf_counter() - start
     method = "Picasso, spline MLE"
     return [*scored(what, method, locs, phantom), _row(what, method, "frames/s", len(phantom.movie) / seconds)]
+
+
+def _structures(predictor: Predictor) -> list[dict[str, Any]]:
+    """Scores by structure at one density and light; with complete randomness wrong ones are hallucinated structure."""
+    rows = []
+    for name in SAMPLERS:
+        scenes = STRUCTURE_SCENES.replace(samplers={name: 1.0})
+        found = validate(predictor, batches=2, scenes=scenes)
+        scores = scores_at(found, float(predictor.laws.said(predictor.threshold)))
+        emitters = found.emitters / (2 * scenes.scenes * scenes.frames)
+        what = f"{name}, {STRUCTURE_SCENES.density_per_um2[0]:g} emitters per um2"
+        rows.append(_row(what, "network", "emitters per frame", emitters))
+        names = ("jaccard", "precision", "lateral_nm", "axial_nm", "efficiency_3d")
+        rows += [_row(what, "network", f"{quantity}, all", getattr(scores, quantity)) for quantity in names]
+    return rows
 
 
 def _single(predictor: Predictor, kernel: Kernel, camera: Camera, seed: int) -> list[dict[str, Any]]:

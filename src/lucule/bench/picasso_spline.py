@@ -19,7 +19,7 @@ from lucule.simulate.optics import Kernel
 
 Floats = NDArray[np.float64]
 
-GRADIENTS: Final = (1500.0, 3000.0, 6000.0, 12_000.0)
+GRADIENTS: Final = (3000.0, 4500.0, 6000.0, 8000.0, 12_000.0)
 BOX_PX: Final = 15
 _STEP_NM, _BEADS, _BEAD_PHOTONS = 20.0, 9, 40_000.0
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lucule.core import InputError
@@ -87,3 +89,19 @@ def decide(logits: Tensor) -> tuple[Tensor, Tensor]:
         return (precise[:, 0] > 0).to(torch.uint8), torch.sigmoid(precise[:, 0].abs()).float()
     probability, label = torch.softmax(precise, dim=1).max(dim=1)
     return label.to(torch.uint8), probability.float()
+
+
+def decide_by(probability: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Labels `(m,)` and their probabilities `(m,)` from those of all classes `(m, classes)`.
+
+    A localization is not clustered (0) unless all other classes together are more probable; then it has the most
+    probable of them, and the probability is that of being clustered at all.
+
+    Examples
+    --------
+    >>> decide_by(np.array([[0.7, 0.3, 0.0], [0.4, 0.2, 0.4]], np.float32))
+    (array([0, 2], dtype=uint8), array([0.7, 0.6], dtype=float32))
+    """
+    clustered = 1 - probability[:, 0]
+    label = np.where(clustered > 0.5, 1 + probability[:, 1:].argmax(axis=1), 0).astype(np.uint8)
+    return label, np.maximum(clustered, probability[:, 0])

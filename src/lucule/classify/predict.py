@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lucule.classify import networks
+from lucule.classify import graph, networks
 from lucule.classify.features import COORDINATES, FeatureSettings, coordinates, features
 from lucule.core import SILENT, ColumnError, InputError, Localizations, Progress, step
 from lucule.models import Card, find
@@ -93,7 +93,7 @@ class Classifier:
 
 @step
 def classify(
-    locs: Localizations, *, model: str | os.PathLike[str] = "XPILJZ", device: str = "auto", progress: Progress = SILENT
+    locs: Localizations, *, model: str | os.PathLike[str] = "graph", device: str = "auto", progress: Progress = SILENT
 ) -> Localizations:
     """Label every localization with a network that looks at its nearest neighbours.
 
@@ -156,6 +156,8 @@ def check_range(locs: Localizations, card: Card) -> list[str]:
     ...     print(warning)
     2 localizations are fewer than the 101 for which XPILJZ was made; its labels are unreliable here.
     """
+    if card.task == graph.TASK:
+        return graph.check_range(locs, card)
     return _outside_of_training(locs, NeighbourGrid(_points(locs, card)), card)
 
 

@@ -13,23 +13,33 @@ from lucule.cli.session import session
 
 
 def simulate(
-    scene: Annotated[str, typer.Argument(help="A packaged scene or scenario, a YAML file, or `list`.")],
+    scene: Annotated[
+        str | None, typer.Argument(help="A packaged scene or scenario, a YAML file, or `list`.", show_default=False)
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder, or a file whose ending chooses the format.")
     ] = None,
-    movie: Annotated[bool, typer.Option("--movie", help="A camera movie (OME-TIFF) instead of a table.")] = False,
+    movie: Annotated[
+        bool, typer.Option("--movie", help="A camera movie (OME-TIFF, OME-Zarr) instead of a table.")
+    ] = False,
     frames: Annotated[int | None, typer.Option(help="Number of frames.", min=1)] = None,
     camera: Annotated[str | None, typer.Option(help="A packaged camera or a YAML file.")] = None,
     psf: Annotated[str | None, typer.Option(help="A packaged PSF or a YAML file.")] = None,
     outside: Annotated[str, typer.Option(help="Emitters outside the depth range: error or drop.")] = "error",
     seed: Annotated[int, typer.Option(help="The same seed gives the same data.", min=0)] = 1,
+    like: Annotated[
+        Path | None, typer.Option("--like", help="Write a scene that imitates this table or movie instead.")
+    ] = None,
+    interval_s: Annotated[
+        float | None, typer.Option(help="With --like: time from frame to frame, s, where the file does not say.")
+    ] = None,
     config: ConfigOption = None,
     set_: SetOption = [],  # noqa: B006
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Simulate localizations or a camera movie, with the truth."""
-    with session(inputs=scene, as_json=json) as run:
+    """Simulate localizations or a camera movie, with the truth; or find the scene that resembles your own data."""
+    with session(inputs=scene if like is None else like, as_json=json) as run:
         from lucule import simulate as room
         from lucule.cli import simulation
         from lucule.core import InputError
@@ -37,6 +47,15 @@ def simulate(
         if scene == "list":
             run.results = simulation.everything()
             return
+        if like is not None:
+            options = {"scene": scene, "camera": camera, "psf": psf, "interval_s": interval_s, "seed": seed}
+            if dry_run:
+                run.results = {"dry_run": True, "like": str(like), **options, "write": out and str(out)}
+            else:
+                run.results = simulation.write_imitation(like, out, progress=run.progress, **options)
+            return
+        if scene is None:
+            raise InputError("Nothing to simulate is named", next_step="lucule simulate list")
         start = room.load(scene)
         optics = {"frames": frames, "camera": camera, "psf": psf}
         given = {name: value for name, value in optics.items() if value is not None}

@@ -1,6 +1,7 @@
 """After training: make predicted errors and probabilities mean what they say, on frames the network has not seen.
 
-The card receives factors for the standard deviations, the threshold with the best 3D efficiency, and the scores.
+A short training leaves a network too careful where it is good. The card receives a power law for the standard
+deviations and a logistic one for the probabilities, the threshold with the best 3D efficiency, and the scores.
 """
 
 from __future__ import annotations
@@ -8,19 +9,20 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from lucule.core import SILENT, Progress
 from lucule.localize.decode import decode
 from lucule.localize.matching import match
-from lucule.localize.predict import Predictor, load, raw_output
+from lucule.localize.predict import Laws, Predictor, load, raw_output
 from lucule.localize.recipe import Recipe
-from lucule.localize.scenes import prepare
-from lucule.localize.scores import calibration_error, score
+from lucule.localize.scenes import SceneSettings, prepare
+from lucule.localize.scores import Scores, calibration_error, score
 from lucule.models import Card, Packaged, find, save
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -31,8 +33,12 @@ _LEAST: Final = 0.2
 _THRESHOLDS: Final = np.round(np.arange(0.25, 0.76, 0.05), 2)
 # with fewer pairs the predicted standard deviations are left as they are
 _FEWEST: Final = 200
+_BINS: Final = 12
+_NARROW: Final = 0.1
+_NEWTON_STEPS: Final = 25
 # between these quantiles a Gaussian has one standard deviation to each side
 _LOW, _HIGH = 0.1587, 0.8413
+_ON_CARD: Final = ("jaccard", "precision", "recall", "lateral_nm", "axial_nm", "efficiency_3d")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,23 +84,42 @@ def calibrate(
     """
     packaged = find(model)
     plain = packaged.card.replace(
-        features={k: v for k, v in packaged.card.features.items() if k not in ("sigma_scale", "threshold")}
+        features={k: v for k, v in packaged.card.features.items() if k not in ("sigma_law", "p_law", "threshold")}
     )
     found = validate(load(model, device=device), batches=batches, progress=progress)
     return save(Path(model), calibrated(plain, found), packaged.state())
 
 
-def validate(predictor: Predictor, *, batches: int, progress: Progress = SILENT) -> Validation:
-    """Localize new frames of the network's own recipe, at a low threshold, and pair them with the truth."""
+def validate(
+    predictor: Predictor,
+    *,
+    batches: int,
+    scenes: SceneSettings | None = None,
+    seed: int = _SEED,
+    progress: Progress = SILENT,
+) -> Validation:
+    """Localize frames that the network has not seen, at a low threshold, and pair them with the truth.
+
+    Parameters
+    ----------
+    predictor
+        The network.
+    batches
+        Batches of frames.
+    scenes
+        What the frames look like; None: as in the network's training. PSF and camera are always those of the training.
+    seed
+        Seed of the first batch; the next ones follow.
+    """
     recipe = Recipe.parse(predictor.card.recipe, source="recipe of the model")
-    stage = prepare(recipe.scenes, recipe.kernel(), recipe.camera_used(), device=predictor.device)
+    stage = prepare(scenes or recipe.scenes, recipe.kernel(), recipe.camera_used(), device=predictor.device)
     generator = torch.Generator(predictor.device)
     pixel = predictor.camera.pixel_size_nm
     unit = np.array([pixel[0], pixel[1], predictor.z_scale_nm, 1.0])
     parts: list[tuple[Floats, NDArray[np.bool_], Floats, Floats, Floats, int]] = []
     with progress.task("Validate", batches, "batches") as task:
         for number in range(batches):
-            batch = stage.batch(number, generator.manual_seed(_SEED + number))
+            batch = stage.batch(number, generator.manual_seed(seed + number))
             raw = torch.cat([raw_output(predictor, scene) for scene in batch.photons])
             found = decode(raw, threshold=_LEAST)
             own = found.values[:, 1:5] * unit
@@ -112,31 +137,65 @@ def validate(predictor: Predictor, *, batches: int, progress: Progress = SILENT)
 
 
 def calibrated(card: Card, found: Validation) -> Card:
-    """Card with the factors of the standard deviations, the best threshold, and the scores there."""
-    pulls = found.difference / found.sigma
-    # widths between quantiles, for a few pairs of neighbours that were mistaken for each other must not widen all
-    width = np.ones(4)
-    if len(pulls) >= _FEWEST:
-        width = (np.quantile(pulls, _HIGH, axis=0) - np.quantile(pulls, _LOW, axis=0)) / 2
-    tried = {float(t): _scores(found, float(t)) for t in _THRESHOLDS}
+    """Card with the laws of standard deviations and probabilities, the best threshold, and the scores there."""
+    laws = [sigma_law(found.difference[:, k], found.sigma[:, k]) for k in range(4)]
+    law = p_law(found.p, found.hit)
+    tried = {float(t): scores_at(found, float(t)) for t in _THRESHOLDS}
     # without any pair there is no efficiency, and no threshold is better than another
-    best = max(tried, key=lambda t: np.nan_to_num(tried[t]["efficiency_3d"], nan=-np.inf)) if len(pulls) else 0.5
-    scores = tried[best]
-    scores |= {f"pull_{name}": value for name, value in zip("xyz", width, strict=False)}
-    scores |= {"calibration_error": calibration_error(found.p, found.hit)}
+    best = max(tried, key=lambda t: np.nan_to_num(tried[t].efficiency_3d, nan=-np.inf))
+    scores = {name: getattr(tried[best], name) for name in _ON_CARD}
+    for k, name in enumerate("xyz"):
+        pulls = found.difference[:, k] / Laws(laws, law).sigma(found.sigma[:, k], k)
+        scores[f"pull_{name}"] = _width(pulls) if len(pulls) else float("nan")
+    scores["calibration_error"] = calibration_error(Laws(laws, law).p(found.p), found.hit)
     features = card.features | {
-        "sigma_scale": [round(float(value), 4) for value in width],
-        "threshold": best,
+        "sigma_law": [[round(value, 4) for value in pair] for pair in laws],
+        "p_law": [round(value, 4) for value in law],
+        "threshold": round(float(Laws(laws, law).p(best)), 4),
     }
     kept = {k: v for k, v in card.scores.items() if not k.startswith("validation_")}
     new = {f"validation_{name}": round(float(value), 4) for name, value in scores.items() if np.isfinite(value)}
     return card.replace(features=features, scores=kept | new)
 
 
-def _scores(found: Validation, threshold: float) -> dict[str, Any]:
-    """Scores of the localizations above a threshold; pairs are those made at the lowest one."""
+def sigma_law(difference: Floats, sigma: Floats) -> tuple[float, float]:
+    """Fit `a` and `b` of exp(a) sigma^b to the width of the differences, in groups of equal predicted sigma.
+
+    Widths are taken between quantiles, for a few pairs of neighbours that were mistaken for each other must not widen
+    all.
+    """
+    if len(sigma) < _FEWEST:
+        return 0.0, 1.0
+    groups = np.array_split(np.argsort(sigma), _BINS)
+    x = np.log([np.median(sigma[group]) for group in groups])
+    y = np.log([_width(difference[group]) for group in groups])
+    if np.ptp(x) < _NARROW:  # all alike: a factor
+        return float(np.mean(y - x)), 1.0
+    slope, offset = np.polyfit(x, y, 1)
+    return float(offset), float(slope)
+
+
+def p_law(p: Floats, hit: NDArray[np.bool_]) -> tuple[float, float]:
+    """Fit `a` and `b` of logistic(a logit(p) + b) to how often localizations are right, by Newton's method."""
+    law = np.array([1.0, 0.0])
+    if len(p) < _FEWEST or hit.all() or not hit.any():
+        return 1.0, 0.0
+    inputs = np.stack([logit(np.clip(p, 1e-4, 1 - 1e-4)), np.ones(len(p))], axis=1)
+    for _ in range(_NEWTON_STEPS):
+        chance = expit(inputs @ law)
+        slope = inputs.T @ (hit - chance)
+        # a weak pull towards small laws keeps the steps finite where the classes hardly overlap
+        curvature = (inputs * (chance * (1 - chance))[:, None]).T @ inputs + 1e-3 * np.eye(2)
+        law = law + np.linalg.solve(curvature, slope)
+    return float(law[0]), float(law[1])
+
+
+def _width(values: Floats) -> float:
+    return float(np.quantile(values, _HIGH) - np.quantile(values, _LOW)) / 2
+
+
+def scores_at(found: Validation, threshold: float) -> Scores:
+    """Scores of the localizations above a threshold (as the network says it); pairs are those of the lowest one."""
     kept = found.pair_p >= threshold
     wrong = int(((found.p >= threshold) & ~found.hit).sum())
-    of = score(found.difference[kept, :3], wrong, found.emitters - int(kept.sum()))
-    names = ("jaccard", "precision", "recall", "lateral_nm", "axial_nm", "efficiency_3d")
-    return {name: getattr(of, name) for name in names}
+    return score(found.difference[kept, :3], wrong, found.emitters - int(kept.sum()))

@@ -24,9 +24,9 @@ Floats: TypeAlias = NDArray[np.float32]
 # pixels below this probability hold nothing that could be missed
 _LEAST: Final = 0.03
 # probabilities of one emitter add up to at most this; a little above one, for they are estimates
-_MOST: Final = 1.1
+_MOST: Final = 1.3
 # pixels point to the same place within so many of their joint standard deviations, and within so many pixels
-_SAME_SIGMA, _SAME_PX = 3.0, 1.2
+_SAME_SIGMA, _SAME_PX = 4.0, 1.6
 _COLUMNS: Final = 10
 
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lucule.core import Config
-from lucule.localize.network import fields
+from lucule.localize.network import BACKGROUND, fields
 
 _NEAR_PX: Final = 2
 
@@ -60,7 +60,7 @@ class LossWeights(Config):
 def loss(raw: Tensor, truth: Truth, weights: LossWeights) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss of raw output `(frames, channels, rows, columns)`, a mean over frames, and its parts for the log."""
     frames, _, rows, columns = raw.shape
-    background = raw[:, -1].float() + 3.0
+    background = raw[:, -1].float() + BACKGROUND
     logit = raw[:, 0].float()
     probability = logit.sigmoid()
     expected = probability.sum(dim=(1, 2))

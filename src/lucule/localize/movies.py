@@ -77,7 +77,28 @@ def open_movie(path: str | os.PathLike[str]) -> Iterator[Movie]:
     with tiff:
         if not len(tiff.pages):
             raise FormatError("The movie has no frames", received=file)
-        yield check(TiffMovie(tiff))
+        yield check(_frames(tiff, file))
+
+
+def _frames(tiff: tifffile.TiffFile, path: Path) -> Movie:
+    """Frames of a file: mapped where they lie in one piece (also those of large ImageJ stacks), else page by page."""
+    series, page = tiff.series[0], tiff.pages.first
+    last = tiff.pages[-1]
+    ends = [last.dataoffsets[-1] + last.databytecounts[-1]]
+    if series.dataoffset is not None:
+        ends.append(series.dataoffset + series.size * series.dtype.itemsize)
+    if max(ends) > path.stat().st_size:
+        raise FormatError(
+            "The movie is cut off",
+            received=f"{path.name} of {path.stat().st_size} bytes",
+            allowed=f"at least {max(ends)} bytes for the frames that it announces",
+            next_step="copy the file again",
+        )
+    if series.dataoffset is None:
+        return TiffMovie(tiff)
+    kind = series.dtype.newbyteorder(tiff.byteorder)
+    mapped: Movie = np.memmap(path, kind, "r", series.dataoffset, (series.size // page.size, *page.shape))
+    return mapped
 
 
 def check(movie: Any) -> Movie:

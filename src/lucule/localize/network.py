@@ -23,7 +23,9 @@ MARGIN_PX: Final = 56
 CHANNELS: Final = ("logit", "x", "y", "z", "photons", "sigma_x", "sigma_y", "sigma_z", "sigma_photons", "background")
 # offsets reach a little into the neighbouring pixels, so that two emitters of one pixel can share it and its neighbour
 _REACH_PX: Final = 1.5
-_PHOTONS: Final = 7.6  # natural logarithm of 2000 photons
+# natural logarithms of 2000 photons and of a background of 20, from which the network counts
+_PHOTONS: Final = 7.6
+BACKGROUND: Final = 3.0
 _SIGMA_LEAST: Final = 0.005
 
 
@@ -69,7 +71,7 @@ def fields(raw: Tensor, dim: int = -3) -> Fields:
         z,
         photons + _PHOTONS,
         *(F.softplus(sigma) + _SIGMA_LEAST for sigma in sigmas),
-        background + 3.0,
+        background + BACKGROUND,
     )
 
 

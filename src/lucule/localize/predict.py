@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, logit
 from torch import Tensor
 
 from lucule.core import SILENT, Camera, InputError, Localizations, Meta, Progress, step
@@ -25,12 +26,52 @@ from lucule.nn import choose_device
 from lucule.simulate.camera import Sensor, sensor
 
 Precision = Literal["auto", "float32", "bfloat16"]
+Floats: TypeAlias = NDArray[np.float64]
 
 logger = logging.getLogger(__name__)
 
 _TILE_PX: Final = 256
 # frames of 64 x 64 pixels in a block; larger frames come in smaller blocks
 _BLOCK: Final = 128
+
+
+@dataclass(frozen=True)
+class Laws:
+    """How what a network says becomes what is true on average.
+
+    Attributes
+    ----------
+    of_sigma
+        `a` and `b` of exp(a) sigma^b, for x, y, z in nm and for the logarithm of the photons.
+    of_p
+        `a` and `b` of logistic(a logit(p) + b).
+
+    Examples
+    --------
+    >>> laws = Laws([(0.0, 1.0)] * 4, (2.0, 0.5))
+    >>> round(float(laws.said(laws.p(0.3))), 6)
+    0.3
+    """
+
+    of_sigma: Sequence[Sequence[float]]
+    of_p: Sequence[float]
+
+    def sigma(self, said: Floats, column: int) -> Floats:
+        """Calibrated standard deviations of column 0 (x) to 3 (photons)."""
+        a, b = self.of_sigma[column]
+        return np.exp(a) * np.asarray(said, dtype=np.float64) ** b
+
+    def p(self, said: ArrayLike) -> Floats:
+        """Calibrated probabilities."""
+        a, b = self.of_p
+        calibrated: Floats = expit(a * logit(np.clip(said, 1e-6, 1 - 1e-6)) + b)
+        return calibrated
+
+    def said(self, p: ArrayLike) -> Floats:
+        """Invert `p`."""
+        a, b = self.of_p
+        raw: Floats = expit((logit(np.clip(p, 1e-6, 1 - 1e-6)) - b) / a)
+        return raw
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +111,10 @@ class Predictor:
         return float(self.card.features.get("threshold", 0.5))
 
     @property
-    def sigma_scale(self) -> NDArray[np.float64]:
-        """Factors that calibrate the predicted standard deviations of x, y, z and the logarithm of the photons."""
-        return np.asarray(self.card.features.get("sigma_scale", (1.0, 1.0, 1.0, 1.0)))
+    def laws(self) -> Laws:
+        """What calibrates its errors and probabilities."""
+        features = self.card.features
+        return Laws(features.get("sigma_law", [(0.0, 1.0)] * 4), features.get("p_law", (1.0, 0.0)))
 
 
 def load(
@@ -178,7 +220,7 @@ def localize(
             raise InputError("There are no such frames", received=f"{start}:{end}", allowed=f"0:{total}")
         parts = []
         with progress.task("Localize", end - start, "frames") as task:
-            for first, found in _blocks(predictor, source, (start, end), limit):
+            for first, found in _blocks(predictor, source, (start, end), float(predictor.laws.said(limit))):
                 parts.append(_columns(predictor, found, first))
                 task.advance(min(_block(rows, columns), end - first))
     table = pl.concat(parts)
@@ -276,7 +318,8 @@ def raw_output(predictor: Predictor, photons: Tensor, spare: tuple[int, int] = (
 def _columns(predictor: Predictor, found: Found, first: int) -> pl.DataFrame:
     pixel = predictor.camera.pixel_size_nm
     p, x, y, z, photons, *sigmas, background = found.values.T.astype(np.float64)
-    x_err, y_err, z_err, _ = (sigma * scale for sigma, scale in zip(sigmas, predictor.sigma_scale, strict=True))
+    units = (*pixel, predictor.z_scale_nm)
+    x_err, y_err, z_err = (predictor.laws.sigma(sigmas[k] * unit, k) for k, unit in enumerate(units))
     return pl.DataFrame(
         {
             "frame": (found.frame + first).astype(np.uint32),
@@ -285,10 +328,10 @@ def _columns(predictor: Predictor, found: Found, first: int) -> pl.DataFrame:
             "z": z * predictor.z_scale_nm,
             "photons": np.exp(photons),
             "background": np.exp(background),
-            "x_err": x_err * pixel[0],
-            "y_err": y_err * pixel[1],
-            "z_err": z_err * predictor.z_scale_nm,
-            "p": p,
+            "x_err": x_err,
+            "y_err": y_err,
+            "z_err": z_err,
+            "p": predictor.laws.p(p),
         }
     )
 

@@ -15,7 +15,7 @@ from lucule.localize import samplers
 from lucule.localize.calibrate import calibrate
 from lucule.localize.likelihood import loss
 from lucule.localize.network import build
-from lucule.localize.recipe import Budget, Recipe
+from lucule.localize.recipe import Recipe
 from lucule.localize.scenes import Batch, prepare
 from lucule.models import Card, save
 from lucule.models.store import CARD
@@ -26,7 +26,7 @@ def train(
     recipe: Recipe | str | os.PathLike[str],
     *,
     out: str | os.PathLike[str],
-    budget: Budget = "full",
+    budget: str = "full",
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> Path:
@@ -85,7 +85,7 @@ def train(
     return folder
 
 
-def card(used: Recipe, stream: Stream, *, parameters: int, budget: Budget) -> Card:
+def card(used: Recipe, stream: Stream, *, parameters: int, budget: str) -> Card:
     """Write down what was trained, and the ranges it was trained in."""
     recipe = used.model_dump(mode="json")
     scenes = used.scenes
