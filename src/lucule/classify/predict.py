@@ -136,6 +136,8 @@ def classify(
     >>> bool((locs["label"] == locs["true_label"]).mean() > 0.95)
     True
     """
+    if find(model).card.task == graph.TASK:
+        return _with_graph(locs, model, device, progress)
     classifier = Classifier.load(model, device)
     points = _points(locs, classifier.card)
     grid = NeighbourGrid(points)
@@ -144,6 +146,16 @@ def classify(
     seen = points if classifier.features.normalisation == COORDINATES else grid
     label, probability = classifier.predict(seen, progress=progress)
     return locs.with_columns(label=label, p_label=probability)
+
+
+def _with_graph(locs: Localizations, model: str | os.PathLike[str], device: str, progress: Progress) -> Localizations:
+    """Label with a network that sees all localizations of a field at once."""
+    network = graph.GraphModel.load(model, device)
+    for warning in graph.check_range(locs, network.card):
+        log.warning(warning)
+    probability = network.predict(locs, progress=progress).probability
+    label = probability.argmax(axis=1).astype(np.uint8)
+    return locs.with_columns(label=label, p_label=probability.max(axis=1, initial=0))
 
 
 def check_range(locs: Localizations, card: Card) -> list[str]:
