@@ -55,7 +55,7 @@ def test_clusters_agree_with_the_truth(truth, results) -> None:
     out, (outcome,) = results
     found = pl.read_csv(out / "cell" / "clusters.csv")
     true = len(np.unique(truth["true_cluster"])) - 1
-    assert found.filter(pl.col("n_points") >= 20).height == pytest.approx(true, rel=0.1)
+    assert found.filter(pl.col("n_points") >= 20).height == pytest.approx(true, rel=0.15)  # some that touch are one
     assert outcome.summary["percent_clustered"] == pytest.approx(50, abs=5)
 
 
@@ -64,7 +64,7 @@ def test_history_names_source_and_every_step(table, results) -> None:
     meta = Localizations.load(out / "cell" / "localizations.parquet").meta
     assert meta.source.name == "cell.csv"
     assert meta.source.sha256 == batch.source_of(table)
-    assert [step.function.rsplit(".", 1)[1] for step in meta.history] == ["read", "classify", "group"]
+    assert [step.function.rsplit(".", 1)[1] for step in meta.history] == ["read", "from_affinities"]
 
 
 def test_report_is_one_file_that_needs_nothing_else(results) -> None:
@@ -84,9 +84,9 @@ def test_nothing_is_done_twice(table, results, monkeypatch) -> None:
 
 
 def test_only_what_changed_is_done_again(table, tmp_path, monkeypatch) -> None:
-    clusters.run([table], tmp_path)
+    clusters.run([table], tmp_path, clusters.Settings(model="XPILJZ"))
     monkeypatch.setattr(lucule.classify, "classify", _must_not_run)
-    fewer = clusters.run([table], tmp_path, clusters.Settings(min_points=30))[0].summary
+    fewer = clusters.run([table], tmp_path, clusters.Settings(model="XPILJZ", min_points=30))[0].summary
     assert pl.read_csv(tmp_path / "cell" / "clusters.csv")["n_points"].min() >= 30
     assert fewer["clusters"] > 0
 
@@ -154,6 +154,7 @@ def test_interrupted_work_goes_on(tmp_path) -> None:
     path, out = tmp_path / "big.parquet", tmp_path / "out"
     room.simulate(room.load("caml_demo"), seed=1).save(path)
     command = [sys.executable, "-m", "lucule", "run", "clusters", str(path), "--out", str(out)]
+    command += ["--set", "model=XPILJZ"]  # which has two stages
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     labelled = out / "big" / "steps" / "labelled.parquet"
     deadline = time.monotonic() + 120
@@ -166,7 +167,7 @@ def test_interrupted_work_goes_on(tmp_path) -> None:
     assert "Traceback" not in said
     assert not list(out.rglob(".writing-*"))
     kept = labelled.stat().st_mtime_ns
-    assert clusters.run([path], out)[0].error is None
+    assert clusters.run([path], out, clusters.Settings(model="XPILJZ"))[0].error is None
     assert labelled.stat().st_mtime_ns == kept
 
 

@@ -138,8 +138,10 @@ def classify(
     True
     """
     if find(model).card.task == graph.TASK:
-        said = graph.GraphModel.load(model, device).predict(locs, progress=progress)
-        label, probability = networks.decide_by(said.probability)
+        network = graph.GraphModel.load(model, device)
+        for warning in graph.check_range(locs, network.card):
+            log.warning(warning)
+        label, probability = networks.decide_by(network.predict(locs, progress=progress).probability)
         return locs.with_columns(label=label, p_label=probability)
     classifier = Classifier.load(model, device)
     points = _points(locs, classifier.card)

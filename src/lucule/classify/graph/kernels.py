@@ -112,6 +112,17 @@ def _silu(values, part, bits, power):  # type: ignore[no-untyped-def]
         values[w] = values[w] / (np.float32(1.0) + (p * f + np.float32(1.0)) * power[w])
 
 
+@njit(cache=True, nogil=True, fastmath=True)
+def _add_product(rows, weights, out, used):  # type: ignore[no-untyped-def]
+    """Add the matrix product of the first `used` rows with the weights; a library would wait for other threads."""
+    inputs, outputs = weights.shape
+    for r in range(used):
+        for f in range(inputs):
+            value = rows[r, f]
+            for w in range(outputs):
+                out[r, w] += value * weights[f, w]
+
+
 @njit(cache=True, nogil=True, fastmath=True, inline="always")
 def _features(
     seen, i, j, slot, frame, squared_error, log_spacing, distance, error_known, frame_known, ranks
@@ -139,7 +150,7 @@ def _messages(
     k, width = index.shape[1], own.shape[1]
     head = width // 4
     seen, harmonics = np.zeros((_BLOCK * k, 25), np.float32), np.empty((_BLOCK * k, 8), np.float32)
-    message, start = np.empty((_BLOCK * k, width), np.float32), np.empty((_BLOCK * k, width), np.float32)
+    start = np.empty((_BLOCK * k, width), np.float32)
     gates = np.empty((_BLOCK * k, 16), np.float32)
     part, bits = np.empty(_BLOCK * k * width, np.float32), np.empty(_BLOCK * k * width, np.int32)
     power = bits.view(np.float32)
@@ -163,15 +174,14 @@ def _messages(
                     start[used, w] = own[i, w] + shared[j, w]
                 used += 1
         ends[high - low] = used
-        np.dot(seen, pair_weight, message)
-        flat, added = message.ravel(), start.ravel()
-        for w in range(used * width):
-            flat[w] += added[w]
+        message, flat = start, start.ravel()
+        _add_product(seen, pair_weight, message, used)
         _silu(flat[: used * width], part, bits, power)
-        np.dot(message, gate_weight, gates)
+        gates[:used] = gate_bias
+        _add_product(message, gate_weight, gates, used)
         for i in range(low, high):
             _gather(
-                i, ends[i - low], ends[i - low + 1], np.float32(_ONE / k), head, message, gates, gate_bias, harmonics,
+                i, ends[i - low], ends[i - low + 1], np.float32(_ONE / k), head, message, gates, harmonics,
                 attended, largest, new_fields,
             )  # fmt: skip
 
@@ -198,7 +208,7 @@ def _turn(seen, turn, i, j, scale, points, fields):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _gather(i, low, high, scale, head, message, gates, bias, harmonics, attended, largest, new_fields):  # type: ignore[no-untyped-def]
+def _gather(i, low, high, scale, head, message, gates, harmonics, attended, largest, new_fields):  # type: ignore[no-untyped-def]
     """What a point takes from its messages `low` to `high`."""
     width = message.shape[1]
     for w in range(width):
@@ -226,7 +236,7 @@ def _gather(i, low, high, scale, head, message, gates, bias, harmonics, attended
             largest[i, w] = max(largest[i, w], message[r, w])
     for r in range(low, high):
         for c in range(4):
-            one, two = (gates[r, 4 + c] + bias[4 + c]) * scale, (gates[r, 8 + c] + bias[8 + c]) * scale
+            one, two = gates[r, 4 + c] * scale, gates[r, 8 + c] * scale
             for m in range(3):
                 new_fields[i, 8 * c + m] += one * harmonics[r, m]
             for m in range(3, 8):
@@ -240,11 +250,11 @@ def _affinities(
 ):  # type: ignore[no-untyped-def]  # fmt: skip
     k, half = index.shape[1], together.shape[1]
     seen = np.zeros((_BLOCK * k, 9), np.float32)
-    squares, start = np.zeros((_BLOCK * k, half), np.float32), np.empty((_BLOCK * k, half), np.float32)
-    row, known = np.empty((_BLOCK * k, half), np.float32), np.empty((_BLOCK * k, half), np.float32)
+    squares = np.empty((_BLOCK * k, half), np.float32)
+    row, deep = np.empty((_BLOCK * k, half), np.float32), np.empty((_BLOCK * k, half), np.float32)
     part, bits = np.empty(_BLOCK * k * half, np.float32), np.empty(_BLOCK * k * half, np.int32)
     power = bits.view(np.float32)
-    flat, added, other = row.ravel(), start.ravel(), known.ravel()
+    flat, deep_flat = row.ravel(), deep.ravel()
     for low in range(first, last, _BLOCK):
         high = min(low + _BLOCK, last)
         used = 0
@@ -258,26 +268,22 @@ def _affinities(
                     frame_known, ranks,
                 )  # fmt: skip
                 for w in range(half):
-                    start[used, w] = together[i, w] + together[j, w]
+                    row[used, w] = together[i, w] + together[j, w]
                     apart_w = apart[i, w] - apart[j, w]
                     squares[used, w] = apart_w * apart_w
                 used += 1
-        np.dot(squares, difference, row)
-        np.dot(seen, pair_weight, known)
-        for w in range(used * half):
-            flat[w] += added[w] + other[w]
+        _add_product(squares, difference, row, used)
+        _add_product(seen, pair_weight, row, used)
         _silu(flat[: used * half], part, bits, power)
-        np.dot(row, hidden_weight, known)
-        for r in range(used):
-            for w in range(half):
-                known[r, w] += hidden_bias[w]
-        _silu(other[: used * half], part, bits, power)
+        deep[:used] = hidden_bias
+        _add_product(row, hidden_weight, deep, used)
+        _silu(deep_flat[: used * half], part, bits, power)
         used = 0
         for i in range(low, high):
             for slot in range(k):
                 if index[i, slot] >= 0:
                     total = last_bias
                     for w in range(half):
-                        total += known[used, w] * last_weight[w]
+                        total += deep[used, w] * last_weight[w]
                     log_odds[i, slot] = total
                     used += 1
