@@ -17,7 +17,7 @@ from typing import Any
 from lucule.core import InputError, package_version
 from lucule.core.files import write_text
 
-NAMES = ("neighbours", "classify", "simulate")
+NAMES = ("neighbours", "classify", "simulate", "process")
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,10 +95,13 @@ def minimise(
 
 def _solve(matrix: Floats, right: Floats) -> Floats:
     from scipy.linalg import cho_factor, cho_solve
+    from threadpoolctl import threadpool_limits
 
     # the common shift is free: it is held by a weak spring
     held = matrix + np.eye(len(matrix)) * (1e-6 * np.trace(matrix) / len(matrix) + 1e-12)
-    solution: Floats = cho_solve(cho_factor(held, lower=True, overwrite_a=True), right)
+    # matrices this small are solved by the time the threads of a library have found each other
+    with threadpool_limits(1, user_api="blas"):
+        solution: Floats = cho_solve(cho_factor(held, lower=True, overwrite_a=True), right)
     return solution
 
 
