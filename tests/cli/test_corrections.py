@@ -18,7 +18,9 @@ def table(tmp_path_factory):
 
 def test_drift(lucule, table, tmp_path) -> None:
     out, plot, curve = tmp_path / "d.parquet", tmp_path / "d.png", tmp_path / "d.csv"
-    answer = lucule("correct", "drift", table, "--method", "aim", "--out", out, "--plot", plot, "--curve", curve, "--json")
+    answer = lucule(
+        "correct", "drift", table, "--method", "aim", "--out", out, "--plot", plot, "--curve", curve, "--json"
+    )
     assert answer.exit_code == 0, answer.err
     results = answer.json["results"]
     assert results["method"] == "aim"
@@ -36,7 +38,9 @@ def test_drift(lucule, table, tmp_path) -> None:
 
 def test_link(lucule, table, tmp_path) -> None:
     out, plot = tmp_path / "m.parquet", tmp_path / "m.svg"
-    answer = lucule("correct", "link", table, "--radius", "auto", "--gap", "auto", "--out", out, "--plot", plot, "--json")
+    answer = lucule(
+        "correct", "link", table, "--radius", "auto", "--gap", "auto", "--out", out, "--plot", plot, "--json"
+    )
     assert answer.exit_code == 0, answer.err
     results = answer.json["results"]
     linked = Localizations.load(out)
@@ -51,13 +55,17 @@ def test_link(lucule, table, tmp_path) -> None:
 
 def test_filter(lucule, table, tmp_path) -> None:
     plot = tmp_path / "f.png"
-    answer = lucule("correct", "filter", table, "--where", "photons > 2000 & x_err < 6", "--show", "--plot", plot, "--json")
+    answer = lucule(
+        "correct", "filter", table, "--where", "photons > 2000 & x_err < 6", "--show", "--plot", plot, "--json"
+    )
     assert answer.exit_code == 0, answer.err
     (step,) = answer.json["results"]["steps"]
     assert step["left"] == answer.json["results"]["kept"]
     assert plot.exists()
     out = tmp_path / "f.parquet"
-    shown = lucule("correct", "filter", table, "--preset", "sarcomere", "--where", "photons > 500", "--out", out, "--show")
+    shown = lucule(
+        "correct", "filter", table, "--preset", "sarcomere", "--where", "photons > 500", "--out", out, "--show"
+    )
     assert shown.exit_code == 0, shown.err
     assert "percent_discarded" in shown.out
     assert Localizations.load(out).meta.history[-1].parameters["settings"]["preset"] == "sarcomere"
@@ -73,7 +81,9 @@ def test_register(lucule, table, tmp_path) -> None:
                   "reference_y": [y for _, y in at]}).write_csv(beads)  # fmt: skip
     out, plot = tmp_path / "r.parquet", tmp_path / "r.png"
     for more in (["--beads", beads, "--residuals", tmp_path / "left.csv"], ["--kind", "shift"]):
-        answer = lucule("correct", "register", moved, "--reference", table, "--out", out, "--plot", plot, *more, "--json")
+        answer = lucule(
+            "correct", "register", moved, "--reference", table, "--out", out, "--plot", plot, *more, "--json"
+        )
         assert answer.exit_code == 0, answer.err
         assert answer.json["results"]["shift_nm"] == pytest.approx([-300, 100], abs=2)
         assert abs((Localizations.load(out)["x"] - locs["x"]).mean()) < 2

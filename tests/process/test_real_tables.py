@@ -43,8 +43,10 @@ def test_drift(name, data_path) -> None:
     try:
         curve = estimate_drift(locs, settings=DriftSettings(resample=True))
     except LuculeError as error:
-        assert TABLES[name] or "resemble" in str(error), error
-        assert "Next:" in str(error)
+        curve, message = None, str(error)
+    if curve is None:
+        assert TABLES[name] or "resemble" in message, message
+        assert "Next:" in message
         return
     assert not TABLES[name]
     assert np.isfinite(curve.nm).all()

@@ -33,7 +33,8 @@ def test_drift() -> None:
 
 
 def test_correlation(blinks) -> None:
-    found = frc(blinks, settings=FrcSettings(repeats=2), precision_nm=8)
+    again = blinks.with_columns(frame=np.random.default_rng(3).permutation(6000))  # molecules come back
+    found = frc(again, settings=FrcSettings(repeats=2), precision_nm=8)
     axes = curves.frc_plot(found).axes[0]
     assert found.resolution_nm is not None
     marks = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == "--"]
@@ -71,7 +72,7 @@ def test_filter(blinks) -> None:
 def test_registration() -> None:
     rng = np.random.default_rng(1)
     at = rng.uniform(0, 10_000, (30, 2))
-    found = fit_pairs(PairsOfPoints(at + [100, 50] + rng.normal(0, 3, (30, 2)), at), kind="affine")
+    found = fit_pairs(PairsOfPoints(at + np.array([100, 50]) + rng.normal(0, 3, (30, 2)), at), kind="affine")
     figure = curves.registration_plot(found)
     assert figure.axes[0].collections[0].get_offsets().shape == (30, 2)
 

@@ -1,8 +1,8 @@
 """Drift, linking, precision and resolution against the truth of simulated scenes; Picasso (AIM, RCC, link) beside.
 
 Drift is left over after its mean is taken off, root mean square over all frames. Times are of the whole call, with the
-interval by resampling where lucule makes one, after one call that compiles; Picasso gets the same table and, for AIM, three
-times its NeNA as intersection distance, as its documentation advises.
+interval by resampling where lucule makes one, after one call that compiles; Picasso gets the same table and, for AIM,
+three times its NeNA as intersection distance, as its documentation advises.
 """
 
 from __future__ import annotations
@@ -103,7 +103,9 @@ def _drift(name: str, locs: Localizations, truth: np.ndarray[Any, Any]) -> Rows:
             at = np.clip(curve.frame.round().astype(int), 0, len(truth) - 1)
             error = curve.nm - truth[at, : curve.nm.shape[1]]
             inside = np.abs(error - error.mean(axis=0)) < 1.96 * curve.error_nm
-            rows.append(_row(f"drift: {name}, truth inside the 95 % interval", "lucule auto", float(100 * inside.mean()), "%"))
+            rows.append(
+                _row(f"drift: {name}, truth inside the 95 % interval", "lucule auto", float(100 * inside.mean()), "%")
+            )
     if find_spec("picasso") is not None:
         for method, found, seconds in _picasso(name, locs, len(truth)):
             add(method, found, seconds)
@@ -113,12 +115,17 @@ def _drift(name: str, locs: Localizations, truth: np.ndarray[Any, Any]) -> Rows:
 def _picasso(name: str, locs: Localizations, frames: int) -> list[tuple[str, np.ndarray[Any, Any], float]]:
     import pandas as pd
 
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")
         from picasso import aim, postprocess
 
-        table = pd.DataFrame({"frame": locs["frame"].astype(np.int64), "x": locs["x"] / PIXEL_NM, "y": locs["y"] / PIXEL_NM,
-                              "photons": locs["photons"], "lpx": locs["x_err"] / PIXEL_NM, "lpy": locs["y_err"] / PIXEL_NM})  # fmt: skip
+        table = pd.DataFrame({"frame": locs["frame"].astype(np.int64), "photons": locs["photons"]})
+        for theirs, ours in {"x": "x", "y": "y", "lpx": "x_err", "lpy": "y_err"}.items():
+            table[theirs] = locs[ours] / PIXEL_NM
         if locs.is_3d:
             table["z"] = locs["z"]
         size = int(np.ceil(max(locs["x"].max(), locs["y"].max()) / PIXEL_NM)) + 2
@@ -150,7 +157,13 @@ def _resolution(locs: Localizations) -> Rows:
         _row(f"resolution: {what}, everything", "lucule", seconds, "s", 10.0),
         _row(f"resolution: {what}, ring correlation", "lucule", found.frc.resolution_nm if found.frc else None, "nm"),
         _row(f"resolution: {what}, random split", "lucule", found.frc.random_nm if found.frc else None, "nm"),
-        _row(f"precision: {what}, true over reported errors", "lucule", found.precision.ratio if found.precision else None, "", 1.0),
+        _row(
+            f"precision: {what}, true over reported errors",
+            "lucule",
+            found.precision.ratio if found.precision else None,
+            "",
+            1.0,
+        ),
     ]
     return rows
 
@@ -177,20 +190,26 @@ def _linking(seed: int) -> Rows:
         _row(f"{what}, blinks found", "lucule", 100 * len(linked) / blinks, "%", 100.0),
     ]
     if find_spec("picasso") is not None:
-        rows += _picasso_link(locs, blinks)
+        rows += _picasso_link(locs)
     return rows
 
 
-def _picasso_link(locs: Localizations, blinks: int) -> Rows:
+def _picasso_link(locs: Localizations) -> Rows:
     """Picasso's link on a tenth of the movie: its time grows with the number of rows."""
     import pandas as pd
 
     part = locs.filter(f"frame < {(int(locs['frame'].max()) + 1) // 10}")
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")
         from picasso import postprocess
 
-        table = pd.DataFrame({"frame": part["frame"].astype(np.int64), "x": part["x"] / PIXEL_NM, "y": part["y"] / PIXEL_NM})
+        table = pd.DataFrame(
+            {"frame": part["frame"].astype(np.int64), "x": part["x"] / PIXEL_NM, "y": part["y"] / PIXEL_NM}
+        )
         for name in ("photons", "sx", "sy", "bg", "lpx", "lpy"):
             table[name] = np.float32(0.08 if name.startswith("lp") else 1.0)
         size = int(part["x"].max() / PIXEL_NM) + 2

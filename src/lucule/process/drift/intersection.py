@@ -88,7 +88,7 @@ def _index(
     if axes == 3:
         iz = (int(np.floor(points[row, 2] - shift[2])) + dz) & ((1 << bits[2]) - 1)
         index = (index << bits[2]) | iz
-    return index
+    return int(index)
 
 
 @njit(cache=True, nogil=True)
@@ -123,14 +123,16 @@ def _settle(
     low, high = (0, 2) if axes == 2 else (2, 3)
     size = 2 * reach + 1
     counts = np.empty((size, size) if axes == 2 else (size, 1))
-    for iteration in range(4):
+    for _ in range(4):
         counts[:] = 0.0
         for row in range(first, end):
             if axes == 2:
                 for i in range(size):
                     for j in range(size):
                         # the square root lets no bead decide alone
-                        counts[i, j] += np.sqrt(reference[_index(points, row, shift, bits, axes, i - reach, j - reach, 0)])
+                        counts[i, j] += np.sqrt(
+                            reference[_index(points, row, shift, bits, axes, i - reach, j - reach, 0)]
+                        )
             else:
                 for i in range(size):
                     counts[i, 0] += np.sqrt(reference[_index(points, row, shift, bits, axes, 0, 0, i - reach)])

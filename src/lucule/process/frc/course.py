@@ -102,7 +102,9 @@ def frc_course(
         if len(part) < FEWEST or length < 40:
             rows.append((len(part), np.nan, np.nan, np.nan))
             continue
-        found = whole if length == span else frc(part, settings=fixed, precision_nm=precision_nm, compare=False, seed=seed)
+        found = (
+            whole if length == span else frc(part, settings=fixed, precision_nm=precision_nm, compare=False, seed=seed)
+        )
         low, high = found.interval_nm or (np.nan, np.nan)
         rows.append((len(part), np.nan if found.resolution_nm is None else found.resolution_nm, low, high))
     counts, values, low_nm, high_nm = (np.array(column) for column in zip(*rows, strict=True))
@@ -168,5 +170,3 @@ def frc_map(
         {"x": made.tiles[:, 0], "y": made.tiles[:, 1], "side_nm": np.full(len(found), side),
          "localizations": made.rows, "frc_nm": pl.Series(found, dtype=pl.Float64)}
     )  # fmt: skip
-
-
