@@ -105,7 +105,8 @@ def test_errors_and_photons_are_combined_as_statistics_say() -> None:
 
 def test_unweighted_without_errors_and_the_brightest_decides_about_classes() -> None:
     table = Localizations({"frame": [0, 1], "x": [0.0, 10.0], "y": [0.0, 0.0], "photons": [100.0, 300.0],
-                           "label": [2, 7], "sigma_x": [100.0, 140.0], "background": [10.0, 30.0], "p": [0.5, 0.9]})  # fmt: skip
+                           "label": [2, 7], "sigma_x": [100.0, 140.0], "background": [10.0, 30.0],
+                           "p": [0.5, 0.9]})  # fmt: skip
     linked = link(table, settings=FIXED)
     assert linked["x"].tolist() == [5.0]
     assert linked["label"].tolist() == [7]

@@ -76,7 +76,8 @@ def test_depth_is_shifted_and_tilted() -> None:
     reference, moving = beads(shift, lost=0)
     z = np.random.default_rng(3).uniform(-300, 300, len(reference))
     table = pl.DataFrame({"x": moving[:, 0], "y": moving[:, 1], "z": z + 80 + 0.002 * moving[:, 0],
-                          "reference_x": reference[:, 0], "reference_y": reference[:, 1], "reference_z": z})  # fmt: skip
+                          "reference_x": reference[:, 0], "reference_y": reference[:, 1],
+                          "reference_z": z})  # fmt: skip
     one = Localizations({"x": [5000.0], "y": [5000.0], "z": [100.0]})
     moved = register(one, one, beads=table, settings=RegisterSettings(kind="affine"))
     assert moved["z"][0] == pytest.approx(100 - 80 - 10, abs=1)

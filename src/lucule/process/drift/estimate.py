@@ -155,7 +155,8 @@ def estimate_drift(
         )  # fmt: skip
     if "frame" in locs and int(locs["frame"].max()) - int(locs["frame"].min()) < _FEWEST_FRAMES:
         raise InputError(
-            "There is too little time to follow a drift", received=f"frames {locs['frame'].min()} to {locs['frame'].max()}",
+            "There is too little time to follow a drift",
+            received=f"frames {locs['frame'].min()} to {locs['frame'].max()}",
             allowed=f"more than {_FEWEST_FRAMES}", next_step="leave the drift uncorrected",
         )  # fmt: skip
     for name in ("field", "channel"):
@@ -328,7 +329,7 @@ def _from_far(data: _Data, segments: Segments, cell: Floats, settings: DriftSett
     start = np.zeros((len(segments.middle), data.points.shape[1]))
     start[:, :2] = DriftCurve(far.middle, coarse, coarse * 0, "rcc", "").at(segments.middle)
     found = intersection.intersect(data.points, segments, cell_nm=cell, start=start, reach=4)
-    return found, "The drift is fast; the search started from correlations of longer segments."
+    return found, "Segments did not settle one by one; the search started from correlations of longer ones."
 
 
 def _resampled(

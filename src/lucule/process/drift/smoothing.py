@@ -29,7 +29,9 @@ def pace(drift: Floats) -> tuple[Floats, Floats]:
     one, four = (np.mean((fast[m:] - fast[:-m]) ** 2, axis=0) for m in (1, 4))
     walk = np.maximum((four - one) / 3, 0)
     noise = np.maximum((one - walk) / 2, 0)
-    true = np.mean(steps**2, axis=0) - 2 * noise
+    square = np.mean(steps**2, axis=0)
+    # no less than what such a short record could hide
+    true = np.maximum(square - 2 * noise, square * np.sqrt(0.5 / len(steps)))
     return np.sqrt(np.maximum(true, _LEAST_PACE_NM**2)), np.sqrt(noise)
 
 

@@ -146,8 +146,8 @@ def _radius(found: Precision) -> tuple[float, Floats, Floats, Floats, str]:
     balance = float(r[int(np.argmax(false > 0.5))]) if (false > 0.5).any() else np.inf
     radius = float(np.clip(balance, _LEAST_SIGMAS * unit, SIGMAS * unit))
     at = min(int(np.searchsorted(r, radius)), len(r) - 1)
-    why = (f"{radius / unit:.2g} times the error of a difference ({unit:.3g} nm): {100 * lost[at]:.1f} % of the pairs of "
-           f"one molecule lie beyond, {100 * false[at]:.1f} % of those within are strangers")  # fmt: skip
+    why = (f"{radius / unit:.2g} times the error of a difference ({unit:.3g} nm): {100 * lost[at]:.1f} % of the pairs "
+           f"of one molecule lie beyond, {100 * false[at]:.1f} % of those within are strangers")  # fmt: skip
     return radius, r, np.clip(lost, 0, 1), false, why
 
 
