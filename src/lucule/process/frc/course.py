@@ -147,7 +147,7 @@ def frc_map(
     >>> rng = np.random.default_rng(1)
     >>> spots = rng.uniform(0, 4000, (500, 2)).repeat(20, axis=0)
     >>> xy = spots + rng.normal(0, 10, spots.shape)
-    >>> table = frc_map(Localizations({"frame": rng.permutation(10_000), "x": xy[:, 0], "y": xy[:, 1]}), tile_nm=2000)
+    >>> table = frc_map(Localizations({"frame": rng.permutation(10_000), "x": xy[:, 0], "y": xy[:, 1]}), tile_nm=2500)
     >>> table.height, table["frc_nm"].null_count()
     (4, 0)
     """
