@@ -44,7 +44,15 @@ def microtubules() -> tuple[Localizations, np.ndarray]:
 
 
 def _spots(
-    *, n: int, times: int, sigma: float, frames: int, seed: int = 1, size: float = 10_000.0, errors: bool = True, dims: int = 2
+    *,
+    n: int,
+    times: int,
+    sigma: float,
+    frames: int,
+    seed: int = 1,
+    size: float = 10_000.0,
+    errors: bool = True,
+    dims: int = 2,
 ) -> Localizations:
     """Molecules anywhere, each seen `times` times in frames by lot, all with the same error."""
     rng = np.random.default_rng(seed)

@@ -33,10 +33,12 @@ def test_auto_is_within_the_target(scene, request) -> None:
     assert lateral < LATERAL_NM
     assert axial < AXIAL_NM
     assert ("localizations" in curve.why) or ("beads" in curve.why)
-    knots = curve.at(curve.frame) - truth[np.clip(curve.frame.round().astype(int), 0, len(truth) - 1), : curve.nm.shape[1]]
+    knots = (
+        curve.at(curve.frame) - truth[np.clip(curve.frame.round().astype(int), 0, len(truth) - 1), : curve.nm.shape[1]]
+    )
     knots -= knots.mean(axis=0)
     covered = np.mean(np.abs(knots) < 1.96 * curve.error_nm)
-    assert 0.75 < covered
+    assert covered > 0.75
     # an interval that holds everything says nothing
     assert np.sqrt(np.mean(curve.error_nm[:, :2] ** 2)) < 2.5 * max(lateral / np.sqrt(2), 0.3)
 
@@ -57,7 +59,7 @@ def test_correlation_on_microtubules(microtubules) -> None:
 
 
 def test_the_second_round_does_something_only_when_segments_are_left_out(pores) -> None:
-    """With the segment in its own reference, a shift of zero always agrees best: the published round changes nothing."""
+    """With the segment in its own reference, a shift of zero agrees best: the published round changes nothing."""
     locs, truth = pores
     locs = Localizations(locs.data.sample(n=10_000, seed=1))
     order = np.argsort(locs["frame"], kind="stable")
@@ -86,12 +88,18 @@ def test_beads_are_found_and_followed() -> None:
     parts, frame = [], []
     for at in rng.uniform(2000, 18_000, (4, 2)):
         seen = rng.random(frames) < 0.95
-        parts.append(np.column_stack([np.tile(at, (frames, 1)), np.zeros(frames)])[seen] + drift[seen] + rng.normal(0, 4, (seen.sum(), 3)))
+        parts.append(
+            np.column_stack([np.tile(at, (frames, 1)), np.zeros(frames)])[seen]
+            + drift[seen]
+            + rng.normal(0, 4, (seen.sum(), 3))
+        )
         frame.append(np.flatnonzero(seen))
     blinks = rng.uniform(0, 20_000, (20_000, 3)) * [1, 1, 0.02]
     when = rng.integers(0, frames, 20_000)
     points = np.concatenate([*parts, blinks + drift[when]])
-    locs = Localizations({"frame": np.concatenate([*frame, when]), "x": points[:, 0], "y": points[:, 1], "z": points[:, 2]})
+    locs = Localizations(
+        {"frame": np.concatenate([*frame, when]), "x": points[:, 0], "y": points[:, 1], "z": points[:, 2]}
+    )
     curve = estimate_drift(locs)
     assert curve.method == "fiducials"
     assert "4 beads" in curve.why
@@ -122,7 +130,7 @@ def test_fast_drift_starts_from_correlations(pores) -> None:
     jump = 300.0 * (np.arange(len(truth)) > 3000)
     moved = locs.with_columns(x=locs["x"] + jump[locs["frame"]])
     curve = estimate_drift(moved, settings=QUICK)
-    assert any("fast" in warning for warning in curve.warnings)
+    assert any("did not settle" in warning for warning in curve.warnings)
     away = np.abs(np.arange(len(truth)) - 3000) > 60
     error = (curve.at(np.arange(len(truth))) - truth - np.column_stack([jump, jump * 0, jump * 0]))[away]
     error -= error.mean(axis=0)

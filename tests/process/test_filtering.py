@@ -69,7 +69,9 @@ def test_density_and_duplicates() -> None:
 
 def test_empty_tables_and_one_row() -> None:
     empty = Localizations({"x": [], "y": [], "photons": []})
-    assert plan_filter(empty, FilterSettings(where=("photons > 1",), drop_duplicates=True)).table()["left"].to_list() == [0, 0]
+    assert plan_filter(empty, FilterSettings(where=("photons > 1",), drop_duplicates=True)).table()[
+        "left"
+    ].to_list() == [0, 0]
     one = Localizations({"x": [1.0], "y": [1.0]})
     assert plan_filter(one, FilterSettings(least_neighbours=1, within_nm=10)).keep.tolist() == [False]
 

@@ -14,7 +14,7 @@ FIXED = LinkSettings(radius_nm=50, gap_frames=1)
 
 
 def blinks(n=3000, seed=1, sigma=4.0, frames=4000, size=40_000.0, miss=0.1, per_molecule=1, dims=2):
-    """Molecules far apart, on for a geometric number of frames, of which some are missed; and which blink each row is."""
+    """Molecules far apart, on for a geometric number of frames, some missed; and which blink each row is."""
     rng = np.random.default_rng(seed)
     grid = int(np.ceil(np.sqrt(n)))
     place = np.stack(np.meshgrid(np.arange(grid), np.arange(grid)), -1).reshape(-1, 2)[:n] * (size / grid)
@@ -35,8 +35,9 @@ def blinks(n=3000, seed=1, sigma=4.0, frames=4000, size=40_000.0, miss=0.1, per_
     xyz = np.column_stack([place[molecule], np.zeros(len(molecule))])[:, :dims]
     errors = sigma * np.exp(rng.normal(0, 0.3, len(frame)))
     xyz = xyz + rng.normal(0, 1, xyz.shape) * errors[:, None]
-    data = {"frame": frame, **{a: xyz[:, i] for i, a in enumerate("xyz"[:dims])}, "photons": rng.uniform(500, 2000, len(frame)),
-            "molecule": molecule, **{f"{a}_err": errors for a in "xyz"[:dims]}}  # fmt: skip
+    data = {"frame": frame, "photons": rng.uniform(500, 2000, len(frame)), "molecule": molecule}
+    for i, axis in enumerate("xyz"[:dims]):
+        data |= {axis: xyz[:, i], f"{axis}_err": errors}
     return Localizations(data), np.array(event), place
 
 
@@ -92,7 +93,7 @@ def test_errors_and_photons_are_combined_as_statistics_say() -> None:
     assert linked["photons"].sum() == pytest.approx(locs["photons"].sum(), rel=1e-5)
     first = np.flatnonzero(event == 0)
     expected = 1 / np.sqrt(np.sum(1 / locs["x_err"][first].astype(float) ** 2))
-    at = int(np.flatnonzero((linked["molecule"] == 0))[0])
+    at = int(np.flatnonzero(linked["molecule"] == 0)[0])
     assert linked["x_err"][at] == pytest.approx(expected, rel=1e-5)
     weights = 1 / locs["x_err"][first].astype(float) ** 2
     assert linked["x"][at] == pytest.approx(np.sum(weights * locs["x"][first]) / weights.sum(), abs=1e-2)
@@ -103,8 +104,9 @@ def test_errors_and_photons_are_combined_as_statistics_say() -> None:
 
 
 def test_unweighted_without_errors_and_the_brightest_decides_about_classes() -> None:
-    table = Localizations({"frame": [0, 1], "x": [0.0, 10.0], "y": [0.0, 0.0], "photons": [100.0, 300.0], "label": [2, 7],
-                           "sigma_x": [100.0, 140.0], "background": [10.0, 30.0], "p": [0.5, 0.9]})  # fmt: skip
+    table = Localizations({"frame": [0, 1], "x": [0.0, 10.0], "y": [0.0, 0.0], "photons": [100.0, 300.0],
+                           "label": [2, 7], "sigma_x": [100.0, 140.0], "background": [10.0, 30.0],
+                           "p": [0.5, 0.9]})  # fmt: skip
     linked = link(table, settings=FIXED)
     assert linked["x"].tolist() == [5.0]
     assert linked["label"].tolist() == [7]
@@ -150,7 +152,7 @@ def test_bad_requests() -> None:
 
 
 def test_statistics_of_switching() -> None:
-    locs, _, place = blinks(per_molecule=1, n=2500)
+    locs, _, _ = blinks(per_molecule=1, n=2500)
     found = blinking(link(locs, settings=FIXED))
     assert found.on_frames == pytest.approx(1 / 0.3, rel=0.05)
     low, high = found.on_frames_interval

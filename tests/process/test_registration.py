@@ -13,7 +13,7 @@ NOISE = 4.0
 
 
 def shift(p):
-    return p + [250.0, -120.0]
+    return p + np.array([250.0, -120.0])
 
 
 def affine(p):
@@ -65,7 +65,9 @@ def test_beads_tell_kind_and_transformation(of, kind) -> None:
 def test_a_wrong_pair_does_no_harm() -> None:
     reference, moving = beads(affine, lost=0)
     moving[3] += 5000
-    table = pl.DataFrame({"x": moving[:, 0], "y": moving[:, 1], "reference_x": reference[:, 0], "reference_y": reference[:, 1]})
+    table = pl.DataFrame(
+        {"x": moving[:, 0], "y": moving[:, 1], "reference_x": reference[:, 0], "reference_y": reference[:, 1]}
+    )
     nothing = Localizations({"x": [0.0], "y": [0.0]})
     assert true_error(estimate_registration(nothing, nothing, beads=table), affine) < NOISE
 
@@ -73,8 +75,9 @@ def test_a_wrong_pair_does_no_harm() -> None:
 def test_depth_is_shifted_and_tilted() -> None:
     reference, moving = beads(shift, lost=0)
     z = np.random.default_rng(3).uniform(-300, 300, len(reference))
-    table = pl.DataFrame({"x": moving[:, 0], "y": moving[:, 1], "z": z + 80 + 0.002 * moving[:, 0], "reference_x": reference[:, 0],
-                          "reference_y": reference[:, 1], "reference_z": z})  # fmt: skip
+    table = pl.DataFrame({"x": moving[:, 0], "y": moving[:, 1], "z": z + 80 + 0.002 * moving[:, 0],
+                          "reference_x": reference[:, 0], "reference_y": reference[:, 1],
+                          "reference_z": z})  # fmt: skip
     one = Localizations({"x": [5000.0], "y": [5000.0], "z": [100.0]})
     moved = register(one, one, beads=table, settings=RegisterSettings(kind="affine"))
     assert moved["z"][0] == pytest.approx(100 - 80 - 10, abs=1)

@@ -25,6 +25,7 @@ NAMES = (
     "simulate",
     "localize",
     "localize_study",
+    "process",
 )
 
 

@@ -56,7 +56,9 @@ def drift(
     out: OutOption = None,
     method: Annotated[str | None, typer.Option(help="auto, fiducials, rcc, aim or entropy.")] = None,
     plot: PlotOption = None,
-    curve_out: Annotated[Path | None, typer.Option("--curve", help="Table of the curve to write (.csv, .parquet).")] = None,
+    curve_out: Annotated[
+        Path | None, typer.Option("--curve", help="Table of the curve to write (.csv, .parquet).")
+    ] = None,
     apply: Annotated[Path | None, typer.Option("--apply", help="Apply the curve of this CSV or Parquet file.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the resampling.", min=0)] = 1,
     map_: MapOption = [],  # noqa: B006
@@ -105,7 +107,9 @@ def link(
     out: OutOption = None,
     radius: Annotated[str | None, typer.Option(help="nm, or auto.")] = None,
     gap: Annotated[str | None, typer.Option(help="Dark frames to bridge, or auto.")] = None,
-    keep_rows: Annotated[bool, typer.Option("--keep-rows", help="Number the blinks (event) and keep all rows.")] = False,
+    keep_rows: Annotated[
+        bool, typer.Option("--keep-rows", help="Number the blinks (event) and keep all rows.")
+    ] = False,
     per_molecule: Annotated[
         float | None, typer.Option("--events-per-molecule", help="Calibration, for the count of molecules.")
     ] = None,
@@ -154,7 +158,9 @@ def link(
 def filter_(
     table: Table,
     out: OutOption = None,
-    where: Annotated[list[str], typer.Option("--where", help='As in "photons > 500 & x_err < 20"; may be repeated.')] = [],  # noqa: B006
+    where: Annotated[
+        list[str], typer.Option("--where", help='As in "photons > 500 & x_err < 20"; may be repeated.')
+    ] = [],  # noqa: B006
     preset: Annotated[str | None, typer.Option(help="A packaged filter: caml or sarcomere.")] = None,
     show: Annotated[bool, typer.Option("--show", help="Print what each step takes away.")] = False,
     plot: PlotOption = None,
@@ -205,7 +211,9 @@ def register(
     ] = None,
     kind: Annotated[str | None, typer.Option(help="auto, shift, affine or smooth.")] = None,
     plot: PlotOption = None,
-    residuals: Annotated[Path | None, typer.Option("--residuals", help="Residual map to write (.csv, .parquet).")] = None,
+    residuals: Annotated[
+        Path | None, typer.Option("--residuals", help="Residual map to write (.csv, .parquet).")
+    ] = None,
     map_: MapOption = [],  # noqa: B006
     unit: UnitOption = None,
     pixel_size_nm: PixelSizeOption = None,
@@ -246,8 +254,12 @@ def resolution(
     split: Annotated[str | None, typer.Option(help="blocks (of time), random or halves.")] = None,
     threshold: Annotated[str | None, typer.Option(help="1/7 or half-bit.")] = None,
     course: Annotated[bool, typer.Option("--course", help="Also against the length of the movie.")] = False,
-    map_out: Annotated[Path | None, typer.Option("--frc-map", help="Resolution over the field (.csv, .parquet).")] = None,
-    curve_out: Annotated[Path | None, typer.Option("--curve", help="Correlation curve to write (.csv, .parquet).")] = None,
+    map_out: Annotated[
+        Path | None, typer.Option("--frc-map", help="Resolution over the field (.csv, .parquet).")
+    ] = None,
+    curve_out: Annotated[
+        Path | None, typer.Option("--curve", help="Correlation curve to write (.csv, .parquet).")
+    ] = None,
     plot: PlotOption = None,
     seed: Annotated[int, typer.Option(help="Seed of the splits.", min=0)] = 1,
     map_: MapOption = [],  # noqa: B006

@@ -10,6 +10,7 @@ import ast
 import operator
 import re
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import Any, Final
 
 import polars as pl
@@ -80,7 +81,7 @@ def comparisons(text: str) -> list[tuple[str, float]]:
     for node in ast.walk(_tree(text)):
         if isinstance(node, ast.Compare):
             terms = [node.left, *node.comparators]
-            for pair in zip(terms[:-1], terms[1:], strict=True):
+            for pair in pairwise(terms):
                 for name, other in (pair, pair[::-1]):
                     value = _number(other)
                     if isinstance(name, ast.Name) and value is not None:

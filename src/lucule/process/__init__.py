@@ -1,4 +1,4 @@
-"""Before and after the analysis: drift, linking, filters, registration, precision and resolution, each with its error."""
+"""Before and after the analysis: drift, linking, filters, registration, precision, resolution; each with its error."""
 
 from lucule.process.checks import Drift, drift_hint, duplicate_fraction
 from lucule.process.drift import (

@@ -169,7 +169,7 @@ def _fulfilled(locs: Localizations, condition: str) -> NDArray[np.bool_]:
         expression = expressions.parse(condition, locs.columns)
     except ColumnError as error:
         raise ColumnError(error.problem, received=error.received, allowed=error.allowed,
-                          next_step="a preset needs the columns that it filters; use --where for others") from None  # fmt: skip
+                          next_step="a preset needs its columns; use --where for others") from None  # fmt: skip
     if not len(locs):
         return np.zeros(0, np.bool_)
     value: Any = locs.data.select(_answer=expression)["_answer"]

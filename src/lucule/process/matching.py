@@ -121,7 +121,8 @@ def pairs_of_structures(
     whole = _peak(a, b, centre=np.zeros(2), reach_nm=reach_nm, span_nm=None)
     if whole is None:
         raise WorkError(
-            "The tables have no structure in common that a correlation finds", next_step="give beads, or a larger reach_nm"
+            "The tables have no structure in common that a correlation finds",
+            next_step="give beads, or a larger reach_nm",
         )
     low, high = a.min(axis=0).astype(np.float64), a.max(axis=0).astype(np.float64)
     number = np.maximum(np.round((high - low) / tile_nm), 1).astype(int)

@@ -99,8 +99,8 @@ def precision(locs: Localizations, *, seed: int = 1) -> Precision:
     """Estimate the localization precision from molecules that are on in two consecutive frames.
 
     Each localization is paired with the nearest one in the next frame. The distances are those of one molecule,
-    distributed as r / (2 s^2) exp(-r^2 / (4 s^2)), and of neighbours, described by a line and a broad Gaussian as in the
-    paper; all amplitudes and widths are fitted together. For the comparison with `x_err` and `y_err`, distances are
+    distributed as r / (2 s^2) exp(-r^2 / (4 s^2)), and of neighbours, described by a line and a broad Gaussian as in
+    the paper; all amplitudes and widths are fitted together. For the comparison with `x_err` and `y_err`, distances are
     divided by the error that the table gives for them, and the same curve is fitted.
 
     Parameters
@@ -263,7 +263,7 @@ def _fit(counts: Floats, reach: float, start: Floats | None = None) -> _Fit | No
     total = counts.sum()
     if total < FEWEST_PAIRS:
         return None
-    r = (np.arange(len(counts)) + 0.5) * (reach / len(counts))
+    r: Floats = (np.arange(len(counts), dtype=np.float64) + 0.5) * (reach / len(counts))
     seen = 2 * np.sqrt(counts + 0.375)
 
     def residual(values: Floats) -> Floats:
@@ -316,7 +316,8 @@ def _ratio(
     """True over reported errors: the fit of distances in units of the error that the table gives for them."""
     if "x_err" not in locs or "y_err" not in locs:
         return None, None
-    variance = sum(locs[name][rows].astype(np.float64) ** 2 for name in ("x_err", "y_err") for rows in (first, second))
+    squares = [locs[name][rows].astype(np.float64) ** 2 for name in ("x_err", "y_err") for rows in (first, second)]
+    variance: Floats = np.sum(squares, axis=0)
     known = np.isfinite(variance) & (variance > 0)
     # with a variance of 2 in the plane, a table that is right gives sigma = 1
     scaled = distance[known] / np.sqrt(variance[known] / 4)

@@ -77,12 +77,13 @@ class Registration:
     error_nm: float
     error_interval_nm: tuple[float, float]
     before_nm: float
-    errors_nm: dict[str, float]
+    errors_nm: dict[Kind, float]
     source: str
 
     def __str__(self) -> str:
         """Short, for the history of a table."""
-        return f"{self.kind} from {len(self.pairs.moving)} {self.source}, {self.matrix.round(9).tolist()}, error {self.error_nm:.2f} nm"
+        matrix = self.matrix.round(9).tolist()
+        return f"{self.kind} from {len(self.pairs.moving)} {self.source}, {matrix}, error {self.error_nm:.2f} nm"
 
     def moved(self, points: Floats) -> Floats:
         """Points of the moving table in the reference's coordinates, `(n, 2)` or `(n, 3)`."""
@@ -119,10 +120,13 @@ class Registration:
         d = self.matrix.shape[0]
         shift = self.matrix[:, d] + (self.matrix[:, :d] - np.eye(d)) @ self.pairs.moving[:, :d].mean(axis=0)
         scale = float(np.sqrt(abs(np.linalg.det(self.matrix[:2, :2]))))
-        angle = float(np.degrees(np.arctan2(self.matrix[1, 0] - self.matrix[0, 1], self.matrix[0, 0] + self.matrix[1, 1])))
+        angle = float(
+            np.degrees(np.arctan2(self.matrix[1, 0] - self.matrix[0, 1], self.matrix[0, 0] + self.matrix[1, 1]))
+        )
         return {
             "kind": self.kind, "from": self.source, "pairs": len(self.pairs.moving), "shift_nm": shift.tolist(),
-            "scale": scale, "rotation_deg": angle, "error_before_nm": self.before_nm, "registration_error_nm": self.error_nm,
+            "scale": scale, "rotation_deg": angle, "error_before_nm": self.before_nm,
+            "registration_error_nm": self.error_nm,
             "registration_error_nm_interval": self.error_interval_nm,
             **{f"error_{kind}_nm": error for kind, error in self.errors_nm.items()},
         }  # fmt: skip
@@ -185,7 +189,7 @@ def estimate_registration(
     >>> rng = np.random.default_rng(1)
     >>> spots = rng.uniform(0, 20_000, (60, 2))
     >>> moved = spots * 1.001 + [300.0, -150.0] + rng.normal(0, 3, spots.shape)
-    >>> beads = pl.DataFrame({"x": moved[:, 0], "y": moved[:, 1], "reference_x": spots[:, 0], "reference_y": spots[:, 1]})
+    >>> beads = pl.DataFrame(np.hstack([moved, spots]), schema=["x", "y", "reference_x", "reference_y"])
     >>> table = Localizations({"x": moved[:, 0], "y": moved[:, 1]})
     >>> found = estimate_registration(table, table, beads=beads)
     >>> found.kind, bool(found.error_nm < 6)
@@ -223,7 +227,7 @@ def fit_pairs(pairs: PairsOfPoints, *, kind: str = "auto", source: str = "beads"
     pairs = _without_outliers(pairs)
     possible = [k for k in possible if len(pairs.moving) >= FEWEST[k]]
     tried = {k: _left_out(pairs, k) for k in possible}
-    errors = {k: float(np.sqrt(np.mean(found[0] ** 2))) for k, found in tried.items()}
+    errors: dict[Kind, float] = {k: float(np.sqrt(np.mean(found[0] ** 2))) for k, found in tried.items()}
     best = possible[0]
     for candidate in possible[1:]:  # a kind with more freedom must be clearly better
         if errors[candidate] < 0.97 * errors[best]:

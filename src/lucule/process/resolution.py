@@ -121,7 +121,9 @@ def resolution(
     'density'
     """
     if len(locs) < _FEWEST:
-        raise InputError("There are too few localizations for a resolution", received=len(locs), allowed=f"{_FEWEST} or more")
+        raise InputError(
+            "There are too few localizations for a resolution", received=len(locs), allowed=f"{_FEWEST} or more"
+        )
     reasons: dict[str, str] = {}
     warnings: list[str] = []
     precise: Precision | None = None
@@ -130,7 +132,9 @@ def resolution(
         reasons |= precise.reasons
         warnings += _about_precision(precise)
     else:
-        reasons["nena_nm"] = "there is no column frame, so nothing tells which localizations are one molecule seen twice"
+        reasons["nena_nm"] = (
+            "there is no column frame, so nothing tells which localizations are one molecule seen twice"
+        )
     sigma = precise.best_nm if precise else _median_error(locs)
     scale = precise.ratio if precise and precise.ratio else 1.0
     ring: Frc | None = None
@@ -149,7 +153,9 @@ def resolution(
         reasons["frc_nm" if ring is None else "fsc_nm" if locs.is_3d and shell is None else "frc_course"] = str(error)
     width = FWHM * sigma if sigma else None
     if width is None:
-        reasons["precision_fwhm_nm"] = "neither pairs of localizations nor the columns x_err and y_err tell the precision"
+        reasons["precision_fwhm_nm"] = (
+            "neither pairs of localizations nor the columns x_err and y_err tell the precision"
+        )
     density, per_um2 = _density(locs, precise)
     limit, why = _limit(width, density, ring.resolution_nm if ring else None)
     return Resolution(precise, ring, shell, along, density, per_um2, width, limit, why, reasons, tuple(warnings))
@@ -169,8 +175,8 @@ def _about_precision(found: Precision) -> list[str]:
     low, high = found.ratio_interval
     if low > 1.1 or high < 1 / 1.1:
         return [
-            f"True errors are {found.ratio:.2f} times the reported ones (95 % interval {low:.2f} to {high:.2f}): check gain "
-            "and offset of the camera settings with which the table was made."
+            f"True errors are {found.ratio:.2f} times the reported ones (95 % interval {low:.2f} to {high:.2f}): check "
+            "gain and offset of the camera settings with which the table was made."
         ]
     return []
 
@@ -202,8 +208,8 @@ def _limit(width: float | None, density: float | None, found: float | None) -> t
     together = float(np.hypot(width, density))
     if found is not None and found > _UNEXPLAINED * together:
         return "neither", (
-            f"The halves agree down to {found:.0f} nm only, but {text}: suspect drift that was not corrected, or too few "
-            "molecules in common between the stretches of time."
+            f"The halves agree down to {found:.0f} nm only, but {text}: suspect drift that was not corrected, or too "
+            "few molecules in common between the stretches of time."
         )
     limit: Limit = "precision" if width >= density else "density"
     return limit, f"The {limit} limits: {text}."

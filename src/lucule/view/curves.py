@@ -69,7 +69,9 @@ def frc_plot(found: Frc) -> Figure:
     axes.plot(per_um[shown], curve.correlation[shown], color=SOFT, lw=0.8, zorder=2)
     axes.plot(per_um[shown], curve.smooth[shown], color=ACCENT, lw=1.6, zorder=4, label="correlation")
     if found.corrected_curve is not None:
-        axes.plot(per_um[shown], found.corrected_curve.smooth[shown], color=SECOND, lw=1, zorder=3, label="without repeats")
+        axes.plot(
+            per_um[shown], found.corrected_curve.smooth[shown], color=SECOND, lw=1, zorder=3, label="without repeats"
+        )
     axes.axhline(1 / 7, color=INK, lw=0.9, label="1/7")
     axes.plot(per_um[shown], curve.threshold("half-bit")[shown], color=INK, lw=0.9, ls=":", label="half-bit")
     if found.resolution_nm is not None:
@@ -118,7 +120,9 @@ def link_plot(choice: LinkChoice) -> Figure:
         if not np.isfinite(choice.sigmas):
             left.axvline(shown, color=INK, lw=1)
     # by its own errors each pair has a radius of its own
-    rule = f"{choice.sigmas:.2g} errors of the difference" if np.isfinite(choice.sigmas) else f"{choice.radius_nm:.3g} nm"
+    rule = (
+        f"{choice.sigmas:.2g} errors of the difference" if np.isfinite(choice.sigmas) else f"{choice.radius_nm:.3g} nm"
+    )
     _title(left, "Radius", rule)
     left.set_xlabel("radius, nm", color=MUTED, fontsize=9)
     left.set_ylabel("%", color=MUTED, fontsize=9)
@@ -170,14 +174,19 @@ def registration_plot(found: Registration) -> Figure:
     figure, (axes,) = _panels(1)
     table = found.residuals()
     x, y = table["x"].to_numpy() / 1000, table["y"].to_numpy() / 1000
-    arrows = axes.quiver(x, y, table["dx_nm"].to_numpy(), table["dy_nm"].to_numpy(), color=ACCENT, angles="xy", zorder=3)
-    typical = float(np.median(table["residual_nm"].to_numpy()))
-    length = float(f"{max(typical, 0.1):.1g}")
+    # an arrow of the usual length takes a twelfth of the width
+    length = float(f"{max(float(np.median(table['residual_nm'].to_numpy())), 0.1):.1g}")
+    arrows = axes.quiver(x, y, table["dx_nm"].to_numpy(), table["dy_nm"].to_numpy(), color=ACCENT, angles="xy",
+                         scale=12 * length, zorder=3)  # fmt: skip
     axes.quiverkey(arrows, 0.86, 1.06, length, f"{length:g} nm", labelpos="E", fontproperties={"size": 8})
     axes.set_aspect("equal", adjustable="datalim")
     axes.invert_yaxis()
     low, high = found.error_interval_nm
-    _title(axes, f"Registration, {found.kind}", f"error {found.error_nm:.3g} nm ({low:.3g} to {high:.3g}), was {found.before_nm:.3g} nm")
+    _title(
+        axes,
+        f"Registration, {found.kind}",
+        f"error {found.error_nm:.3g} nm ({low:.3g} to {high:.3g}), was {found.before_nm:.3g} nm",
+    )
     axes.set_xlabel("um", color=MUTED, fontsize=9)
     return figure
 
@@ -207,7 +216,9 @@ def _panels(number: int) -> tuple[Figure, list[Axes]]:
 
 def _title(axes: Axes, title: str, note: str) -> None:
     axes.set_title(f"{title}\n", loc="left", color=INK, fontsize=10.5, fontweight="bold")
-    axes.annotate(note, (0, 1), xycoords="axes fraction", xytext=(0, 6), textcoords="offset points", color=MUTED, fontsize=8.5)
+    axes.annotate(
+        note, (0, 1), xycoords="axes fraction", xytext=(0, 6), textcoords="offset points", color=MUTED, fontsize=8.5
+    )
 
 
 def _legend(axes: Axes) -> None:

@@ -1,7 +1,7 @@
-"""Drift by redundant cross-correlation: pictures of segments, the shift of every pair, and the drift that fits them all.
+"""Drift by redundant cross-correlation: pictures of segments, the shift of every pair, and what fits them all.
 
-Wang et al. 2014, Opt Express 22:15982. Pictures are folded onto themselves where the field is large: shifts are small, and
-what is folded adds a background to the correlation, not a peak.
+Wang et al. 2014, Opt Express 22:15982. Pictures are folded onto themselves where the field is large: shifts are small,
+and what is folded adds a background to the correlation, not a peak.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ _SIGNIFICANT: Final = 6.0
 _ROUNDS: Final = 5
 
 
-def correlate(points: NDArray[np.float32], segments: Segments, *, pixel_nm: float, reach_nm: float) -> tuple[Floats, Floats]:
+def correlate(
+    points: NDArray[np.float32], segments: Segments, *, pixel_nm: float, reach_nm: float
+) -> tuple[Floats, Floats]:
     """Drift of each segment in the plane with mean 0, and its standard error from how pairs disagree, `(k, 2)` nm each.
 
     Parameters
@@ -118,7 +120,7 @@ def _fitted(matrix: Floats, shifts: Floats) -> Floats:
     weight = np.ones(len(shifts))
     drift = np.zeros((matrix.shape[1], shifts.shape[1]))
     for _ in range(_ROUNDS):
-        drift = np.linalg.lstsq(matrix * weight[:, None], shifts * weight[:, None], rcond=None)[0]
+        drift[:] = np.linalg.lstsq(matrix * weight[:, None], shifts * weight[:, None], rcond=None)[0]
         residual = np.linalg.norm(matrix @ drift - shifts, axis=1)
         scale = max(1.4826 * float(np.median(residual)), 0.05)
         weight = 1 / (1 + np.square(residual / (2 * scale)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -13,6 +13,9 @@ from lucule.core import Localizations
 from lucule.process.series import frames
 
 Floats = NDArray[np.float64]
+
+# knots this many times further apart than usual have a pause between them, which is bridged straight
+_PAUSE: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +61,11 @@ class DriftCurve:
 
         inside = np.clip(wanted, self.frame[0], self.frame[-1])
         result = np.atleast_2d(Akima1DInterpolator(self.frame, self.nm, axis=0)(inside))
+        # nothing is known of a pause, least of all its slopes
+        gap = np.diff(self.frame)
+        pause = np.append(gap > _PAUSE * np.median(gap), False)[np.searchsorted(self.frame, inside, side="right") - 1]
+        straight = np.column_stack([np.interp(inside[pause], self.frame, column) for column in self.nm.T])
+        result[pause] = straight
         # half a segment lies outside at each end
         for end, other, beyond in ((0, 1, wanted < self.frame[0]), (-1, -2, wanted > self.frame[-1])):
             slope = (self.nm[end] - self.nm[other]) / (self.frame[end] - self.frame[other])

@@ -2,14 +2,17 @@
 
 Cnossen et al. 2021, Opt Express 29:27961 (DME): the drift is right when each localization lies as likely as possible in
 the density that all others draw, each with its precision. Here the bound is improved by expectation and maximisation:
-with the probabilities fixed with which pairs are the same place, the best drift of all segments solves one linear system,
-which no step size and no order of the segments enters. A random walk whose pace is taken from the data joins segments that
-follow each other, so that segments may be short.
+with the probabilities fixed with which pairs are the same place, the best drift of all segments solves one linear
+system, which no step size and no order of the segments enters. A random walk whose pace is taken from the data joins
+segments that follow each other, so that segments may be short.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any, Final
 
 import numpy as np
 from numba import get_num_threads, njit
@@ -51,7 +54,7 @@ def minimise(
         Standard deviation of the drift from one segment to the next, `(d,)`.
     """
     k, d = start.shape
-    drift = start - start.mean(axis=0)
+    drift: Floats = start - start.mean(axis=0)
     first, second = _pairs(points - drift[segments.of].astype(np.float32), errors, segments.of)
     if not len(first):
         return drift
@@ -65,26 +68,24 @@ def minimise(
         np.add.at(walk[axis], (i + 1, i + 1), weight)
         walk[axis][i, i + 1] -= weight
         walk[axis][i + 1, i] -= weight
-    threads = get_num_threads()
-    cuts = np.linspace(0, len(first), threads + 1).astype(np.int64)
     likeness = np.empty(len(first), np.float32)
     precise = errors.astype(np.float32)
-    from concurrent.futures import ThreadPoolExecutor
+    # a localization is always as likely as its own place says
+    itself: Floats = 0.5**d / np.prod(precise, axis=1, dtype=np.float64)
+    cuts = np.linspace(0, len(first), get_num_threads() + 1).astype(int).tolist()
+    with ThreadPoolExecutor(get_num_threads()) as pool:
 
-    with ThreadPoolExecutor(threads) as pool:
+        def shared(kernel: Callable[..., Any], *arguments: Any) -> list[Any]:
+            parts = [pool.submit(kernel, *arguments, low, high) for low, high in pairwise(cuts)]
+            return [part.result() for part in parts]
+
         for _ in range(iterations):
             moved = drift.astype(np.float32)
-            totals = list(pool.map(
-                lambda t: _likeness(points, precise, segments.of, moved, first, second, likeness, cuts[t], cuts[t + 1]),
-                range(threads),
-            ))  # fmt: skip
-            # a localization is always as likely as its own place says
-            total = sum(totals) + (0.5**d / np.prod(precise, axis=1)).astype(np.float64)
-            parts = list(pool.map(
-                lambda t: _system(points, precise, segments.of, first, second, likeness, total, k, cuts[t], cuts[t + 1]),
-                range(threads),
-            ))  # fmt: skip
-            matrix, right = sum(p[0] for p in parts) + walk, sum(p[1] for p in parts)
+            sums = shared(_likeness, points, precise, segments.of, moved, first, second, likeness)
+            total = np.sum([itself, *sums], axis=0)
+            systems = shared(_system, points, precise, segments.of, first, second, likeness, total, k)
+            matrix = np.sum([walk, *(system[0] for system in systems)], axis=0)
+            right = np.sum([system[1] for system in systems], axis=0)
             found = np.column_stack([_solve(matrix[axis], right[axis]) for axis in range(d)])
             step = found - found.mean(axis=0) - drift
             drift = drift + step
@@ -95,10 +96,13 @@ def minimise(
 
 def _solve(matrix: Floats, right: Floats) -> Floats:
     from scipy.linalg import cho_factor, cho_solve
+    from threadpoolctl import threadpool_limits
 
     # the common shift is free: it is held by a weak spring
     held = matrix + np.eye(len(matrix)) * (1e-6 * np.trace(matrix) / len(matrix) + 1e-12)
-    solution: Floats = cho_solve(cho_factor(held, lower=True, overwrite_a=True), right)
+    # matrices this small are solved by the time the threads of a library have found each other
+    with threadpool_limits(1, user_api="blas"):
+        solution: Floats = cho_solve(cho_factor(held, lower=True, overwrite_a=True), right)
     return solution
 
 
@@ -162,7 +166,9 @@ def _visit(
                         counts[i] += 1
                         counts[j] += 1
                         continue
-                    mixed = (np.uint64(i) * np.uint64(0x9E3779B97F4A7C15)) ^ (np.uint64(j) * np.uint64(0xC2B2AE3D27D4EB4F))
+                    mixed = (np.uint64(i) * np.uint64(0x9E3779B97F4A7C15)) ^ (
+                        np.uint64(j) * np.uint64(0xC2B2AE3D27D4EB4F)
+                    )
                     mixed ^= mixed >> np.uint64(29)
                     mixed *= np.uint64(0xBF58476D1CE4E5B9)
                     drawn = float(mixed >> np.uint64(11)) / 9007199254740992.0

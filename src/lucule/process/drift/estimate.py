@@ -48,9 +48,9 @@ class DriftSettings(Config):
     Attributes
     ----------
     method
-        `fiducials`: beads are followed. `rcc`: pictures of segments are cross-correlated, all pairs. `aim`: segments are
-        shifted until most localizations meet others. `entropy`: starting from that, all pairs of localizations at once,
-        short segments. `auto`: by the data, see `why` of the curve.
+        `fiducials`: beads are followed. `rcc`: pictures of segments are cross-correlated, all pairs. `aim`: segments
+        are shifted until most localizations meet others. `entropy`: starting from that, all pairs of localizations at
+        once, short segments. `auto`: by the data, see `why` of the curve.
     localizations_per_segment
         None: 500 for `aim`, 100 for `entropy`, a twentieth of the table for `rcc`.
     cell_nm
@@ -155,12 +155,15 @@ def estimate_drift(
         )  # fmt: skip
     if "frame" in locs and int(locs["frame"].max()) - int(locs["frame"].min()) < _FEWEST_FRAMES:
         raise InputError(
-            "There is too little time to follow a drift", received=f"{locs['frame'].max() - locs['frame'].min() + 1} frames",
+            "There is too little time to follow a drift",
+            received=f"frames {locs['frame'].min()} to {locs['frame'].max()}",
             allowed=f"more than {_FEWEST_FRAMES}", next_step="leave the drift uncorrected",
         )  # fmt: skip
     for name in ("field", "channel"):
         if name in locs and locs[name].min() != locs[name].max():
-            _log.warning("All values of %s are taken to drift together; correct them one by one where they do not.", name)
+            _log.warning(
+                "All values of %s are taken to drift together; correct them one by one where they do not.", name
+            )
     data = _prepared(locs)
     beads: Fiducials | None = None
     method, why = settings.method, "as asked"
@@ -210,8 +213,8 @@ def _choose(data: _Data, beads: Fiducials | None) -> tuple[Method, str]:
     )  # fmt: skip
     if n <= _ENTROPY_MOST:
         return "entropy", (
-            f"{no_beads}, and {n:,} localizations in {span:,} frames are few enough to compare all neighbours at once, in "
-            "short segments"
+            f"{no_beads}, and {n:,} localizations in {span:,} frames are few enough to compare all neighbours at once, "
+            "in short segments"
         )
     return "aim", f"{no_beads}, and {n:,} localizations give many segments that each meet the others"
 
@@ -241,7 +244,11 @@ def _square_number(points: NDArray[np.float32], side_nm: float, seed: int = 0) -
 def _from_structure(data: _Data, method: Method, why: str, settings: DriftSettings, seed: int) -> DriftCurve:
     warnings: list[str] = []
     coarse = _segments(data, settings, "rcc" if method == "rcc" else "aim")
-    cell = np.clip(2.5 * data.sigma, 8.0, 120.0) if settings.cell_nm is None else settings.cell_nm * data.sigma / data.sigma[0]
+    cell = (
+        np.clip(2.5 * data.sigma, 8.0, 120.0)
+        if settings.cell_nm is None
+        else settings.cell_nm * data.sigma / data.sigma[0]
+    )
     if method == "rcc":
         drift, error = _by_correlation(data, coarse, settings)
         walk, _ = pace(drift)
@@ -287,9 +294,7 @@ def _segments(data: _Data, settings: DriftSettings, method: str) -> Segments:
 
 def _by_correlation(data: _Data, segments: Segments, settings: DriftSettings) -> tuple[Floats, Floats]:
     pixel = settings.cell_nm or float(np.clip(4 * data.sigma[0], 10.0, 60.0))
-    return correlation.correlate(
-        data.points[:, :2], segments, pixel_nm=pixel, reach_nm=settings.reach_nm or 1000.0
-    )
+    return correlation.correlate(data.points[:, :2], segments, pixel_nm=pixel, reach_nm=settings.reach_nm or 1000.0)
 
 
 def _ran_away(drift: Floats, cell: Floats, reach: int) -> bool:
@@ -324,7 +329,7 @@ def _from_far(data: _Data, segments: Segments, cell: Floats, settings: DriftSett
     start = np.zeros((len(segments.middle), data.points.shape[1]))
     start[:, :2] = DriftCurve(far.middle, coarse, coarse * 0, "rcc", "").at(segments.middle)
     found = intersection.intersect(data.points, segments, cell_nm=cell, start=start, reach=4)
-    return found, "The drift is fast; the search started from correlations of longer segments."
+    return found, "Segments did not settle one by one; the search started from correlations of longer ones."
 
 
 def _resampled(
@@ -348,7 +353,10 @@ def _resampled(
             return entropy.minimise(points, data.errors[rows], part, drift, pace_nm=1000 * walk, iterations=5)
         return intersection.intersect(points, part, cell_nm=cell, start=drift, rounds=1, reach=2)
 
-    splits = [_square_number(data.points, side, int(s)) < 0.5 for s in rng.integers(1, 1 << 30, 2 if method == "entropy" else _RESAMPLES)]
+    splits = [
+        _square_number(data.points, side, int(s)) < 0.5
+        for s in rng.integers(1, 1 << 30, 2 if method == "entropy" else _RESAMPLES)
+    ]
     jobs = [half for split in splits for half in (split, ~split) if 0 < split.sum() < len(split)]
     if not jobs:
         return np.full_like(drift, np.nan)
@@ -403,4 +411,6 @@ def read_curve(table: pl.DataFrame) -> DriftCurve:
         raise InputError("This is no drift curve", received=", ".join(table.columns), allowed="frame, x_nm, y_nm, z_nm")
     table = table.sort("frame")
     nm = np.column_stack([table[f"{axis}_nm"].to_numpy().astype(np.float64) for axis in axes])
-    return DriftCurve(table["frame"].to_numpy().astype(np.float64), nm, np.full_like(nm, np.nan), "given", "read from a file")
+    return DriftCurve(
+        table["frame"].to_numpy().astype(np.float64), nm, np.full_like(nm, np.nan), "given", "read from a file"
+    )

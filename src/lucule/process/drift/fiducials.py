@@ -60,7 +60,7 @@ def find_fiducials(time: NDArray[np.int64], points: NDArray[np.float32], *, prec
     cell = np.floor((points[:, :2] - points[:, :2].min(axis=0)) / _CELL_NM).astype(np.int64) + 1
     shape = cell.max(axis=0) + 2
     counts = np.bincount(cell[:, 0] * shape[1] + cell[:, 1], minlength=int(shape.prod())).reshape(shape)
-    around = sum(np.roll(np.roll(counts, a, 0), b, 1) for a in (-1, 0, 1) for b in (-1, 0, 1))
+    around = np.sum([np.roll(np.roll(counts, a, 0), b, 1) for a in (-1, 0, 1) for b in (-1, 0, 1)], axis=0)
     rows = np.flatnonzero((around >= PRESENT * span)[cell[:, 0], cell[:, 1]])
     if not len(rows):
         return none
@@ -91,4 +91,5 @@ def paths(
         own = bead == number
         for axis in range(points.shape[1]):
             result[number, :, axis] = np.interp(at, time[own], points[own, axis].astype(np.float64))
-    return result - result.mean(axis=1, keepdims=True)
+    result -= result.mean(axis=1, keepdims=True)
+    return result

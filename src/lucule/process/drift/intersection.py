@@ -66,29 +66,29 @@ def intersect(
     for axes, bits in passes.items():
         reference = np.zeros(1 << sum(bits), np.uint16)
         shifts = np.array(bits)
+        # the square root of the counts lets no bead decide alone
+        roots = np.sqrt(np.arange(1 << 16, dtype=np.float32))
         if start is None or (only == "depth" and axes == 3):
-            _first_round(scaled, segments.starts, drift, reference, shifts, axes, reach)
+            _first_round(scaled, segments.starts, drift, reference, roots, shifts, axes, reach)
         else:
             for i in range(k):
                 _add(scaled, segments.starts[i], segments.starts[i + 1], drift[i], reference, shifts, axes, 1)
         for _ in range(rounds - (start is None or only == "depth")):
-            _next_round(scaled, segments.starts, drift, reference, shifts, axes, reach, leave_one_out)
+            _next_round(scaled, segments.starts, drift, reference, roots, shifts, axes, reach, leave_one_out)
     drift *= cell_nm
     result: Floats = drift - drift.mean(axis=0)
     return result
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _index(
-    points: NDArray[np.float32], row: int, shift: Floats, bits: NDArray[np.int64], axes: int, dx: int, dy: int, dz: int
-) -> int:
-    ix = (int(np.floor(points[row, 0] - shift[0])) + dx) & ((1 << bits[0]) - 1)
-    iy = (int(np.floor(points[row, 1] - shift[1])) + dy) & ((1 << bits[1]) - 1)
+def _index(points: NDArray[np.float32], row: int, shift: Floats, bits: NDArray[np.int64], axes: int) -> int:
+    ix = int(np.floor(points[row, 0] - shift[0])) & ((1 << bits[0]) - 1)
+    iy = int(np.floor(points[row, 1] - shift[1])) & ((1 << bits[1]) - 1)
     index = (ix << bits[1]) | iy
     if axes == 3:
-        iz = (int(np.floor(points[row, 2] - shift[2])) + dz) & ((1 << bits[2]) - 1)
+        iz = int(np.floor(points[row, 2] - shift[2])) & ((1 << bits[2]) - 1)
         index = (index << bits[2]) | iz
-    return index
+    return int(index)
 
 
 @njit(cache=True, nogil=True)
@@ -103,7 +103,7 @@ def _add(
     sign: int,
 ) -> None:
     for row in range(first, end):
-        index = _index(points, row, shift, bits, axes, 0, 0, 0)
+        index = _index(points, row, shift, bits, axes)
         # saturated cells never come back to a true count, so they must be out of reach
         reference[index] = reference[index] + 1 if sign > 0 else reference[index] - 1
 
@@ -115,25 +115,32 @@ def _settle(
     end: int,
     shift: Floats,
     reference: NDArray[np.uint16],
+    roots: NDArray[np.float32],
     bits: NDArray[np.int64],
     axes: int,
     reach: int,
 ) -> None:
     """Move `shift` to where the segment meets most of the reference: the centre of the peak of counts over shifts."""
     low, high = (0, 2) if axes == 2 else (2, 3)
-    size = 2 * reach + 1
-    counts = np.empty((size, size) if axes == 2 else (size, 1))
+    mask_x, mask_y, mask_z = (1 << bits[0]) - 1, (1 << bits[1]) - 1, (1 << bits[2]) - 1
     for iteration in range(4):
-        counts[:] = 0.0
+        # once the peak is found, only its surroundings matter
+        span = reach if iteration == 0 else min(reach, 2)
+        size = 2 * span + 1
+        counts = np.zeros((size, size) if axes == 2 else (size, 1))
         for row in range(first, end):
+            x = int(np.floor(points[row, 0] - shift[0]))
+            y = int(np.floor(points[row, 1] - shift[1]))
             if axes == 2:
                 for i in range(size):
+                    line = ((x - span + i) & mask_x) << bits[1]
                     for j in range(size):
-                        # the square root lets no bead decide alone
-                        counts[i, j] += np.sqrt(reference[_index(points, row, shift, bits, axes, i - reach, j - reach, 0)])
+                        counts[i, j] += roots[reference[line | ((y - span + j) & mask_y)]]
             else:
+                z = int(np.floor(points[row, 2] - shift[2]))
+                line = (((x & mask_x) << bits[1]) | (y & mask_y)) << bits[2]
                 for i in range(size):
-                    counts[i, 0] += np.sqrt(reference[_index(points, row, shift, bits, axes, 0, 0, i - reach)])
+                    counts[i, 0] += roots[reference[line | ((z - span + i) & mask_z)]]
         best, bi, bj = -1.0, 0, 0
         total = 0.0
         for i in range(counts.shape[0]):
@@ -163,8 +170,8 @@ def _settle(
         if weight <= 0:
             return
         # a shift of the cells by +1 means that the segment lies one cell too low
-        step_i = si / weight - reach
-        step_j = sj / weight - reach if axes == 2 else 0.0
+        step_i = si / weight - span
+        step_j = sj / weight - span if axes == 2 else 0.0
         shift[low] -= step_i
         if high - low == 2:
             shift[low + 1] -= step_j
@@ -178,6 +185,7 @@ def _first_round(
     starts: NDArray[np.int64],
     drift: Floats,
     reference: NDArray[np.uint16],
+    roots: NDArray[np.float32],
     bits: NDArray[np.int64],
     axes: int,
     reach: int,
@@ -188,7 +196,7 @@ def _first_round(
     for k in range(1, len(starts) - 1):
         for axis in range(low, axes):
             drift[k, axis] = drift[k - 1, axis]
-        _settle(points, starts[k], starts[k + 1], drift[k], reference, bits, axes, reach)
+        _settle(points, starts[k], starts[k + 1], drift[k], reference, roots, bits, axes, reach)
         _add(points, starts[k], starts[k + 1], drift[k], reference, bits, axes, 1)
 
 
@@ -198,6 +206,7 @@ def _next_round(
     starts: NDArray[np.int64],
     drift: Floats,
     reference: NDArray[np.uint16],
+    roots: NDArray[np.float32],
     bits: NDArray[np.int64],
     axes: int,
     reach: int,
@@ -208,7 +217,7 @@ def _next_round(
         before = drift[k].copy()
         if leave_one_out:
             _add(points, starts[k], starts[k + 1], before, reference, bits, axes, -1)
-        _settle(points, starts[k], starts[k + 1], drift[k], reference, bits, axes, reach)
+        _settle(points, starts[k], starts[k + 1], drift[k], reference, roots, bits, axes, reach)
         if not leave_one_out:
             _add(points, starts[k], starts[k + 1], before, reference, bits, axes, -1)
         _add(points, starts[k], starts[k + 1], drift[k], reference, bits, axes, 1)

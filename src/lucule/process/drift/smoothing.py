@@ -16,8 +16,8 @@ _SLOW: Final = 31
 def pace(drift: Floats) -> tuple[Floats, Floats]:
     """Standard deviation of the true step from one segment to the next, and of the error of a segment, `(d,)` each.
 
-    Squared differences over m segments grow as m w^2 + 2 e^2 for a random walk of pace w with errors e; both are read off
-    m = 1 and m = 4, after what changes slowly was taken off. The slow part counts as drift, too.
+    Squared differences over m segments grow as m w^2 + 2 e^2 for a random walk of pace w with errors e; both are read
+    off m = 1 and m = 4, after what changes slowly was taken off. The slow part counts as drift, too.
     """
     from scipy.ndimage import uniform_filter1d
 
@@ -29,7 +29,9 @@ def pace(drift: Floats) -> tuple[Floats, Floats]:
     one, four = (np.mean((fast[m:] - fast[:-m]) ** 2, axis=0) for m in (1, 4))
     walk = np.maximum((four - one) / 3, 0)
     noise = np.maximum((one - walk) / 2, 0)
-    true = np.mean(steps**2, axis=0) - 2 * noise
+    square = np.mean(steps**2, axis=0)
+    # no less than what such a short record could hide
+    true = np.maximum(square - 2 * noise, square * np.sqrt(0.5 / len(steps)))
     return np.sqrt(np.maximum(true, _LEAST_PACE_NM**2)), np.sqrt(noise)
 
 
@@ -58,8 +60,8 @@ def smoothed(drift: Floats, middle: Floats, *, pace_nm: Floats, noise_nm: Floats
 def uncertainty(middle: Floats, *, pace_nm: Floats, noise_nm: Floats) -> Floats:
     """Standard error of the smoothed drift in the middle of each segment, `(k, d)`.
 
-    Errors of the segments are damped by their neighbours, and the walk within a segment, whose mean is what is measured,
-    adds a twelfth of its step. `noise_nm` is `(k, d)`.
+    Errors of the segments are damped by their neighbours, and the walk within a segment, whose mean is what is
+    measured, adds a twelfth of its step. `noise_nm` is `(k, d)`.
     """
     result = np.empty_like(noise_nm)
     k = len(middle)

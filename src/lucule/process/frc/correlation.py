@@ -152,8 +152,8 @@ def frc(
     Parameters
     ----------
     locs
-        `frame` (or `event`, for MINFLUX traces) tells the time; without both, rows are halved by lot, and a warning says
-        so.
+        `frame` (or `event`, for MINFLUX traces) tells the time; without both, rows are halved by lot, and a warning
+        says so.
     settings
         Split, threshold, repeats, pixel.
     precision_nm
@@ -228,7 +228,7 @@ def _correlate(
         )
     errors = _errors(locs, precision_nm, error_scale)
     pixel = settings.pixel_nm or _pixel(locs, points, settings.replace(split=split), errors, seed)
-    tiles = {"pixel_nm": pixel, "shape": _shape(points, pixel, settings), "most_tiles": _most(points)}
+    tiles: dict[str, Any] = {"pixel_nm": pixel, "shape": _shape(points, pixel, settings), "most_tiles": _most(points)}
     made = rings(points, draw_halves(locs, split, repeats=settings.repeats, blocks=settings.blocks, seed=seed), **tiles)
     curve = curve_of(made)
     crossed = crossing(curve, settings.threshold)
@@ -275,14 +275,14 @@ def _pixel(
     locs: Localizations, points: NDArray[np.float32], settings: FrcSettings, errors: Floats | None, seed: int
 ) -> float:
     """A pixel that is fine enough: first as large as the precision, then smaller until a trial crosses well inside."""
-    if errors is not None:
-        guess = float(np.median(errors))
-    else:
-        guess = float(np.ptp(points[:, :2], axis=0).max()) / 2000
+    extent = float(np.ptp(points[:, :2], axis=0).max())
+    guess = float(np.median(errors)) if errors is not None else extent / 2000
     pixel = float(np.clip(guess, 2 * _LEAST_PIXEL_NM, 20.0))
     half = draw_halves(locs, settings.split, repeats=1, blocks=settings.blocks, seed=seed)
     while pixel / 2 >= _LEAST_PIXEL_NM:
-        curve = curve_of(rings(points, half, pixel_nm=pixel, shape=_shape(points, pixel, settings), most_tiles=_TRIAL_TILES))
+        curve = curve_of(
+            rings(points, half, pixel_nm=pixel, shape=_shape(points, pixel, settings), most_tiles=_TRIAL_TILES)
+        )
         found = crossing(curve, settings.threshold).resolution_nm
         beyond = found is None and curve.smooth[-1] > curve.threshold(settings.threshold)[-1]
         if not beyond and (found is None or 2 * pixel <= USABLE_BAND * found):
@@ -314,9 +314,7 @@ def _interval(found: Sequence[Crossing]) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def _corrected(
-    made: Rings, errors: Floats | None, threshold: Threshold
-) -> tuple[float | None, Crossing, Curve | None]:
+def _corrected(made: Rings, errors: Floats | None, threshold: Threshold) -> tuple[float | None, Crossing, Curve | None]:
     if errors is None:
         return None, Crossing(None, "the precision is not known"), None
     falls = decay(made.frequency, errors)
@@ -338,5 +336,5 @@ def _differ(blocks: Crossing, lot: Crossing) -> list[str]:
     percent = 100 * (1 - lot.resolution_nm / blocks.resolution_nm)
     return [
         f"A random split of single localizations would give {lot.resolution_nm:.3g} nm, {percent:.0f} % better than "
-        f"the {blocks.resolution_nm:.3g} nm of stretches of time: frames of one blink fall into both halves. Trust the latter."
+        f"the {blocks.resolution_nm:.3g} nm of stretches of time: frames of one blink are in both halves. Trust these."
     ]

@@ -102,7 +102,9 @@ def frc_course(
         if len(part) < FEWEST or length < 40:
             rows.append((len(part), np.nan, np.nan, np.nan))
             continue
-        found = whole if length == span else frc(part, settings=fixed, precision_nm=precision_nm, compare=False, seed=seed)
+        found = (
+            whole if length == span else frc(part, settings=fixed, precision_nm=precision_nm, compare=False, seed=seed)
+        )
         low, high = found.interval_nm or (np.nan, np.nan)
         rows.append((len(part), np.nan if found.resolution_nm is None else found.resolution_nm, low, high))
     counts, values, low_nm, high_nm = (np.array(column) for column in zip(*rows, strict=True))
@@ -145,7 +147,7 @@ def frc_map(
     >>> rng = np.random.default_rng(1)
     >>> spots = rng.uniform(0, 4000, (500, 2)).repeat(20, axis=0)
     >>> xy = spots + rng.normal(0, 10, spots.shape)
-    >>> table = frc_map(Localizations({"frame": rng.permutation(10_000), "x": xy[:, 0], "y": xy[:, 1]}), tile_nm=2000)
+    >>> table = frc_map(Localizations({"frame": rng.permutation(10_000), "x": xy[:, 0], "y": xy[:, 1]}), tile_nm=2500)
     >>> table.height, table["frc_nm"].null_count()
     (4, 0)
     """
@@ -168,5 +170,3 @@ def frc_map(
         {"x": made.tiles[:, 0], "y": made.tiles[:, 1], "side_nm": np.full(len(found), side),
          "localizations": made.rows, "frc_nm": pl.Series(found, dtype=pl.Float64)}
     )  # fmt: skip
-
-

@@ -136,7 +136,9 @@ def crossing(curve: Curve, kind: Threshold = "1/7") -> Crossing:
 def returns_above(curve: Curve, resolution_nm: float, kind: Threshold = "1/7") -> float | None:
     """Finer detail, nm, at which the curve is above the threshold again: periodic structures do that."""
     ring = int(np.searchsorted(curve.frequency, 1 / resolution_nm))
-    above = curve.smooth - curve.threshold(kind) > 3 / np.sqrt(np.maximum(curve.samples, 1) * _SMOOTH * len(curve.smooth))
+    above = curve.smooth - curve.threshold(kind) > 3 / np.sqrt(
+        np.maximum(curve.samples, 1) * _SMOOTH * len(curve.smooth)
+    )
     run = max(3, len(above) // 100)
     for start in range(ring + run, len(above) - run):
         if above[start : start + run].all():
@@ -168,8 +170,8 @@ def repeats_of(rings: Rings, decay_of: Floats) -> float | None:
     """Estimate Q, the mean number of further localizations of the same molecule in the other stretches of time.
 
     Structure makes halves agree at coarse frequencies; at fine ones only repeats of the same molecules do, and their
-    part falls as the precision says. So cross spectrum over decay comes down to a plateau, which is W Q / 4 (Nieuwenhuizen
-    et al. 2013, Nat Methods 10:557). None where the noise hides the plateau.
+    part falls as the precision says. So cross spectrum over decay comes down to a plateau, which is W Q / 4
+    (Nieuwenhuizen et al. 2013, Nat Methods 10:557). None where the noise hides the plateau.
     """
     number = len(rings.frequency)
     cross = rings.cross.mean(axis=1).sum(axis=0)
@@ -183,7 +185,14 @@ def repeats_of(rings: Rings, decay_of: Floats) -> float | None:
         weight = decay_of[part] * rings.samples[part]
         norm = float((decay_of[part] * weight).sum()) * rings.weight / 4
         level = float((cross[part] * decay_of[part]).sum()) / norm
-        noise = float(np.sqrt(((power[part] * decay_of[part]) ** 2 / np.maximum(rings.samples[part] * len(rings.cross), 1)).sum())) / norm
+        noise = (
+            float(
+                np.sqrt(
+                    ((power[part] * decay_of[part]) ** 2 / np.maximum(rings.samples[part] * len(rings.cross), 1)).sum()
+                )
+            )
+            / norm
+        )
         found.append((level + noise, level, noise))
     if not found:
         return None

@@ -1,7 +1,7 @@
 """Spectra of two halves of a table, summed over rings of spatial frequency: what all Fourier correlations need.
 
-The field is cut into square tiles whose spectra are added, so that memory does not grow with the field. The transform is
-linear: with that of the whole known, one more transform per split gives both halves.
+The field is cut into square tiles whose spectra are added, so that memory does not grow with the field. The transform
+is linear: with that of the whole known, one more transform per split gives both halves.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class Rings:
 def tile_grid(points: NDArray[np.float32], side_nm: Floats) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
     """Corners of the occupied tiles, rows sorted by tile, and where the rows of each tile start.
 
-    Tiles are centred on the points, so that a field little larger than a tile is cut in halves, not in a tile and a rest.
+    Tiles are centred on the points, so that a field little larger than a tile is cut in halves, not in a tile and a
+    rest.
     """
     low, high = points.min(axis=0).astype(np.float64), points.max(axis=0).astype(np.float64)
     number = np.maximum(np.ceil((high - low) / side_nm), 1)
@@ -115,13 +116,16 @@ def rings(
             _ring_sums(part, whole, index, shape[-1], out)
             # pixels blur what the halves share, but not their shot noise, whose power is known
             out[0] /= blur
-            for power, noise in ((out[1], float((weight[half] ** 2).sum())), (out[2], float((weight[~half] ** 2).sum()))):
+            for power, noise in (
+                (out[1], float((weight[half] ** 2).sum())),
+                (out[2], float((weight[~half] ** 2).sum())),
+            ):
                 power[:] = (power - noise * samples) / blur + noise * samples
 
     with ThreadPoolExecutor(get_num_threads()) as pool:
         for done in [pool.submit(work, slot) for slot in range(len(chosen))]:
             done.result()
-    frequency = (np.arange(number) + 0.5) / (min(_long(shape)) * pixel_nm)
+    frequency = (np.arange(number, dtype=np.float64) + 0.5) / (min(_long(shape)) * pixel_nm)
     return Rings(sums[0], sums[1], sums[2], samples, frequency, corners[chosen], counts[chosen], float(weights.sum()))
 
 
@@ -152,7 +156,9 @@ def _ring_index(shape: tuple[int, ...]) -> tuple[NDArray[np.int32], Floats, Floa
         passed = passed * np.square(np.sinc(axis)).reshape([-1 if i == j else 1 for i in range(len(shape))])
     values = passed.reshape(flat.shape)
     used = flat >= 0
-    inside = np.bincount(flat[used], values[used], minlength=number) / np.maximum(np.bincount(flat[used], minlength=number), 1)
+    inside = np.bincount(flat[used], values[used], minlength=number) / np.maximum(
+        np.bincount(flat[used], minlength=number), 1
+    )
     return flat, samples, np.maximum(inside, 1e-3)
 
 

@@ -1,8 +1,8 @@
 """How a table is halved for a Fourier correlation, and why a random draw of single localizations is not the way.
 
-A molecule that blinks several times, or stays on for several frames, is in both halves of a random draw. The halves then
-agree about its position to within the precision whatever the structure, and the resolution looks better than it is.
-Stretches of the movie that go as a whole to one half keep the frames of a blink together.
+A molecule that blinks several times, or stays on for several frames, is in both halves of a random draw. The halves
+then agree about its position to within the precision whatever the structure, and the resolution looks better than it
+is. Stretches of the movie that go as a whole to one half keep the frames of a blink together.
 """
 
 from __future__ import annotations
@@ -59,9 +59,7 @@ def time_blocks(locs: Localizations, blocks: int) -> NDArray[np.int64]:
     return time * number // span
 
 
-def draw_halves(
-    locs: Localizations, kind: Split, *, repeats: int, blocks: int, seed: int
-) -> NDArray[np.bool_]:
+def draw_halves(locs: Localizations, kind: Split, *, repeats: int, blocks: int, seed: int) -> NDArray[np.bool_]:
     """Draw `repeats` halves, `(repeats, n)`; `halves` has only one: before and after the middle of the movie.
 
     Raises

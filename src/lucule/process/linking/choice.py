@@ -74,10 +74,10 @@ def choose_link(
 ) -> LinkChoice:
     """Choose what is not given.
 
-    The radius is three times the error of the difference of two localizations, less where more strangers are joined than
-    true pairs lost. The error is that of the two rows (`x_err`, `y_err`), times the ratio of true to reported errors that
-    the data show; without these columns, the precision from pairs. The dark time is the longest after which a
-    reappearance at the same place is more often the same blink, interrupted, than a later one or a stranger.
+    The radius is three times the error of the difference of two localizations, less where more strangers are joined
+    than true pairs lost. The error is that of the two rows (`x_err`, `y_err`), times the ratio of true to reported
+    errors that the data show; without these columns, the precision from pairs. The dark time is the longest after which
+    a reappearance at the same place is more often the same blink, interrupted, than a later one or a stranger.
 
     Raises
     ------
@@ -107,7 +107,8 @@ def choose_link(
 def variances(locs: Localizations) -> NDArray[np.float32]:
     """Squared errors in the plane (mean of x and y) and along z, `(n, 2)` in nm^2.
 
-    Rows whose error is not known (NaN, or 0) count as one of the least precise ones; without columns of errors all are 1.
+    Rows whose error is not known (NaN, or 0) count as one of the least precise ones; without columns of errors all are
+    1.
     """
     found = np.ones((len(locs), 2), np.float32)
     for column, names in enumerate((("x_err", "y_err"), ("z_err",))):
@@ -145,8 +146,8 @@ def _radius(found: Precision) -> tuple[float, Floats, Floats, Floats, str]:
     balance = float(r[int(np.argmax(false > 0.5))]) if (false > 0.5).any() else np.inf
     radius = float(np.clip(balance, _LEAST_SIGMAS * unit, SIGMAS * unit))
     at = min(int(np.searchsorted(r, radius)), len(r) - 1)
-    why = (f"{radius / unit:.2g} times the error of a difference ({unit:.3g} nm): {100 * lost[at]:.1f} % of the pairs of one "
-           f"molecule lie beyond, {100 * false[at]:.1f} % of those within are strangers")  # fmt: skip
+    why = (f"{radius / unit:.2g} times the error of a difference ({unit:.3g} nm): {100 * lost[at]:.1f} % of the pairs "
+           f"of one molecule lie beyond, {100 * false[at]:.1f} % of those within are strangers")  # fmt: skip
     return radius, r, np.clip(lost, 0, 1), false, why
 
 
@@ -208,7 +209,7 @@ def _returns(
     longest: int,
     counts: Floats,
 ) -> None:
-    """Count, for each dark time, blinks that begin within the radius, and in the ring to twice the radius, of others."""
+    """Count, for each dark time, blinks that begin within the radius of others, and in the ring to twice the radius."""
     n = len(x)
     cell = 2 * radius
     size = 1 << 16

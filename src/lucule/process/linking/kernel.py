@@ -42,8 +42,8 @@ def chains(
     follow
         Compare with the last position of a chain instead of its mean: for beads, which drift.
     variance
-        Squared errors of each row in the plane (of one axis) and along z, `(n, 2)`, nm^2: its weight in the mean, and the
-        reach that `sigmas` sets. 1 by default.
+        Squared errors of each row in the plane (of one axis) and along z, `(n, 2)`, nm^2: its weight in the mean, and
+        the reach that `sigmas` sets. 1 by default.
     sigmas
         Reach in units of the error of the difference, besides `radius`: far pairs of imprecise rows may be one molecule
         where those of precise ones are not. The nearest pair is the one nearest in these units.

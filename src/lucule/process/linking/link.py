@@ -70,9 +70,10 @@ def link(
     """Join localizations that are near in space and follow each other in time to one row per blink.
 
     Positions are means weighted with 1 / error^2, for each axis its own; their errors are 1 / sqrt(sum of 1 / error^2).
-    Photons are added; widths of the PSF and other measurements are means weighted with photons; background per pixel and
-    frame is a mean. `frame` is the first one, `last_frame` the last, `n_frames` the number of rows joined. Labels and
-    the like are those of the brightest row. Rows without an error (NaN, or 0) count as the least precise of their blink.
+    Photons are added; widths of the PSF and other measurements are means weighted with photons; background per pixel
+    and frame is a mean. `frame` is the first one, `last_frame` the last, `n_frames` the number of rows joined. Labels
+    and the like are those of the brightest row. Rows without an error (NaN, or 0) count as the least precise of their
+    blink.
 
     Parameters
     ----------
@@ -203,7 +204,7 @@ def _joined(locs: Localizations) -> Localizations:
         else:
             columns[name] = pl.Series(name, groups.sum(bright * values.to_numpy().astype(np.float64)) / light)
     counted = locs["n_frames"].astype(np.int64) if "n_frames" in locs else np.ones(len(locs), np.int64)
-    joined = groups.sum(counted)
+    joined = groups.sum(counted.astype(np.float64)).astype(np.int64)
     if joined.max() > np.iinfo(np.uint16).max:
         joined = np.minimum(joined, np.iinfo(np.uint16).max)
     columns["n_frames"] = pl.Series("n_frames", joined.astype(np.uint16))
@@ -216,4 +217,3 @@ def _position(groups: _Groups, n: int) -> NDArray[np.int64]:
     position = np.empty(n, np.int64)
     position[groups.order] = np.repeat(np.arange(len(groups.starts)), groups.sizes)
     return position
-
