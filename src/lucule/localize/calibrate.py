@@ -19,11 +19,12 @@ from scipy.special import expit, logit
 from lucule.core import SILENT, Progress
 from lucule.localize.decode import decode
 from lucule.localize.matching import match
-from lucule.localize.predict import Laws, Predictor, load, raw_output
+from lucule.localize.predict import Laws, Predictor, load, placed, raw_output
 from lucule.localize.recipe import Recipe
 from lucule.localize.scenes import SceneSettings, prepare
 from lucule.localize.scores import Scores, calibration_error, score
 from lucule.models import Card, Packaged, find, save
+from lucule.simulate.crlb import noise_of
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -114,22 +115,23 @@ def validate(
     recipe = Recipe.parse(predictor.card.recipe, source="recipe of the model")
     stage = prepare(scenes or recipe.scenes, recipe.kernel(), recipe.camera_used(), device=predictor.device)
     generator = torch.Generator(predictor.device)
-    pixel = predictor.camera.pixel_size_nm
-    unit = np.array([pixel[0], pixel[1], predictor.z_scale_nm, 1.0])
+    noise = noise_of(stage.sensor.pixels)
+    unit = np.array([*stage.pixel_nm, predictor.z_scale_nm])
     parts: list[tuple[Floats, NDArray[np.bool_], Floats, Floats, Floats, int]] = []
     with progress.task("Validate", batches, "batches") as task:
         for number in range(batches):
             batch = stage.batch(number, generator.manual_seed(seed + number))
             raw = torch.cat([raw_output(predictor, scene) for scene in batch.photons])
-            found = decode(raw, threshold=_LEAST)
-            own = found.values[:, 1:5] * unit
-            true = np.stack([getattr(batch.truth, n).cpu().numpy() for n in ("x", "y", "z", "photons")], axis=1) * unit
+            frames = batch.photons.flatten(0, 1).cpu().numpy()
+            found = placed(predictor, decode(raw, threshold=_LEAST), frames, noise)
+            own = np.column_stack([found.values[:, :3], np.log(found.values[:, 3])])
+            true = np.stack([getattr(batch.truth, n).cpu().numpy() for n in ("x", "y", "z", "photons")], axis=1)
+            true[:, :3] *= unit
             pairs = match(found.frame, own[:, :3], batch.truth.frame.cpu().numpy(), true[:, :3])
             hit = np.ones(len(own), bool)
             hit[pairs.wrong] = False
-            p = found.values[:, 0].astype(np.float64)
-            sigma = found.values[pairs.found, 5:9] * unit
-            parts.append((p, hit, own[pairs.found] - true[pairs.true], sigma, p[pairs.found], len(true)))
+            difference = own[pairs.found] - true[pairs.true]
+            parts.append((found.p, hit, difference, found.errors[pairs.found], found.p[pairs.found], len(true)))
             task.advance()
     *arrays, emitters = zip(*parts, strict=True)
     p, hit, difference, sigma, pair_p = (np.concatenate(part) for part in arrays)
