@@ -36,7 +36,7 @@ from lucule.simulate.optics import Kernel
 MODEL: Final = "localize_astigmatic"
 FIELD_NM: Final = (6400.0, 6400.0)
 # name, activation per s, frames: about 1.25 and 12.6 emitters per frame
-DENSITIES: Final = (("low", 3.9e-4, 1500), ("high", 4.0e-3, 250))
+DENSITIES: Final = (("low", 3.9e-4, 1200), ("high", 4.0e-3, 200))
 PHOTONS_PER_S, MOLECULE_CV, BACKGROUND = 375_000.0, 0.6, 100.0
 LATERAL_LIMIT_NM: Final = 62.5
 DEPTHS_NM: Final = (-500, -250, 0, 250, 500)

@@ -34,11 +34,10 @@ _LEAST: Final = 0.2
 _THRESHOLDS: Final = np.round(np.arange(0.25, 0.76, 0.05), 2)
 # with fewer pairs the predicted standard deviations are left as they are
 _FEWEST: Final = 200
-_BINS: Final = 12
-_NARROW: Final = 0.1
 _NEWTON_STEPS: Final = 25
 # between these quantiles a Gaussian has one standard deviation to each side
 _LOW, _HIGH = 0.1587, 0.8413
+_CALIBRATED: Final = ("sigma_law", "p_law", "threshold")
 _ON_CARD: Final = ("jaccard", "precision", "recall", "lateral_nm", "axial_nm", "efficiency_3d")
 
 
@@ -50,8 +49,9 @@ class Validation:
     ----------
     p, hit
         Probability of each localization, and whether it has a partner.
-    difference, sigma
-        Of the pairs: localization minus truth, and predicted standard deviation, x, y, z and logarithm of photons.
+    difference, sigma, said
+        Of the pairs: localization minus truth, and standard deviations after and before refinement, of x, y, z and the
+        logarithm of the photons.
     pair_p
         Probability of the pairs.
     emitters
@@ -62,6 +62,7 @@ class Validation:
     hit: NDArray[np.bool_]
     difference: Floats
     sigma: Floats
+    said: Floats
     pair_p: Floats
     emitters: int
 
@@ -84,9 +85,7 @@ def calibrate(
         The model with its new card.
     """
     packaged = find(model)
-    plain = packaged.card.replace(
-        features={k: v for k, v in packaged.card.features.items() if k not in ("sigma_law", "p_law", "threshold")}
-    )
+    plain = packaged.card.replace(features={k: v for k, v in packaged.card.features.items() if k not in _CALIBRATED})
     found = validate(load(model, device=device), batches=batches, progress=progress)
     return save(Path(model), calibrated(plain, found), packaged.state())
 
@@ -117,7 +116,7 @@ def validate(
     generator = torch.Generator(predictor.device)
     noise = noise_of(stage.sensor.pixels)
     unit = np.array([*stage.pixel_nm, predictor.z_scale_nm])
-    parts: list[tuple[Floats, NDArray[np.bool_], Floats, Floats, Floats, int]] = []
+    parts: list[tuple[Floats, NDArray[np.bool_], Floats, Floats, Floats, Floats, int]] = []
     with progress.task("Validate", batches, "batches") as task:
         for number in range(batches):
             batch = stage.batch(number, generator.manual_seed(seed + number))
@@ -131,23 +130,24 @@ def validate(
             hit = np.ones(len(own), bool)
             hit[pairs.wrong] = False
             difference = own[pairs.found] - true[pairs.true]
-            parts.append((found.p, hit, difference, found.errors[pairs.found], found.p[pairs.found], len(true)))
+            sigma, said = found.errors[pairs.found], found.said[pairs.found]
+            parts.append((found.p, hit, difference, sigma, said, found.p[pairs.found], len(true)))
             task.advance()
     *arrays, emitters = zip(*parts, strict=True)
-    p, hit, difference, sigma, pair_p = (np.concatenate(part) for part in arrays)
-    return Validation(p, hit, difference, sigma, pair_p, sum(emitters))
+    p, hit, difference, sigma, said, pair_p = (np.concatenate(part) for part in arrays)
+    return Validation(p, hit, difference, sigma, said, pair_p, sum(emitters))
 
 
 def calibrated(card: Card, found: Validation) -> Card:
     """Card with the laws of standard deviations and probabilities, the best threshold, and the scores there."""
-    laws = [sigma_law(found.difference[:, k], found.sigma[:, k]) for k in range(4)]
+    laws = [sigma_law(found.difference[:, k], found.sigma[:, k], found.said[:, k]) for k in range(4)]
     law = p_law(found.p, found.hit)
     tried = {float(t): scores_at(found, float(t)) for t in _THRESHOLDS}
     # without any pair there is no efficiency, and no threshold is better than another
     best = max(tried, key=lambda t: np.nan_to_num(tried[t].efficiency_3d, nan=-np.inf))
     scores = {name: getattr(tried[best], name) for name in _ON_CARD}
     for k, name in enumerate("xyz"):
-        pulls = found.difference[:, k] / Laws(laws, law).sigma(found.sigma[:, k], k)
+        pulls = found.difference[:, k] / Laws(laws, law).sigma(found.sigma[:, k], found.said[:, k], k)
         scores[f"pull_{name}"] = _width(pulls) if len(pulls) else float("nan")
     scores["calibration_error"] = calibration_error(Laws(laws, law).p(found.p), found.hit)
     features = card.features | {
@@ -160,21 +160,22 @@ def calibrated(card: Card, found: Validation) -> Card:
     return card.replace(features=features, scores=kept | new)
 
 
-def sigma_law(difference: Floats, sigma: Floats) -> tuple[float, float]:
-    """Fit `a` and `b` of exp(a) sigma^b to the width of the differences, in groups of equal predicted sigma.
+def sigma_law(difference: Floats, sigma: Floats, said: Floats) -> tuple[float, float, float]:
+    """Fit `a`, `b` and `c` of exp(a) sigma^b said^c to the size of the differences.
 
-    Widths are taken between quantiles, for a few pairs of neighbours that were mistaken for each other must not widen
-    all.
+    The exponents come from a regression of the logarithm of the absolute difference, which a few pairs of neighbours
+    that were mistaken for each other hardly disturb, and the factor from the width of the pulls between quantiles. The
+    fit of one emitter does not know that its neighbours are uncertain; the network does.
     """
     if len(sigma) < _FEWEST:
-        return 0.0, 1.0
-    groups = np.array_split(np.argsort(sigma), _BINS)
-    x = np.log([np.median(sigma[group]) for group in groups])
-    y = np.log([_width(difference[group]) for group in groups])
-    if np.ptp(x) < _NARROW:  # all alike: a factor
-        return float(np.mean(y - x)), 1.0
-    slope, offset = np.polyfit(x, y, 1)
-    return float(offset), float(slope)
+        return 0.0, 1.0, 0.0
+    inputs = np.stack([np.ones(len(sigma)), np.log(sigma), np.log(said)], axis=1)
+    size = np.log(np.maximum(np.abs(difference), 1e-3 * sigma))
+    # of all exponents that fit equally well those nearest to the fit's own errors, where the two say the same
+    start = np.array([0.0, 1.0, 0.0])
+    change, *_ = np.linalg.lstsq(inputs, size - inputs @ start, rcond=1e-6)
+    b, c = float(start[1] + change[1]), float(start[2] + change[2])
+    return float(np.log(_width(difference / (sigma**b * said**c)))), b, c
 
 
 def p_law(p: Floats, hit: NDArray[np.bool_]) -> tuple[float, float]:

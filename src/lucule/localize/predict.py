@@ -45,13 +45,14 @@ class Laws:
     Attributes
     ----------
     of_sigma
-        `a` and `b` of exp(a) sigma^b, for x, y, z in nm and for the logarithm of the photons.
+        `a`, `b` and `c` of exp(a) s^b n^c, for x, y, z in nm and for the logarithm of the photons; s is the standard
+        deviation after refinement, n the network's.
     of_p
         `a` and `b` of logistic(a logit(p) + b).
 
     Examples
     --------
-    >>> laws = Laws([(0.0, 1.0)] * 4, (2.0, 0.5))
+    >>> laws = Laws([(0.0, 1.0, 0.0)] * 4, (2.0, 0.5))
     >>> round(float(laws.said(laws.p(0.3))), 6)
     0.3
     """
@@ -59,10 +60,11 @@ class Laws:
     of_sigma: Sequence[Sequence[float]]
     of_p: Sequence[float]
 
-    def sigma(self, said: Floats, column: int) -> Floats:
+    def sigma(self, refined: Floats, said: Floats, column: int) -> Floats:
         """Calibrated standard deviations of column 0 (x) to 3 (photons)."""
-        a, b = self.of_sigma[column]
-        return np.exp(a) * np.asarray(said, dtype=np.float64) ** b
+        a, b, c = self.of_sigma[column]
+        calibrated: Floats = np.exp(a) * refined**b * said**c
+        return calibrated
 
     def p(self, said: ArrayLike) -> Floats:
         """Calibrated probabilities."""
@@ -123,7 +125,7 @@ class Predictor:
     def laws(self) -> Laws:
         """What calibrates its errors and probabilities."""
         features = self.card.features
-        return Laws(features.get("sigma_law", [(0.0, 1.0)] * 4), features.get("p_law", (1.0, 0.0)))
+        return Laws(features.get("sigma_law", [(0.0, 1.0, 0.0)] * 4), features.get("p_law", (1.0, 0.0)))
 
 
 def load(
@@ -342,12 +344,15 @@ class Emitters:
         x, y, z in nm, photons, background, `(n, 5)`.
     errors
         Standard deviations of x, y, z in nm and of the logarithm of the photons, `(n, 4)`.
+    said
+        The same before refinement.
     """
 
     frame: NDArray[np.int64]
     p: Floats
     values: Floats
     errors: Floats
+    said: Floats
 
 
 def placed(predictor: Predictor, found: Found, photons: NDArray[np.float32], noise: Noise) -> Emitters:
@@ -356,7 +361,7 @@ def placed(predictor: Predictor, found: Found, photons: NDArray[np.float32], noi
     said = found.values.astype(np.float64)
     unit = np.array([width, height, predictor.z_scale_nm])
     values = np.column_stack([said[:, 1:4] * unit, np.exp(said[:, [4, 9]])])
-    errors = np.column_stack([said[:, 5:8] * unit, said[:, 8]])
+    errors = before = np.column_stack([said[:, 5:8] * unit, said[:, 8]])
     if predictor.refined and len(values):
         low, high = predictor.kernel.z_range_nm
         values[:, 2] = np.clip(values[:, 2], low, high)
@@ -364,12 +369,12 @@ def placed(predictor: Predictor, found: Found, photons: NDArray[np.float32], noi
         in_photons = np.column_stack([errors[:, :3], errors[:, 3] * values[:, 3]])
         values, spread = refine(photons, starts, values, in_photons, predictor.kernel, noise)
         errors = np.column_stack([spread[:, :3], spread[:, 3] / values[:, 3]])
-    return Emitters(found.frame, said[:, 0], values, errors)
+    return Emitters(found.frame, said[:, 0], values, errors, before)
 
 
 def _columns(predictor: Predictor, found: Emitters, first: int) -> pl.DataFrame:
     x, y, z, photons, background = found.values.T
-    x_err, y_err, z_err = (predictor.laws.sigma(found.errors[:, k], k) for k in range(3))
+    x_err, y_err, z_err = (predictor.laws.sigma(found.errors[:, k], found.said[:, k], k) for k in range(3))
     return pl.DataFrame(
         {
             "frame": (found.frame + first).astype(np.uint32),
