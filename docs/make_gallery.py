@@ -27,7 +27,7 @@ VIEWS: dict[str, tuple[float | None, str | None]] = {
     "helices": (None, "z"),
     "microtubules": (8, "z"),
     "nuclear_pores": (2, None),
-    "origami": (1.0, None),
+    "origami": (0.7, None),
     "reticulum": (10, None),
     "sarcomere": (3, None),
     "sarcomere_varied": (4, "true_label"),

@@ -21,9 +21,20 @@ __all__ = ["Localizations", "Region", "read", "write"]
 
 _HOME = {"Localizations": "lucule.core", "Region": "lucule.core", "read": "lucule.io", "write": "lucule.io"}
 _ROOMS = (
-    "bench", "classify", "cluster", "core", "io", "localize", "models", "process", "simulate", "space", "view",
+    "bench",
+    "classify",
+    "cluster",
+    "core",
+    "io",
+    "localize",
+    "models",
+    "process",
+    "simulate",
+    "space",
+    "stats",
+    "view",
     "workflows",
-)  # fmt: skip
+)
 
 # a library stays silent unless the program that uses it asks
 logging.getLogger("lucule").addHandler(logging.NullHandler())

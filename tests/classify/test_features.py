@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from lucule.classify import NORMALISATIONS, FeatureSettings, features
+from lucule.classify.features import coordinates
 from lucule.core import InputError
+from lucule.space import NeighbourGrid
 
 D = [3.0, 4.0, 6.0, 12.0]
 CASES = [
@@ -94,3 +96,25 @@ def test_unknown_normalisation():
         features(np.ones((1, 2), np.float32), "norm-self")
     with pytest.raises(InputError, match="differences_minmax"):
         FeatureSettings.parse({"k": 3, "normalisation": "norm-self"})
+
+
+def test_coordinates_are_relative_and_scaled():
+    rng = np.random.default_rng(0)
+    points = (rng.random((50, 3)) * 1000).astype(np.float32)
+    distances, indices = NeighbourGrid(points).neighbours(10)
+    rows = np.arange(50)
+    seen = coordinates(points, rows, indices).reshape(50, 3, 10)
+    np.testing.assert_allclose(np.linalg.norm(seen, axis=1), distances / distances[:, -1:], rtol=1e-4)
+    # moved, enlarged, in other order
+    order = rng.permutation(50)
+    other = 3 * points[order] + np.float32(7)
+    again = coordinates(other, rows, NeighbourGrid(other).neighbours(10)[1]).reshape(50, 3, 10)
+    np.testing.assert_allclose(again, seen[order], atol=1e-4)
+    assert FeatureSettings(k=10, normalisation="coordinates", dims=3).width == 30
+
+
+def test_coordinates_of_few_or_identical_points_are_finite():
+    points = np.zeros((3, 2), np.float32)
+    assert not coordinates(points, np.arange(3), NeighbourGrid(points).neighbours(5)[1]).any()
+    alone = points[:1]
+    assert coordinates(alone, np.array([0]), NeighbourGrid(alone).neighbours(2)[1]).tolist() == [[0.0] * 4]

@@ -69,8 +69,9 @@ def test_smoke_training_gives_a_working_model(tmp_path):
 
 @pytest.mark.parametrize("card", [card for card in available() if card.task == "classify"], ids=lambda card: card.name)
 def test_the_packaged_model_is_what_its_recipe_says(card):
-    _, _, budget = card.command.partition(" --budget ")
-    assert Recipe.load(RECIPE.with_stem(card.name)).at(budget or "full") == Recipe.parse(card.recipe)
+    recipe = Recipe.parse(card.recipe)
+    assert Recipe.load(RECIPE.with_stem(card.name)).at(recipe.budget) == recipe
+    assert card.command == recipe.command
 
 
 @pytest.mark.parametrize(
@@ -91,6 +92,12 @@ def test_wrong_recipes_are_refused(changes, message):
 def test_unknown_budgets_are_refused():
     with pytest.raises(InputError, match="full, cpu, smoke"):
         Recipe.load(RECIPE).at("huge")
+
+
+def test_the_budget_keeps_its_name():
+    recipe = Recipe.load(RECIPE)
+    assert recipe.at("full").command == "lucule train recipes/XPILJZ.yaml"
+    assert recipe.at("smoke").command == recipe.at("smoke").at("full").command == f"{recipe.command} --budget smoke"
 
 
 def test_missing_recipe(tmp_path):

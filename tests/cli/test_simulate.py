@@ -48,12 +48,36 @@ def test_movie(tmp_path, lucule) -> None:
     assert answer.json["results"]["frames"] == 12
     assert tifffile.imread(tmp_path / "sim" / "movie.ome.tif").shape == (12, 50, 50)
     assert (tmp_path / "sim" / "movie.truth" / "emitters.parquet").exists()
+    zarr = lucule("simulate", scene, "--movie", "--frames", 12, "--out", tmp_path / "mine.ome.zarr")
+    assert zarr.exit_code == 0, zarr.err
+    assert (tmp_path / "mine.ome.zarr" / "0" / ".zarray").exists()
     named = lucule("simulate", scene, "--movie", "--frames", 12, "--camera", "prime95b", "--psf", "astigmatic",
                    "--out", tmp_path / "mine.ome.tif")  # fmt: skip
     assert named.exit_code == 0, named.err
     np.testing.assert_array_equal(
         tifffile.imread(tmp_path / "mine.ome.tif"), tifffile.imread(tmp_path / "sim" / "movie.ome.tif")
     )
+
+
+def test_imitation_of_a_table(tmp_path, lucule) -> None:
+    data = tmp_path / "mine.parquet"
+    made = lucule("simulate", "uniform", "--set", "size_um=8", "--frames", 1000, "--out", data)
+    assert made.exit_code == 0, made.err
+    answer = lucule("simulate", "--like", data, "--out", tmp_path / "like.yaml", "--json")
+    assert answer.exit_code == 0, answer.err
+    ratio = {row["quantity"]: row["ratio"] for row in answer.json["results"]["measured"]}
+    assert ratio["photons"] == pytest.approx(1, abs=0.1)
+    assert ratio["decay_s"] is None
+    again = lucule("simulate", tmp_path / "like.yaml", "--frames", 10, "--out", tmp_path / "again.parquet")
+    assert again.exit_code == 0, again.err
+    unknown = lucule("simulate", "--like", tmp_path / "lost.tif", "--camera", "ideal", "--out", tmp_path / "no.yaml")
+    assert unknown.exit_code == 2
+    assert "cannot be read" in " ".join(unknown.err.split())
+    assert not (tmp_path / "no.yaml").exists()
+    assert lucule("simulate", "--like", data).exit_code == 2
+    planned = lucule("simulate", "--like", data, "--interval-s", 0.02, "--dry-run", "--json").json["results"]
+    assert (planned["dry_run"], planned["like"], planned["interval_s"]) == (True, str(data), 0.02)
+    assert lucule("simulate").exit_code == 2
 
 
 def test_scenarios_as_before(tmp_path, lucule) -> None:

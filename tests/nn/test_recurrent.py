@@ -106,3 +106,25 @@ def test_answers_depend_neither_on_batches_nor_on_order():
         assert torch.equal(torch.cat([network(part) for part in torch.split(x, 123)]), whole)
         assert torch.equal(network(x[order]), whole[order])
         assert network(x[:0]).shape == (0, 1)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_gradients_of_convolution_and_pooling(channels):
+    x = torch.rand(70, channels * 40)
+    weight, bias = torch.randn(8, channels, 3, requires_grad=True), torch.randn(8, requires_grad=True)
+    toward = torch.randn(9, 70, 8)
+    (recurrent._PooledConvolution.apply(x, weight, bias) * toward).sum().backward()
+    given = weight.grad.clone(), bias.grad.clone()
+    weight.grad = bias.grad = None
+    maps = torch.relu(nn.functional.conv1d(x.view(70, channels, 40), weight, bias))
+    (nn.functional.max_pool1d(maps, 4).permute(2, 0, 1) * toward).sum().backward()
+    torch.testing.assert_close(given, (weight.grad, bias.grad), rtol=1e-4, atol=1e-3)
+
+
+def test_dropout_at_the_input_of_an_lstm_takes_whole_features():
+    network = ConvLSTM(40, 1, input_dropout=0.4)
+    dropped = network._drop_features(torch.ones(9, 300, 32), 0.4)
+    assert dropped.unique().tolist() == pytest.approx([0.0, 1 / 0.6])
+    assert (dropped == dropped[:1]).all()
+    assert (dropped == 0).float().mean() == pytest.approx(0.4, abs=0.02)
+    assert torch.equal(network.eval()._drop_features(torch.ones(9, 3, 32), 0.4), torch.ones(9, 3, 32))

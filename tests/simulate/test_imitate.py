@@ -56,6 +56,7 @@ def test_errors_are_those_of_the_measurement(imitation) -> None:
         assert 0.3 < errors[name] / spread < 3, name
 
 
+@pytest.mark.slow
 def test_a_movie_gives_what_it_was_made_with(tmp_path) -> None:
     small = KNOWN | {"frames": 1500, "size_um": 7, "molecules.specimen.density_per_um2": 40}
     movie, _ = simulate.movie(load_scene("uniform", **small), seed=5)

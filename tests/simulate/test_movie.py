@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import zlib
+
 import numba
 import numpy as np
 import polars as pl
@@ -173,6 +176,28 @@ def test_file_and_truth(tmp_path, origami) -> None:
     assert again.read_bytes() == path.read_bytes()
 
 
+def test_ome_zarr(tmp_path, origami) -> None:
+    movie, truth = origami
+    path = movie.save(tmp_path / "cell.ome.zarr")
+    about = json.loads((path / "0" / ".zarray").read_text())
+    frames, rows, columns = movie.shape
+    assert (about["shape"], about["dtype"], about["compressor"]["id"]) == ([frames, rows, columns], "<u2", "zlib")
+    blocks = [
+        zlib.decompress(file.read_bytes()) for file in sorted(path.glob("0/*/0/0"), key=lambda f: int(f.parts[-3]))
+    ]
+    chunk = about["chunks"]
+    read = np.concatenate([np.frombuffer(block, "<u2").reshape(chunk) for block in blocks])[:frames]
+    np.testing.assert_array_equal(read, movie[:])
+    scale = json.loads((path / ".zattrs").read_text())["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+    assert scale == [{"type": "scale", "scale": [0.3, 0.1, 0.1]}]
+    assert pl.read_parquet(tmp_path / "cell.truth" / "emitters.parquet").equals(truth.emitters.data)
+    movie.save(path)  # replaces the older one
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["cell.ome.zarr", "cell.truth"]
+    (tmp_path / "mine.zarr").mkdir()
+    with pytest.raises(InputError, match="something else"):
+        movie.save(tmp_path / "mine.zarr")
+
+
 def test_large_movies_become_bigtiff(tmp_path, monkeypatch) -> None:
     import sys
 
@@ -206,8 +231,8 @@ def test_an_interrupted_write_leaves_no_movie(tmp_path) -> None:
     assert not list(tmp_path.rglob(".writing-*"))
 
 
-def test_only_tiff(tmp_path, origami) -> None:
-    with pytest.raises(FormatError, match=r"\.ome\.tif"):
+def test_only_tiff_and_zarr(tmp_path, origami) -> None:
+    with pytest.raises(FormatError, match=r"\.ome\.tif or \.ome\.zarr"):
         origami[0].save(tmp_path / "movie.avi")
     assert not list(tmp_path.iterdir())
 

@@ -73,7 +73,7 @@ def test_what_is_missing_is_counted() -> None:
 
 def test_whole_numbers_are_never_split_by_a_bin() -> None:
     for values in (RNG.poisson(12, 300), np.round(RNG.lognormal(4, 1.5, 400)) + 1):
-        edges = plots._edges(values.astype(float), log=plots._spans_decades(values.astype(float)))
+        edges = plots._edges(values.astype(float), log=plots.spans_decades(values.astype(float)))
         np.testing.assert_allclose(edges % 1, 0.5)
         assert (np.diff(edges) > 0).all()
 

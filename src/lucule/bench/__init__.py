@@ -17,7 +17,15 @@ from typing import Any
 from lucule.core import InputError, package_version
 from lucule.core.files import write_text
 
-NAMES = ("neighbours", "classify", "simulate", "localize", "localize_study")
+NAMES = (
+    "neighbours",
+    "classify",
+    "caml",
+    "clusters",
+    "simulate",
+    "localize",
+    "localize_study",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ MOVIE_FRAMES = 1000
 MOVIE_FRAMES_WANTED = 10_000
 ON_DEMAND_FRAMES = 400
 PICASSO_FRAMES = 40
-TORCH_BATCH, TORCH_BATCHES = {"cpu": 256, "cuda": 1024}, 8
+TORCH_BATCH, TORCH_BATCHES = {"cpu": 64, "cuda": 1024}, 8
 ROUNDS = 3
 _SCHEMA = {"what": pl.String, "method": pl.String, "value": pl.Float64, "unit": pl.String, "target": pl.Float64}
 

@@ -3,7 +3,8 @@
 A normalisation has one name and is made of a sequence and a scale. Sequences of the ascending distances d_1 ... d_k:
 `distances` themselves, `differences` d_1, d_2 - d_1, ..., and `log_densities`, the logarithm of the density within d_j
 relative to that within d_k. Scales divide each localization's sequence by a number of its own, which removes the
-absolute length; `minmax` moves it to 0 ... 1 instead.
+absolute length; `minmax` moves it to 0 ... 1 instead. `coordinates` is another way to look at the same neighbours:
+where they lie, in units of the distance to the last.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ NORMALISATIONS: Final = {
     "differences_l2": (_DIFFERENCES, _L2),
     "log_densities": (_LOG_DENSITIES, _NONE),
 }
-"""Names of the normalisations. `differences_minmax` is CAML's default ("Norm-Self")."""
+"""Names of the normalisations of distances. `differences_minmax` is CAML's default ("Norm-Self")."""
+
+COORDINATES: Final = "coordinates"
 
 
 class FeatureSettings(Config):
@@ -43,9 +46,9 @@ class FeatureSettings(Config):
     k
         Number of neighbours.
     normalisation
-        One of `NORMALISATIONS`.
+        One of `NORMALISATIONS`, or `coordinates`.
     dims
-        2: distances in the plane; 3: in space.
+        2: neighbours in the plane; 3: in space.
     """
 
     k: int = Field(gt=0)
@@ -55,13 +58,13 @@ class FeatureSettings(Config):
     @property
     def width(self) -> int:
         """Numbers that describe a localization."""
-        return self.k
+        return self.k * self.dims if self.normalisation == COORDINATES else self.k
 
     @field_validator("normalisation")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in NORMALISATIONS:
-            raise ValueError(f"known are {', '.join(NORMALISATIONS)}")
+        if name not in (*NORMALISATIONS, COORDINATES):
+            raise ValueError(f"known are {', '.join(NORMALISATIONS)}, {COORDINATES}")
         return name
 
 
@@ -106,6 +109,39 @@ def features(distances: NDArray[np.float32], normalisation: str, *, dims: int = 
     sequence, scale = NORMALISATIONS[normalisation]
     _normalise(result, dims, sequence, scale)
     return result
+
+
+def coordinates(
+    points: NDArray[np.float32], rows: NDArray[np.integer[Any]], indices: NDArray[np.int32]
+) -> NDArray[np.float32]:
+    """Positions of the neighbours relative to each localization, in units of the distance to the last one.
+
+    Parameters
+    ----------
+    points
+        `(n, dims)`, nm.
+    rows
+        `(m,)`, rows of the localizations.
+    indices
+        `(m, k)`, rows of their neighbours in ascending distance, -1 where one is missing, as `NeighbourGrid.neighbours`
+        gives them.
+
+    Returns
+    -------
+    features
+        `(m, dims * k)` float32, first x of all neighbours, then y (then z); 0 for missing neighbours, and where all lie
+        at the same place.
+
+    Examples
+    --------
+    >>> points = np.array([[0.0, 0.0], [0.0, 1.0], [4.0, 0.0]], np.float32)
+    >>> coordinates(points, np.array([0]), np.array([[1, 2]], np.int32))
+    array([[0.  , 1.  , 0.25, 0.  ]], dtype=float32)
+    """
+    offsets = np.where(indices[..., None] >= 0, points[indices] - points[rows][:, None], np.float32(0))
+    size = np.sqrt((offsets**2).sum(axis=2).max(axis=1, initial=0))[:, None, None]
+    scaled = np.divide(offsets, size, out=np.zeros_like(offsets), where=size > 0)
+    return np.ascontiguousarray(scaled.transpose(0, 2, 1)).reshape(len(rows), -1)
 
 
 @njit(cache=True, parallel=True, nogil=True)

@@ -10,7 +10,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lucule.classify.features import FeatureSettings, features
+from lucule.classify.features import COORDINATES, FeatureSettings, coordinates, features
 from lucule.classify.predict import local_density
 from lucule.classify.recipe import PoolSettings, Recipe
 from lucule.core import SILENT, Progress, WorkError
@@ -63,7 +63,7 @@ class _Share:
 def listed(settings: PoolSettings) -> list[Scenario]:
     """Scenarios from which a pool is drawn."""
     everything = listed_scenarios(settings.scenarios, settings.kind, number=settings.largest_number, **settings.changes)
-    return [_sized(scenario, settings.largest_field) for scenario in everything]
+    return [sized(scenario, settings.largest_field) for scenario in everything]
 
 
 def draw(
@@ -87,12 +87,28 @@ def draw(
     WorkError
         A scenario has too few localizations of a class.
     """
-    everything = listed(settings)
-    total = getattr(settings, part)
-    edges = np.linspace(0, total // classes, len(everything) + 1).round().astype(int)
+    return draw_from(
+        listed(settings), seen, total=getattr(settings, part), entropy=(seed, PARTS.index(part)), classes=classes,
+        label=part, processes=processes, progress=progress,
+    )  # fmt: skip
+
+
+def draw_from(
+    scenarios: list[Scenario],
+    seen: FeatureSettings,
+    *,
+    total: int,
+    entropy: tuple[int, int],
+    classes: int = 2,
+    label: str = "",
+    processes: Executor | None = None,
+    progress: Progress = SILENT,
+) -> Pool:
+    """Draw `total` localizations from `scenarios`, evenly, as `draw` does; `entropy` is the seed."""
+    edges = np.linspace(0, total // classes, len(scenarios) + 1).round().astype(int)
     shares = [
-        _Share(scenario, number, int(count), classes, seen, (seed, PARTS.index(part)))
-        for number, (scenario, count) in enumerate(zip(everything, np.diff(edges), strict=True))
+        _Share(scenario, number, int(count), classes, seen, entropy)
+        for number, (scenario, count) in enumerate(zip(scenarios, np.diff(edges), strict=True))
     ]
     tasks = [shares[first : first + _PER_TASK] for first in range(0, len(shares), _PER_TASK)]
     rows = int(edges[-1]) * classes
@@ -100,7 +116,7 @@ def draw(
         np.empty((rows, seen.width), np.float32), np.empty(rows, np.uint8), np.empty(rows, np.int32), np.empty(rows)
     )
     by = processes or executor(tasks=1)
-    with progress.task(f"Simulate {part} fields", len(everything), "scenarios") as task:
+    with progress.task(f"Simulate {label} fields", len(scenarios), "scenarios") as task:
         # in waves, so that not all results wait in memory for their place in the pool
         for first in range(0, len(tasks), _WAVE):
             pending = {by.submit(_draw_shares, some): some for some in tasks[first : first + _WAVE]}
@@ -156,9 +172,13 @@ def _draw_share(share: _Share) -> Pool:
         order = np.random.default_rng(choice_seed).permutation(len(locs))
         rows = np.concatenate([order[truth[order] == label][: missing[label]] for label in classes])
         points = locs.xy() if seen.dims == 2 else locs.xyz()
-        distances = NeighbourGrid(points).distances(seen.k, rows)
-        density = local_density(distances, seen.dims)
-        pieces.append((features(distances, seen.normalisation, dims=seen.dims), truth[rows], density))
+        if seen.normalisation == COORDINATES:
+            distances, indices = NeighbourGrid(points).neighbours(seen.k, rows)
+            values = coordinates(points, rows, indices)
+        else:
+            distances = NeighbourGrid(points).distances(seen.k, rows)
+            values = features(distances, seen.normalisation, dims=seen.dims)
+        pieces.append((values, truth[rows], local_density(distances, seen.dims)))
         missing = missing - np.bincount(truth[rows], minlength=share.classes)
     if missing.any():
         raise WorkError(
@@ -171,7 +191,7 @@ def _draw_share(share: _Share) -> Pool:
     return Pool(seen_by, labels, np.full(len(labels), share.number, np.int32), density)
 
 
-def _sized(scenario: Scenario, largest: int | None) -> Scenario:
+def sized(scenario: Scenario, largest: int | None) -> Scenario:
     """Give the scenario with a cell so small that it holds about `largest` localizations, if it holds more."""
     if largest is None:
         return scenario

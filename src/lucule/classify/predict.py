@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lucule.classify import networks
-from lucule.classify.features import FeatureSettings, features
+from lucule.classify import graph, networks
+from lucule.classify.features import COORDINATES, FeatureSettings, coordinates, features
 from lucule.core import SILENT, ColumnError, InputError, Localizations, Progress, step
 from lucule.models import Card, find
 from lucule.nn import choose_device, torch_threads
@@ -50,7 +51,7 @@ class Classifier:
             raise InputError(f"Model {card.name} does not classify", received=f"task {card.task}")
         place = choose_device(device)
         settings = FeatureSettings.parse(card.features, source=f"card of {card.name}")
-        network = networks.build(card.architecture, k=settings.k, classes=len(card.classes), options=card.options)
+        network = networks.build(card.architecture, k=settings.width, classes=len(card.classes), options=card.options)
         network.load_state_dict(packaged.state())
         return cls(card, network.to(place).eval(), place)
 
@@ -60,25 +61,39 @@ class Classifier:
         return FeatureSettings.parse(self.card.features)
 
     def predict(
-        self, grid: NeighbourGrid, *, batch: int = BATCH, progress: Progress = SILENT
+        self, points: NDArray[np.float32] | NeighbourGrid, *, batch: int = BATCH, progress: Progress = SILENT
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Labels `(n,)` and their probabilities `(n,)` for all points of `grid`, in input order."""
+        """Labels `(n,)` and their probabilities `(n,)` for all of `points` `(n, dims)`, nm, in input order.
+
+        A network that sees distances only may be given the grid of the points instead.
+        """
+        grid = points if isinstance(points, NeighbourGrid) else NeighbourGrid(points)
         label, probability = np.zeros(len(grid), np.uint8), np.ones(len(grid), np.float32)
         if len(grid) < 2:
             return label, probability  # without any neighbour nothing is clustered
         settings = self.features
         with progress.task("Classify", len(grid), "localizations") as task, torch_threads(1), torch.inference_mode():
-            for rows, distances in grid.batches(settings.k, batch):
-                seen = torch.from_numpy(features(distances, settings.normalisation, dims=settings.dims))
-                given, certain = networks.decide(self.network(seen.to(self.device)))
+            for rows, seen in self._seen(points, grid, settings, batch):
+                given, certain = networks.decide(self.network(torch.from_numpy(seen).to(self.device)))
                 label[rows], probability[rows] = given.cpu().numpy(), certain.cpu().numpy()
                 task.advance(len(rows))
         return label, probability
 
+    def _seen(
+        self, points: NDArray[np.float32] | NeighbourGrid, grid: NeighbourGrid, settings: FeatureSettings, batch: int
+    ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float32]]]:
+        """Rows and what the network sees of them."""
+        if settings.normalisation == COORDINATES:
+            for rows, _, indices in grid.neighbour_batches(settings.k, batch):
+                yield rows, coordinates(points, rows, indices)
+        else:
+            for rows, distances in grid.batches(settings.k, batch):
+                yield rows, features(distances, settings.normalisation, dims=settings.dims)
+
 
 @step
 def classify(
-    locs: Localizations, *, model: str | os.PathLike[str] = "XPILJZ", device: str = "auto", progress: Progress = SILENT
+    locs: Localizations, *, model: str | os.PathLike[str] = "graph", device: str = "auto", progress: Progress = SILENT
 ) -> Localizations:
     """Label every localization with a network that looks at its nearest neighbours.
 
@@ -122,10 +137,12 @@ def classify(
     True
     """
     classifier = Classifier.load(model, device)
-    grid = NeighbourGrid(_points(locs, classifier.card))
+    points = _points(locs, classifier.card)
+    grid = NeighbourGrid(points)
     for warning in _outside_of_training(locs, grid, classifier.card):
         log.warning(warning)
-    label, probability = classifier.predict(grid, progress=progress)
+    seen = points if classifier.features.normalisation == COORDINATES else grid
+    label, probability = classifier.predict(seen, progress=progress)
     return locs.with_columns(label=label, p_label=probability)
 
 
@@ -139,6 +156,8 @@ def check_range(locs: Localizations, card: Card) -> list[str]:
     ...     print(warning)
     2 localizations are fewer than the 101 for which XPILJZ was made; its labels are unreliable here.
     """
+    if card.task == graph.TASK:
+        return graph.check_range(locs, card)
     return _outside_of_training(locs, NeighbourGrid(_points(locs, card)), card)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from lucule.classify.features import FeatureSettings
-from lucule.core import Config, InputError
-from lucule.core.config import read_yaml
+from lucule.core import Config
+from lucule.core.recipe import BaseRecipe
 from lucule.nn import FitSettings
 from lucule.simulate import Kind
 
@@ -45,13 +44,11 @@ class PoolSettings(Config):
     test: int = Field(gt=1)
 
 
-class Recipe(Config):
+class Recipe(BaseRecipe):
     """How a classifier is made.
 
     Attributes
     ----------
-    name, title, notes
-        For the card.
     architecture, options
         See `lucule.classify.networks`.
     features
@@ -60,14 +57,16 @@ class Recipe(Config):
         Names of the classes, class 0 first.
     pool
         What it is trained on.
+    start
+        Packaged model, or folder of a trained one, whose weights the training begins with; None: new weights.
     batch_size
         Localizations in a training step.
     fit
         Optimizer, schedule, epochs.
     seed
         Seed of everything: fields, choice of localizations, initial weights, batches.
-    budgets
-        For each budget (`gpu`, `cpu`, `smoke`) the values that differ from the full recipe.
+    name, title, notes, budgets, budget
+        See `lucule.core.recipe.BaseRecipe`.
 
     Examples
     --------
@@ -79,38 +78,14 @@ class Recipe(Config):
     1
     """
 
-    name: str
-    title: str
-    notes: str = ""
+    WHOLE: ClassVar[frozenset[str]] = frozenset({"changes", "options"})
+
     task: Literal["classify"] = "classify"
     architecture: str
     options: dict[str, Any] = {}
     features: FeatureSettings
     classes: tuple[str, ...] = ("not clustered", "clustered")
     pool: PoolSettings
+    start: str | None = None
     batch_size: int = Field(default=256, gt=0)
     fit: FitSettings
-    seed: int = Field(default=1, ge=0)
-    budgets: dict[Budget, dict[str, Any]] = {}
-
-    @classmethod
-    def load(cls, recipe: Recipe | str | os.PathLike[str]) -> Recipe:
-        """Give a recipe as it is, or read it from a YAML file."""
-        return recipe if isinstance(recipe, Recipe) else cls.parse(read_yaml(recipe), source=str(recipe))
-
-    def at(self, budget: Budget) -> Self:
-        """Give the recipe with the values that `budget` changes."""
-        if budget not in ("full", *self.budgets):
-            raise InputError(
-                f"Recipe {self.name} has no such budget", received=budget, allowed=", ".join(("full", *self.budgets))
-            )
-        changed = _merge(self.model_dump(), self.budgets.get(budget, {}))
-        return self.parse(changed | {"budgets": {}}, source=f"recipe {self.name}, budget {budget}")
-
-
-def _merge(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(values)
-    for key, change in changes.items():
-        both = isinstance(change, dict) and isinstance(merged.get(key), dict) and key not in ("changes", "options")
-        merged[key] = _merge(merged[key], change) if both else change
-    return merged

@@ -17,7 +17,7 @@ from lucule.classify.metrics import Scores, score
 from lucule.classify.pool import PARTS, Part, Pool, draw_parts, listed
 from lucule.classify.recipe import Budget, Recipe
 from lucule.core import SILENT, InputError, Progress, package_version
-from lucule.models import Card, save
+from lucule.models import Card, find, save
 from lucule.models.store import CARD
 from lucule.nn import Epoch, TensorBatches, choose_device, count_parameters, fit, torch_threads
 from lucule.simulate import Scenario
@@ -71,7 +71,6 @@ def train(
     labels = {part: label_with(network, pools[part], place) for part in PARTS}
     results = {part: score(pools[part].labels, labels[part], classes=classes) for part in PARTS}
     _by_scenario(pools["test"], labels["test"], listed(used.pool)).write_csv(folder / "scores_by_scenario.csv")
-    command = f"lucule train recipes/{used.name}.yaml" + ("" if budget == "full" else f" --budget {budget}")
     card = Card(
         name=used.name,
         title=used.title,
@@ -83,7 +82,7 @@ def train(
         features=used.features.model_dump(mode="json"),
         classes=used.classes,
         recipe=used.model_dump(mode="json"),
-        command=command,
+        command=used.command,
         seed=used.seed,
         data_sha256=pools["train"].sha256,
         scores=_scores(results) | {"epochs": float(len(log))},
@@ -107,8 +106,10 @@ def fit_network(
     with torch.random.fork_rng([]), torch_threads(_threads(recipe, place)):
         torch.manual_seed(recipe.seed)
         network = networks.build(
-            recipe.architecture, k=recipe.features.k, classes=len(recipe.classes), options=recipe.options
+            recipe.architecture, k=recipe.features.width, classes=len(recipe.classes), options=recipe.options
         )
+        if recipe.start is not None:
+            network.load_state_dict(find(recipe.start).state())
         log = fit(
             network,
             _batches(train, recipe.batch_size, shuffle=True).to(place),

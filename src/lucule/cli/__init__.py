@@ -7,7 +7,16 @@ from __future__ import annotations
 
 import typer
 
-from lucule.cli import analysis, benchmarks, files, localization, pipelines, training
+from lucule.cli import (
+    analysis,
+    benchmarks,
+    comparison,
+    corrections,
+    files,
+    localization,
+    pipelines,
+    training,
+)
 
 app = typer.Typer(
     name="lucule",
@@ -28,12 +37,16 @@ for command in (
     analysis.classify,
     analysis.cluster,
     analysis.render,
+    comparison.compare,
+    comparison.overlap,
+    corrections.resolution,
     pipelines.run,
     pipelines.report,
     benchmarks.bench,
     training.models,
 ):
     app.command()(command)
+app.add_typer(corrections.correct, name="correct")
 
 
 @app.callback(invoke_without_command=True)

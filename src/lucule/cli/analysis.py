@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,6 +69,10 @@ def cluster(
     clusters_out: Annotated[
         Path | None, typer.Option("--clusters", help="Table of clusters to write (.parquet or .csv).")
     ] = None,
+    method: Annotated[
+        str,
+        typer.Option(help="network, or a published method such as dbscan, its settings by --set; `list` shows all."),
+    ] = "network",
     model: Annotated[str | None, typer.Option(help="A model by name or folder; see `lucule models`.")] = None,
     region: RegionOption = None,
     device: DeviceOption = "auto",
@@ -81,27 +86,42 @@ def cluster(
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Label, group and measure. A table that has a column `label` keeps it unless a model is named."""
+    """Label, group and measure. A table that has a column `label` keeps it unless a model or a method is named."""
     with session(inputs=table, as_json=json) as run:
         from lucule import cluster as room
         from lucule import io
         from lucule.workflows import clusters
         from lucule.workflows.reading import check, read_table
 
+        if method == "list":
+            run.results = {"methods": room.methods.describe()}
+            return
+        assignments, own = (set_, {}) if method == "network" else _of_method(method, config, set_, model)
         settings = run.changed(
-            clusters.Settings(), config, set_, model=model, region=region,
+            clusters.Settings(), config if method == "network" else None, assignments, model=model, region=region,
             columns=column_map(map_), unit=unit, pixel_size_nm=pixel_size_nm, drop_invalid=drop_invalid or None,
             format=format_,
         )  # fmt: skip
+        chosen = None if method == "network" else room.methods.settings_of(method, own)
         if dry_run:
-            run.plan(settings, read=str(table), write=[str(out), *([str(clusters_out)] if clusters_out else [])])
+            plan = {"read": str(table), "write": [str(out), *([str(clusters_out)] if clusters_out else [])]}
+            if chosen is not None:
+                plan |= {"method": method, "method_settings": chosen.model_dump(mode="json")}
+            run.plan(settings, **plan)
             return
         locs = read_table(table, settings)
         run.warnings += check(locs)
-        if "label" not in locs or model is not None:
-            locs = clusters.label(locs, settings, device=device, progress=run.progress)
-        grouped = clusters.group(locs, settings, progress=run.progress)
-        measured = room.measure(grouped, region=clusters.read_region(settings, grouped), progress=run.progress)
+        outline = clusters.read_region(settings, locs)
+        if chosen is not None:
+            grouped = room.methods.find(method).run(locs, chosen, region=outline)
+        else:
+            labelled = "label" in locs and model is None
+            grouped = (
+                clusters.group(locs, settings, progress=run.progress)
+                if labelled
+                else clusters.find(locs, settings, device=device, progress=run.progress)
+            )
+        measured = room.measure(grouped, region=outline, intervals=settings.intervals, progress=run.progress)
         io.write(grouped, out)
         if clusters_out is not None:
             measured.save(clusters_out)
@@ -159,3 +179,20 @@ def _label_counts(locs: Any) -> dict[str, Any]:
     labels = locs["label"]
     clustered = int((labels > 0).sum())
     return {"localizations": len(locs), "clustered": clustered, "percent_clustered": 100 * clustered / len(locs)}
+
+
+def _of_method(
+    method: str, config: Path | None, assignments: list[str], model: str | None
+) -> tuple[list[str], dict[str, Any]]:
+    """What of the settings says how to read the table, as assignments, and those of the method."""
+    from lucule.core import InputError
+    from lucule.core.config import parse_assignments, read_yaml
+    from lucule.workflows.reading import ReadSettings
+
+    if model is not None:
+        raise InputError("A model labels for the method network only", received=f"--method {method} --model {model}")
+    values = (read_yaml(config) if config else {}) | parse_assignments(assignments)
+    reading = {*ReadSettings.model_fields, "region"}
+    # JSON is YAML, which the values came from
+    given = [f"{key}={dumps(value)}" for key, value in values.items() if key in reading]
+    return given, {key: value for key, value in values.items() if key not in reading}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,8 @@ def write_table(settings: Any, out: Path, *, seed: int, progress: Progress, **op
 
     is_folder = _is_folder(out)
     table = out / "localizations.parquet" if is_folder else out
-    if out.name.lower().endswith((".tif", ".tiff")):
-        raise InputError("A table cannot be a TIFF", received=out.name, next_step="for a movie add --movie")
+    if out.name.lower().endswith((".tif", ".tiff", ".zarr")):
+        raise InputError("A table cannot be a TIFF or Zarr", received=out.name, next_step="for a movie add --movie")
     with progress.task("Simulation"):
         locs = room.localizations(settings, seed=seed, **options)
     written = [str(io.write(locs, table))]
@@ -108,5 +109,28 @@ def write_movie(settings: Any, out: Path, *, seed: int, progress: Progress, **op
     }
 
 
+def write_imitation(
+    like: Path, out: Path | None, *, scene: str | None, progress: Progress, **options: Any
+) -> dict[str, Any]:
+    """Write a scene that imitates a table or a movie (TIFF); what was measured on both is the result."""
+    from lucule import io
+    from lucule import simulate as room
+
+    if out is None:
+        raise InputError("The output is not named", next_step=f"lucule simulate --like {like} --out mine.yaml")
+    is_movie = like.suffix.lower() in (".tif", ".tiff")
+    with progress.task("Imitation"):
+        data = like if is_movie else io.read(like)
+        template = None if scene is None else room.load_scene(scene)
+        found = room.imitate(data, scene=template, **options)
+    written = found.save(out / "scene.yaml" if _is_folder(out) else out)
+    rows = [
+        {name: value if isinstance(value, str) or (value is not None and isfinite(value)) else None
+         for name, value in row.items()}
+        for row in found.table().to_dicts()
+    ]  # fmt: skip
+    return {"measured": rows, "seed": options["seed"], "written": str(written)}
+
+
 def _is_folder(out: Path) -> bool:
-    return out.is_dir() or not out.suffix
+    return out.suffix != ".zarr" and (out.is_dir() or not out.suffix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,23 +13,33 @@ from lucule.cli.session import session
 
 
 def simulate(
-    scene: Annotated[str, typer.Argument(help="A packaged scene or scenario, a YAML file, or `list`.")],
+    scene: Annotated[
+        str | None, typer.Argument(help="A packaged scene or scenario, a YAML file, or `list`.", show_default=False)
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder, or a file whose ending chooses the format.")
     ] = None,
-    movie: Annotated[bool, typer.Option("--movie", help="A camera movie (OME-TIFF) instead of a table.")] = False,
+    movie: Annotated[
+        bool, typer.Option("--movie", help="A camera movie (OME-TIFF, OME-Zarr) instead of a table.")
+    ] = False,
     frames: Annotated[int | None, typer.Option(help="Number of frames.", min=1)] = None,
     camera: Annotated[str | None, typer.Option(help="A packaged camera or a YAML file.")] = None,
     psf: Annotated[str | None, typer.Option(help="A packaged PSF or a YAML file.")] = None,
     outside: Annotated[str, typer.Option(help="Emitters outside the depth range: error or drop.")] = "error",
     seed: Annotated[int, typer.Option(help="The same seed gives the same data.", min=0)] = 1,
+    like: Annotated[
+        Path | None, typer.Option("--like", help="Write a scene that imitates this table or movie instead.")
+    ] = None,
+    interval_s: Annotated[
+        float | None, typer.Option(help="With --like: time from frame to frame, s, where the file does not say.")
+    ] = None,
     config: ConfigOption = None,
     set_: SetOption = [],  # noqa: B006
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Simulate localizations or a camera movie, with the truth."""
-    with session(inputs=scene, as_json=json) as run:
+    """Simulate localizations or a camera movie, with the truth; or find the scene that resembles your own data."""
+    with session(inputs=scene if like is None else like, as_json=json) as run:
         from lucule import simulate as room
         from lucule.cli import simulation
         from lucule.core import InputError
@@ -36,6 +47,15 @@ def simulate(
         if scene == "list":
             run.results = simulation.everything()
             return
+        if like is not None:
+            options = {"scene": scene, "camera": camera, "psf": psf, "interval_s": interval_s, "seed": seed}
+            if dry_run:
+                run.results = {"dry_run": True, "like": str(like), **options, "write": out and str(out)}
+            else:
+                run.results = simulation.write_imitation(like, out, progress=run.progress, **options)
+            return
+        if scene is None:
+            raise InputError("Nothing to simulate is named", next_step="lucule simulate list")
         start = room.load(scene)
         optics = {"frames": frames, "camera": camera, "psf": psf}
         given = {name: value for name, value in optics.items() if value is not None}
@@ -78,6 +98,7 @@ def train(
     """Train a network from a recipe; an interrupted training goes on where it stopped."""
     with session(inputs=recipe, as_json=json) as run:
         from lucule import models as room
+        from lucule.core import InputError
         from lucule.workflows import training
 
         kind = training.kind_of(recipe)
@@ -87,8 +108,10 @@ def train(
             run.plan(settings, budget=budget, folds=folds, write=str(out))
             return
         options: dict[str, Any] = {"out": out, "device": device, "progress": run.progress}
-        if workers is not None:
+        if "workers" in inspect.signature(kind.train).parameters:
             options["workers"] = workers
+        elif workers is not None:
+            raise InputError("This training simulates in its own process", received=f"--workers {workers}")
         if folds is not None:
             result = training.cross_validate(settings, folds=folds, **options)
             mean, deviation = result.accuracy

@@ -9,8 +9,9 @@ from lucule.cluster.chance import expected_by_chance, unlikely
 from lucule.cluster.places import distinct
 from lucule.cluster.reach import nearest_members, reach
 from lucule.core import SILENT, ColumnError, InputError, Localizations, Progress, Region, Task, step
-from lucule.core.patterns import PATTERNS, patterns
+from lucule.core.patterns import patterns
 from lucule.space import components
+
 
 @step
 def group(

@@ -1,78 +1,44 @@
-"""From what the graph network says of localizations and their neighbours to labels and clusters."""
+"""Clusters of several tables as one."""
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
 
-from lucule.cluster.partition import partition
-from lucule.core import InputError, Localizations, Region, step
+import polars as pl
+
+from lucule.cluster.result import Clusters
+from lucule.core import InputError
 
 
-@step
-def join(
-    locs: Localizations,
-    probability: NDArray[np.float32],
-    neighbours: NDArray[np.int32],
-    log_odds: NDArray[np.float32],
-    *,
-    min_points: int = 3,
-    region: Region | None = None,
-) -> Localizations:
-    """Label localizations and join those that belong together into clusters.
+def concat(parts: Sequence[Clusters]) -> Clusters:
+    """Clusters of several tables (fields of one cell, cells of one condition) as one; every field stays one of its own.
 
-    A localization whose probability of being in a structure is above one half is labelled; the labelled ones are joined
-    by `lucule.cluster.partition`. All localizations of a cluster get the class that is most probable for them together.
-    Those that are left in no cluster are labelled as not clustered.
-
-    Parameters
-    ----------
-    locs
-        The table.
-    probability
-        Of each class, `(n, classes)`, class 0 = not clustered.
-    neighbours, log_odds
-        Neighbours of each localization, `(n, k)`, -1 where there is none, and the log-odds of being in one cluster.
-    min_points
-        Fewest localizations of a cluster.
-    region
-        Only localizations inside are labelled and joined.
-
-    Returns
-    -------
-    Localizations
-        The table with `label`, `p_label` (probability of being in a structure for the labelled ones, else of not being
-        in one) and `cluster` (int32, -1 = none).
+    Outlines are left out, and metadata are those of the first.
 
     Raises
     ------
     InputError
-        The arrays do not fit the table, or `min_points` is below 1.
+        There are none, or clusters in 2D and 3D are mixed.
 
     Examples
     --------
-    >>> locs = Localizations({"x": [0.0, 5.0, 9.0], "y": [0.0, 0.0, 0.0]})
-    >>> sure, near = np.full((3, 2), 0.5, np.float32), np.array([[1, 2], [0, 2], [0, 1]], np.int32)
-    >>> sure[:, 0], sure[:, 1] = 0.1, 0.9
-    >>> join(locs, sure, near, np.full((3, 2), 4, np.float32))["cluster"].tolist()
-    [0, 0, 0]
+    >>> from lucule.cluster import measure
+    >>> from lucule.core import Localizations
+    >>> one = measure(Localizations({"x": [0.0, 9.0, 0.0], "y": [0.0, 0.0, 9.0], "cluster": [0, 0, 0]}))
+    >>> both = concat([one, one])
+    >>> len(both), both.summary()["points"], both.table()["field"].to_list()
+    (2, 6, [0, 1])
     """
-    if len(probability) != len(locs):
-        raise InputError("The probabilities do not fit the table", received=f"{len(probability)} for {len(locs)} rows")
-    if min_points < 1:
-        raise InputError(
-            "The fewest localizations of a cluster cannot be used", received=min_points, allowed="1 or more"
-        )
-    structured = 1 - probability[:, 0]
-    members = structured > 0.5
-    if region is not None:
-        members &= region.contains(locs.xy())
-    cluster = partition(neighbours, log_odds, members, min_points=min_points)
-    inside = cluster >= 0
-    summed = np.zeros((int(cluster.max(initial=-1)) + 1, probability.shape[1] - 1))
-    np.add.at(summed, cluster[inside], probability[inside, 1:])
-    label = np.zeros(len(locs), np.uint8)
-    label[inside] = 1 + summed.argmax(axis=1)[cluster[inside]]
-    return locs.with_columns(
-        label=label, p_label=np.where(inside, structured, 1 - structured).astype(np.float32), cluster=cluster
-    )
+    if not parts:
+        raise InputError("There are no clusters to join")
+    if len({"z" in part.data.columns for part in parts if len(part)}) > 1:
+        raise InputError("Clusters in 2D and in 3D cannot be joined")
+    data, fields, used = [], [], 0
+    for part in parts:
+        own = part.fields if "field" in part.fields.columns else part.fields.with_columns(field=pl.lit(0, pl.UInt16))
+        numbered = part.data if "field" in part.data.columns else part.data.with_columns(field=pl.lit(0, pl.UInt16))
+        data.append(numbered.with_columns((pl.col("field").cast(pl.Int64) + used).alias("field")))
+        fields.append(own.with_columns((pl.col("field").cast(pl.Int64) + used).alias("field")))
+        used += int(own["field"].max()) + 1
+    joined = pl.concat(data, how="diagonal_relaxed"), pl.concat(fields, how="diagonal_relaxed")
+    return Clusters(*joined, None, parts[0].meta)

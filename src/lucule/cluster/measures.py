@@ -2,24 +2,74 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lucule.cluster.grouping import PATTERNS
 from lucule.cluster.members import Members
-from lucule.core import Localizations, Region
+from lucule.cluster.outlines import RADIUS_PER_SPACING
+from lucule.cluster.outlines import outlines as outline_shapes
+from lucule.cluster.solids import MARGIN_PER_SPACING, Solids, solids
+from lucule.core import Localizations, Region, Task
+from lucule.core.patterns import PATTERNS
 
 ONE_PLACE: Final = "all localizations at one place"
 TWO_PLACES: Final = "localizations at two places only"
 ON_A_LINE: Final = "localizations on one line"
 IN_A_PLANE: Final = "localizations in one plane"
-NO_OUTLINE_IN_3D: Final = "no outline in 3D"
 NOT_OUTLINED: Final = "outlines were not asked for"
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """Measures of m clusters that follow from where their localizations lie.
+
+    Attributes
+    ----------
+    centre
+        `(m, d)`, nm.
+    columns
+        Sizes and shapes, `(m,)` each, by name.
+    shapes
+        Outlines `(m,)`; None in 3D, and where they were not asked for.
+    margin_nm
+        How far outline or solid reaches beyond the outermost localizations, `(m,)`; NaN where there is none.
+    reason
+        Why a cluster has no area or volume, `(m,)`; None where it has.
+    """
+
+    centre: Floats
+    columns: dict[str, Any]
+    shapes: NDArray[Any] | None
+    margin_nm: Floats
+    reason: list[str | None]
+
+
+def measured(members: Members, outlines: bool, task: Task) -> Measured:
+    """Measure all clusters; without `outlines` there are no areas, volumes and what follows from them."""
+    centre, variances = moments(members)
+    spacing = members.nearest_neighbour()
+    reason = why_not_measurable(members, variances)
+    measurable = np.where([text is None for text in reason], spacing, np.nan)
+    if not outlines:
+        reason = [NOT_OUTLINED if text is None else text for text in reason]
+    shapes = None
+    if centre.shape[1] == 3:
+        margin = MARGIN_PER_SPACING * measurable
+        wanted = measurable if outlines else np.full(len(members), np.nan)
+        columns = bulk(solids(members.places, members.place_starts, wanted, task), members.n_points)
+    else:
+        margin = RADIUS_PER_SPACING * measurable
+        if outlines:
+            shapes = outline_shapes(members.places, members.place_starts, margin, task)
+        columns = extent(shapes if shapes is not None else np.full(len(members), None), members.n_points)
+    columns |= shape(variances) | {"nearest_neighbour_nm": spacing}
+    return Measured(centre, columns, shapes, margin, reason)
 
 
 def identity(locs: Localizations, members: Members) -> dict[str, Any]:
@@ -100,10 +150,15 @@ def extent(shapes: NDArray[Any], n_points: NDArray[np.int64]) -> dict[str, Any]:
     }
 
 
-def volume(variances: Floats, measurable: NDArray[np.bool_], n_points: NDArray[np.int64]) -> dict[str, Floats]:
-    """Volume of the solid ellipsoid with the same variances, and density in it; NaN where not `measurable`."""
-    volume_nm3 = np.where(measurable, 4 / 3 * np.pi * np.sqrt(5.0**3 * variances.prod(axis=1)), np.nan)
-    return {"volume_nm3": volume_nm3, "density_per_um3": n_points / volume_nm3 * 1e9}
+def bulk(found: Solids, n_points: NDArray[np.int64]) -> dict[str, Any]:
+    """Volume, surface, how round the solid is, and density, from solids; NaN where there is none."""
+    volume, surface = found
+    return {
+        "volume_nm3": volume,
+        "surface_nm2": surface,
+        "sphericity": np.cbrt(36 * np.pi * volume**2) / surface,
+        "density_per_um3": n_points / volume * 1e9,
+    }
 
 
 def touches(members: Members, margin_nm: Floats, outside: NDArray[np.int32], region: Region) -> NDArray[np.bool_]:

@@ -43,7 +43,10 @@ class Members:
         """Sort the `rows` of a table, all of which belong to a cluster."""
         axes = [points[rows, axis] for axis in ([1, 0, 2] if points.shape[1] == 3 else [1, 0])]
         rows = rows[np.lexsort([*reversed(axes), cluster[rows]])]
-        own, ordered = cluster[rows], points[rows]
+        return cls._of_sorted(cluster[rows], points[rows], rows)
+
+    @classmethod
+    def _of_sorted(cls, own: NDArray[np.int32], ordered: NDArray[Any], rows: NDArray[np.int64]) -> Members:
         new_cluster = np.ones(len(rows), dtype=bool)
         new_cluster[1:] = own[1:] != own[:-1]
         new_place = new_cluster.copy()
@@ -61,6 +64,11 @@ class Members:
 
     def __len__(self) -> int:
         return len(self.clusters)
+
+    def only(self, kept: NDArray[np.bool_]) -> Members:
+        """Those of the localizations `kept` `(n,)`; a cluster of which none is kept is gone."""
+        own = np.repeat(self.clusters, self.n_points)
+        return self._of_sorted(own[kept], self.points[kept], self.rows[kept])
 
     @property
     def n_points(self) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Distinct positions in an order that depends on nothing but the positions."""
+"""Distinct positions in an order that depends on nothing but the positions, and the box around them."""
 
 from __future__ import annotations
 
@@ -36,3 +36,19 @@ def distinct(points: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[
     place_of = np.empty(len(points), dtype=np.int64)
     place_of[order] = np.cumsum(new) - 1
     return ordered[new], place_of
+
+
+def box_around(points: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Corners `(d,)` of the box over which points are spread, nm.
+
+    On each side a little farther than the outermost point: by as much as random points fall short of their border on
+    average (their range over n - 1).
+
+    Examples
+    --------
+    >>> box_around(np.array([[0, 0], [2, 9], [10, 1]], np.float32))
+    (array([-5. , -4.5]), array([15. , 13.5]))
+    """
+    low, high = points.min(axis=0).astype(np.float64), points.max(axis=0).astype(np.float64)
+    margin = (high - low) / max(len(points) - 1, 1)
+    return low - margin, high + margin

@@ -12,10 +12,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lucule.cluster.grouping import PATTERNS
+from lucule.cluster import intervals
 from lucule.core import FormatError, InputError, Meta
 from lucule.core.files import atomic_path
 from lucule.core.parquet import METADATA_KEY, read_meta
+from lucule.core.patterns import PATTERNS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,10 +26,13 @@ SPREADS: Final = {
     "cluster_area_nm2": "area_nm2",
     "cluster_density_per_um2": "density_per_um2",
     "cluster_volume_nm3": "volume_nm3",
+    "cluster_surface_nm2": "surface_nm2",
     "cluster_density_per_um3": "density_per_um3",
     "radius_of_gyration_nm": "radius_of_gyration_nm",
     "eccentricity": "eccentricity",
     "nearest_neighbour_nm": "nearest_neighbour_nm",
+    "nearest_cluster_nm": "nearest_cluster_nm",
+    "nearest_edge_nm": "nearest_edge_nm",
 }
 """What a summary tells as median and interquartile range, and the columns it comes from."""
 _FIELDS_KEY: Final = "lucule_fields"
@@ -49,18 +53,23 @@ class Clusters:
     label                    class
     n_points                 localizations
     x, y (z in 3D)           centre: mean position of the localizations
-    area_nm2                 area of the outline (2D), holes left out
-    perimeter_nm             length of the outline, that of holes included
-    holes                    holes of the outline
-    density_per_um2          localizations per area of the outline
-    volume_nm3               3D: volume of the solid ellipsoid with the same variances
-    density_per_um3          3D: localizations per that volume
+    area_nm2                 2D: area of the outline, holes left out
+    perimeter_nm             2D: length of the outline, that of holes included
+    holes                    2D: holes of the outline
+    density_per_um2          2D: localizations per area of the outline
+    volume_nm3               3D: volume of the solid (see `lucule.cluster.solids`)
+    surface_nm2              3D: its surface
+    sphericity               3D: surface of the ball of the same volume over that surface; about 0.9 for balls
+    density_per_um3          3D: localizations per volume of the solid
     radius_of_gyration_nm    root mean squared distance of the localizations from the centre
     eccentricity             0 (round) to 1 (a line), from the largest and smallest axis
     major_axis_nm            longest full axis of the solid ellipse (3D: ellipsoid) with the same variances
     middle_axis_nm           3D: the axis between
     minor_axis_nm            shortest full axis
     nearest_neighbour_nm     mean distance from each distinct position of the cluster to the nearest other
+    nearest_cluster_nm       from the centre to that of the nearest other cluster of the field and channel
+    nearest_edge_nm          from the outline (3D: solid) to the nearest other; 0 where they touch
+    NAME_low, NAME_high      where they were asked for: limits of the 95 % interval of that measure of this cluster
     p_label                  mean probability of the label
     touches_border           whether the border of the region cuts it; null without a region
     reason                   why a value is missing
@@ -92,36 +101,67 @@ class Clusters:
         return self.data
 
     def outlines(self) -> NDArray[Any] | None:
-        """Outlines `(m,)`, shapely polygons or multipolygons in nm, None for clusters without; None in 3D."""
+        """Outlines `(m,)`, shapely polygons or multipolygons in nm, None for clusters without one; None in 3D."""
         return self.shapes
 
-    def summary(self) -> dict[str, Any]:
-        """The whole in numbers that JSON can hold: counts, densities, medians with their interquartile ranges.
+    def select(self, *, field: int | None = None, channel: int | None = None, label: int | None = None) -> Clusters:
+        """Clusters of one field, channel or class; None takes all.
 
-        A number that does not exist is None. `area_from` says where `area_um2` comes from.
+        Raises
+        ------
+        InputError
+            The table has no such column.
+        """
+        wanted = {"field": field, "channel": channel, "label": label}
+        key = {name: value for name, value in wanted.items() if value is not None}
+        if absent := [name for name in key if name not in self.data.columns or name not in self.fields.columns]:
+            raise InputError(
+                f"The clusters cannot be chosen by {absent[0]}",
+                received=f"columns {', '.join(self.data.columns)}",
+                next_step="measure localizations that have the column",
+            )
+        kept = np.ones(len(self), dtype=bool)
+        for name, value in key.items():
+            kept &= (self.data[name] == value).to_numpy()
+        shapes = None if self.shapes is None else self.shapes[kept]
+        return Clusters(self.data.filter(kept), select(self.fields, key), shapes, self.meta)
+
+    def summary(self) -> dict[str, Any]:
+        """The whole in numbers that JSON can hold: counts, densities, medians.
+
+        `NAME_interval` is the interquartile range over the clusters, `NAME_confidence` the 95 % interval of the number
+        itself (see `lucule.cluster.intervals`). A number that does not exist is None. `area_from` says where `area_um2`
+        comes from.
         """
         areas = self.fields.unique([name for name in ("field",) if name in self.fields.columns] or None)
         totals = self.fields.unique([name for name in PATTERNS if name in self.fields.columns] or None)
         area = None if areas["area_um2"].null_count() else float(areas["area_um2"].sum())
+        counted = _counts(int(totals["points"].sum()), int(self.fields["points_in_clusters"].sum()), len(self), area)
         return {
-            **_counts(int(totals["points"].sum()), int(self.fields["points_in_clusters"].sum()), len(self), area),
+            **counted,
+            **_confidence_of_counts(counted, self.data),
             "area_from": "; ".join(areas["area_from"].unique(maintain_order=True)),
             "clusters_touching_border": None if _unknown(self.data) else int(self.data["touches_border"].sum()),
             **_spreads(self.data),
         }
 
     def by_field(self) -> pl.DataFrame:
-        """The summary of each field, channel and class: one row each, quartiles in columns `*_q1` and `*_q3`."""
+        """The summary of each field, channel and class, one row each.
+
+        Quartiles are in columns `*_q1` and `*_q3`, limits of the 95 % intervals in `*_low` and `*_high`.
+        """
         keys = [name for name in (*PATTERNS, "label") if name in self.fields.columns]
         rows = []
         for row in self.fields.iter_rows(named=True):
             chosen = select(self.data, {name: row[name] for name in keys})
             counts = _counts(row["points"], row["points_in_clusters"], row["clusters"], row["area_um2"])
             line = {name: row[name] for name in keys} | counts | {"area_from": row["area_from"]}
-            for name, value in _spreads(chosen).items():
-                if name.endswith("_interval"):
-                    low, high = value or (None, None)
-                    line |= {name.replace("_interval", "_q1"): low, name.replace("_interval", "_q3"): high}
+            for name, value in (_confidence_of_counts(counts, chosen) | _spreads(chosen)).items():
+                for end, low_end, high_end in (("_interval", "_q1", "_q3"), ("_confidence", "_low", "_high")):
+                    if name.endswith(end):
+                        low, high = value or (None, None)
+                        line |= {name.replace(end, low_end): low, name.replace(end, high_end): high}
+                        break
                 else:
                     line[name] = value
             rows.append(line)
@@ -238,8 +278,26 @@ def _spreads(data: pl.DataFrame) -> dict[str, Any]:
         values = data[column].to_numpy()
         values = values[np.isfinite(values)]
         low, middle, high = np.percentile(values, [25, 50, 75]).tolist() if values.size else (None, None, None)
-        result |= {name: middle, f"{name}_interval": None if low is None else [low, high]}
+        sure = intervals.of_median(values)
+        result |= {
+            name: middle,
+            f"{name}_interval": None if low is None else [low, high],
+            f"{name}_confidence": None if sure is None else list(sure),
+        }
     return result
+
+
+def _confidence_of_counts(counted: dict[str, Any], data: pl.DataFrame) -> dict[str, Any]:
+    """Intervals of percentage and density; each cluster is a unit, and so is each localization outside of clusters."""
+    own = data["n_points"].to_numpy().astype(np.float64)
+    # a cluster across fields counts in one of them
+    free = max(counted["points"] - counted["points_in_clusters"], 0)
+    share = intervals.of_ratio(np.append(own, 0), np.append(own, 1), times=np.append(np.ones(len(own)), free))
+    area = counted["area_um2"]
+    return {
+        "percent_clustered_confidence": None if share is None else [100 * limit for limit in share],
+        "clusters_per_um2_confidence": [limit / area for limit in intervals.of_count(len(data))] if area else None,
+    }
 
 
 def _unknown(data: pl.DataFrame) -> bool:

@@ -60,19 +60,52 @@ def parse(text: str, columns: Iterable[str]) -> pl.Expr:
     >>> table.filter(parse("photons > 500 & x_err < 20", table.columns)).height
     1
     """
-    # In Python & binds more strongly than <, which is not what anybody who types this means.
-    spelled = re.sub(r"&&?", " and ", text)
-    spelled = re.sub(r"\|\|?", " or ", spelled)
-    spelled = re.sub(r"!(?!=)|~", " not ", spelled)
-    try:
-        tree = ast.parse(spelled.strip(), mode="eval").body
-    except SyntaxError:
-        raise InputError("The condition cannot be read", received=text, allowed=_HELP) from None
+    tree = _tree(text)
     known = set(columns)
     if not isinstance(tree, ast.Compare | ast.BoolOp | ast.UnaryOp | ast.Call):
         raise InputError("The condition must compare something", received=text, allowed=_HELP)
     condition: pl.Expr = _expression(tree, known, text)
     return condition
+
+
+def comparisons(text: str) -> list[tuple[str, float]]:
+    """Columns that `text` compares with numbers, and the numbers: what a plot shows as the cut.
+
+    Examples
+    --------
+    >>> comparisons("500 < photons <= 5000 & x_err < 20")
+    [('photons', 500.0), ('photons', 5000.0), ('x_err', 20.0)]
+    """
+    found = []
+    for node in ast.walk(_tree(text)):
+        if isinstance(node, ast.Compare):
+            terms = [node.left, *node.comparators]
+            for pair in zip(terms[:-1], terms[1:], strict=True):
+                for name, other in (pair, pair[::-1]):
+                    value = _number(other)
+                    if isinstance(name, ast.Name) and value is not None:
+                        found.append((name.id, value))
+    return found
+
+
+def _number(node: ast.expr) -> float | None:
+    match node:
+        case ast.Constant(value=int() | float() as value):
+            return float(value)
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
+            return -float(value)
+    return None
+
+
+def _tree(text: str) -> ast.expr:
+    # In Python & binds more strongly than <, which is not what anybody who types this means.
+    spelled = re.sub(r"&&?", " and ", text)
+    spelled = re.sub(r"\|\|?", " or ", spelled)
+    spelled = re.sub(r"!(?!=)|~", " not ", spelled)
+    try:
+        return ast.parse(spelled.strip(), mode="eval").body
+    except SyntaxError:
+        raise InputError("The condition cannot be read", received=text, allowed=_HELP) from None
 
 
 def _expression(node: ast.expr, columns: set[str], text: str) -> Any:

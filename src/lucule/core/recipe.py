@@ -22,6 +22,8 @@ class BaseRecipe(Config):
         Seed of everything.
     budgets
         For each smaller budget (`gpu`, `cpu`, `smoke`) the values that differ from the full recipe.
+    budget
+        Name of the budget whose values these are; set by `at`.
     """
 
     WHOLE: ClassVar[frozenset[str]] = frozenset()
@@ -32,6 +34,12 @@ class BaseRecipe(Config):
     notes: str = ""
     seed: int = Field(default=1, ge=0)
     budgets: dict[str, dict[str, Any]] = {}
+    budget: str = "full"
+
+    @property
+    def command(self) -> str:
+        """The command that trains with these values, as long as nothing else was changed."""
+        return f"lucule train recipes/{self.name}.yaml" + ("" if self.budget == "full" else f" --budget {self.budget}")
 
     @classmethod
     def load(cls, recipe: Self | str | os.PathLike[str]) -> Self:
@@ -51,7 +59,8 @@ class BaseRecipe(Config):
                 f"Recipe {self.name} has no such budget", received=budget, allowed=", ".join(("full", *self.budgets))
             )
         changed = self._merged(self.model_dump(), self.budgets.get(budget, {}))
-        return self.parse(changed | {"budgets": {}}, source=f"recipe {self.name}, budget {budget}")
+        named = self.budget if budget == "full" else budget
+        return self.parse(changed | {"budgets": {}, "budget": named}, source=f"recipe {self.name}, budget {budget}")
 
     @classmethod
     def _merged(cls, values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 The order of the layers is that of Williamson et al. 2020 (Fig. 1g, Results): convolution, max pooling, dropout, two
 LSTM, dropout, max pooling, dense 32, dense 16, output.
 
-On a CPU, where nothing is to be learnt, the convolution and its pooling are one kernel that never writes the unpooled
-maps, and the LSTM layers run on chunks of fixed size, one on each core, in bfloat16 where the processor computes with
-it. Results then depend neither on batches nor on threads.
+On a CPU the convolution and its pooling are one kernel, forward and backward, that never writes the unpooled maps, and
+the LSTM layers compute in bfloat16 where the processor does. Where nothing is to be learnt they run on chunks of fixed
+size, one on each core, so that answers depend neither on batches nor on threads.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from torch import Tensor, nn
 KERNEL: Final = 3
 POOL: Final = 4
 CHUNK: Final = 256
+# rows per partial sum of gradients; fixed, so that sums do not depend on the number of threads
+_ROWS: Final = 32
 
 
 class ConvLSTM(nn.Module):
@@ -42,10 +44,11 @@ class ConvLSTM(nn.Module):
     dense
         Units of the dense layers.
     dropout
-        After the pooling and after the second LSTM, and at the input of the second LSTM.
+        After the pooling and after the second LSTM for each number, and at the input of the second LSTM for each
+        feature, see `input_dropout`.
     input_dropout
-        At the input of the first LSTM. Dropout on the recurrent connections, which Keras knows, is left out: the fast
-        kernels of GPUs have none.
+        At the input of the first LSTM, for each feature at all places of a sequence together. Dropout on the recurrent
+        connections, which Keras knows, is left out: the fast kernels of GPUs have none.
 
     Raises
     ------
@@ -81,7 +84,8 @@ class ConvLSTM(nn.Module):
         self.dense1 = nn.Linear(steps * hidden, dense[0])
         self.dense2 = nn.Linear(dense[0], dense[1])
         self.out = nn.Linear(dense[1], outputs)
-        self.drop, self.drop_input = nn.Dropout(dropout), nn.Dropout(input_dropout)
+        self.dropout, self.input_dropout = dropout, input_dropout
+        self.drop = nn.Dropout(dropout) if dropout else nn.Identity()
         self._initialise()
 
     def _initialise(self) -> None:
@@ -104,11 +108,26 @@ class ConvLSTM(nn.Module):
         """`(n, length)`, or `(n, channels * length)` with one channel after the other, to `(n, outputs)`."""
         if x.device.type == "cpu" and not self.training and not torch.is_grad_enabled():
             return self._on_all_cores(x)
-        maps = torch.relu(self.conv(x.view(len(x), self.channels, self.length)))
-        sequence = self.drop(nn.functional.max_pool1d(maps, POOL)).permute(2, 0, 1)
-        sequence, _ = self.lstm1(self.drop_input(sequence))
-        sequence, _ = self.lstm2(self.drop(sequence))
-        return self._head(self.drop(sequence))
+        if x.device.type == "cpu":
+            sequence = _PooledConvolution.apply(x, self.conv.weight, self.conv.bias)  # type: ignore[no-untyped-call]
+        else:
+            maps = torch.relu(self.conv(x.view(len(x), self.channels, self.length)))
+            sequence = nn.functional.max_pool1d(maps, POOL).permute(2, 0, 1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=x.device.type == "cpu" and _computes_with_bfloat16()):
+            sequence, _ = self.lstm1(self._drop_features(self.drop(sequence), self.input_dropout))
+            sequence, _ = self.lstm2(self._drop_features(sequence, self.dropout))
+        return self._head(self.drop(sequence.float()))
+
+    def _drop_features(self, sequence: Tensor, rate: float) -> Tensor:
+        """Dropout at the input of an LSTM: the same features at all places of a sequence, as in Keras.
+
+        A mask of its own for every place is averaged away by the LSTM, which then meets inputs without it as something
+        it has never seen.
+        """
+        if rate == 0 or not self.training:
+            return sequence
+        kept = torch.rand(sequence.shape[1:], device=sequence.device) >= rate
+        return sequence * (kept / (1 - rate))
 
     def _head(self, sequence: Tensor) -> Tensor:
         """`(steps, n, hidden)` of the second LSTM to `(n, outputs)`."""
@@ -119,7 +138,7 @@ class ConvLSTM(nn.Module):
         return result
 
     def _on_all_cores(self, x: Tensor) -> Tensor:
-        kind = torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+        kind = torch.bfloat16 if _computes_with_bfloat16() else torch.float32
         layers = [copy.deepcopy(lstm).to(kind) for lstm in (self.lstm1, self.lstm2)]
         values, weight, bias = (_numpy(tensor) for tensor in (x, self.conv.weight, self.conv.bias))
         steps = (self.length - KERNEL + 1) // POOL
@@ -143,6 +162,31 @@ class ConvLSTM(nn.Module):
             with ThreadPoolExecutor(min(get_num_threads(), len(starts))) as threads:
                 list(threads.map(answer, starts))
         return result
+
+
+class _PooledConvolution(torch.autograd.Function):
+    """The kernels below as one operation of torch; no gradient flows to the input."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        steps = (x.shape[1] // weight.shape[1] - KERNEL + 1) // POOL
+        maps = torch.empty(steps, len(x), len(weight))
+        _pooled_maps(_numpy(x), _numpy(weight), _numpy(bias), maps.numpy())
+        ctx.save_for_backward(x, weight, bias, maps)
+        return maps
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[None, Tensor, Tensor]:
+        x, weight, bias, maps = (_numpy(tensor) for tensor in ctx.saved_tensors)
+        chunks = (len(x) + _ROWS - 1) // _ROWS
+        by_weight, by_bias = np.zeros((chunks, *weight.shape), np.float32), np.zeros((chunks, len(bias)), np.float32)
+        _pooled_maps_backward(x, weight, bias, maps, _numpy(gradients[0]), by_weight, by_bias)
+        return None, torch.from_numpy(by_weight.sum(axis=0)), torch.from_numpy(by_bias.sum(axis=0))
+
+
+def _computes_with_bfloat16() -> bool:
+    supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return supported
 
 
 def _numpy(tensor: Tensor) -> NDArray[np.float32]:
@@ -189,3 +233,37 @@ def _pooled_maps(
             for step in range(steps):
                 for f in range(filters):
                     maps[step, row, f] = best[f, step]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _pooled_maps_backward(
+    x: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    maps: NDArray[np.float32],
+    gradient: NDArray[np.float32],
+    by_weight: NDArray[np.float32],
+    by_bias: NDArray[np.float32],
+) -> None:
+    """Gradients for the weights from those for the maps `(steps, n, filters)`: of POOL places the largest learns."""
+    filters, channels, kernel = weight.shape
+    length = x.shape[1] // channels
+    for row in range(len(x)):
+        chunk = row // _ROWS
+        for step in range(len(maps)):
+            for f in range(filters):
+                if maps[step, row, f] <= 0:
+                    continue
+                largest, place = np.float32(-np.inf), 0
+                for p in range(POOL):
+                    value = bias[f]
+                    for c in range(channels):
+                        for j in range(kernel):
+                            value += weight[f, c, j] * x[row, c * length + POOL * step + p + j]
+                    if value > largest:
+                        largest, place = value, p
+                g = gradient[step, row, f]
+                by_bias[chunk, f] += g
+                for c in range(channels):
+                    for j in range(kernel):
+                        by_weight[chunk, f, c, j] += g * x[row, c * length + POOL * step + place + j]

@@ -1,7 +1,8 @@
 """Simulated microscopy with its truth, for training and for scoring: from specimens to tables, movies and images.
 
 A `Scene` names everything from specimen to camera; `localizations`, `movie`, `widefield` and `Microscope` are four ways
-to look at the same one, and `imitate` makes one that resembles a given table. A `Scenario` is a field of clusters,
+to look at the same one, and `imitate` makes one that resembles a given table
+or movie. A `Scenario` is a field of clusters,
 positions only; `simulate` draws it, and `scenarios` is the list on which the packaged classifiers were trained.
 """
 
@@ -20,6 +21,7 @@ from lucule.simulate.outlines import Cell, Square
 from lucule.simulate.scenario import Scenario
 from lucule.simulate.scene import Scene, load_scene, scenes
 from lucule.simulate.slide import Slide
+from lucule.simulate.spots import find_spots
 from lucule.simulate.table import field_outline, simulate
 from lucule.simulate.widefield import Widefield, WidefieldImage, widefield
 
@@ -44,6 +46,7 @@ __all__ = [
     "build_scenarios",
     "dyes",
     "field_outline",
+    "find_spots",
     "imitate",
     "listed",
     "load",

@@ -141,10 +141,10 @@ def crlb(
     5.6
     """
     values = np.broadcast_arrays(*(np.atleast_1d(np.asarray(v, np.float64)) for v in (x, y, z, photons, background)))
-    columns = [np.ascontiguousarray(value) for value in values]
-    kernel.check_depth(columns[2])
-    _check_light(columns[3], columns[4])
-    if not (np.isfinite(columns[0]).all() and np.isfinite(columns[1]).all()):
+    at_x, at_y, at_z, light, level = (np.ascontiguousarray(value) for value in values)
+    kernel.check_depth(at_z)
+    _check_light(light, level)
+    if not (np.isfinite(at_x).all() and np.isfinite(at_y).all()):
         raise InputError("Positions must be finite numbers")
     noise = noise_of(camera)
     if isinstance(camera, Sensor):
@@ -153,8 +153,8 @@ def crlb(
     else:
         floor = np.full((1, 1), noise.photons_per_pixel)
     side = _side(kernel, roi_px)
-    out = np.empty((len(columns[0]), 5))
-    _bounds(kernel.model, noise.excess / noise.efficiency, floor, side, free_z, *columns, out)
+    out = np.empty((len(at_x), 5))
+    _bounds(kernel.model, noise.excess / noise.efficiency, floor, side, free_z, at_x, at_y, at_z, light, level, out)
     return Precision(*out.T)
 
 
@@ -275,10 +275,10 @@ class PrecisionTable:
             z is outside the depth range, photons are not above 0, or the background is negative.
         """
         values = np.broadcast_arrays(*(np.atleast_1d(np.asarray(v, np.float64)) for v in (z, photons, background)))
-        columns = [np.ascontiguousarray(value) for value in values]
-        self.kernel.check_depth(columns[0])
-        _check_light(columns[1], columns[2])
-        out = np.empty((5, columns[0].size))
+        depth, light, level = (np.ascontiguousarray(value) for value in values)
+        self.kernel.check_depth(depth)
+        _check_light(light, level)
+        out = np.empty((5, depth.size))
         noise = self.noise
         _interpolate(
             self.z_nm,
@@ -286,7 +286,9 @@ class PrecisionTable:
             self.inverse,
             noise.excess / noise.efficiency,
             noise.photons_per_pixel,
-            *columns,
+            depth,
+            light,
+            level,
             out,
         )
         return Precision(*out)

@@ -67,7 +67,8 @@ class Curve:
         weight = (position - before)[:, None]
 
         def between(values: FloatArray) -> FloatArray:
-            return values[before] * (1 - weight) + values[before + 1] * weight
+            mixed: FloatArray = values[before] * (1 - weight) + values[before + 1] * weight
+            return mixed
 
         tangent, normal = _unit(between(self.tangents)), between(self.normals)
         normal = _unit(normal - tangent * (normal * tangent).sum(axis=1, keepdims=True))
@@ -123,7 +124,8 @@ def worm_like_chain(
 
 
 def _unit(vectors: FloatArray) -> FloatArray:
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: FloatArray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
 
 
 @njit(cache=True)
@@ -133,7 +135,8 @@ def _perpendicular(t: FloatArray) -> FloatArray:
     smallest = np.argmin(np.abs(t))
     n[smallest] = 1.0
     n -= t[smallest] * t
-    return n / np.sqrt((n * n).sum())
+    unit: FloatArray = n / np.sqrt((n * n).sum())
+    return unit
 
 
 @njit(cache=True)

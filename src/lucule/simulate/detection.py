@@ -83,8 +83,8 @@ def limits(imaging: Imaging) -> Limits:
         found = _limits(kernel)
     else:
         found = _remembered(_PSF.dump_json(kernel.psf), kernel.pixel_size_nm)
-    known = {"noise": noise, "kernel": kernel}
-    return found._replace(precision=replace(found.precision, **known), flat=replace(found.flat, **known))
+    precision, flat = (replace(table, noise=noise, kernel=kernel) for table in (found.precision, found.flat))
+    return found._replace(precision=precision, flat=flat)
 
 
 @lru_cache(maxsize=16)
@@ -104,8 +104,8 @@ def _tells_depth(kernel: Kernel) -> bool:
     low, high = kernel.z_range_nm
     z = np.linspace(0.75 * low + 0.25 * high, 0.25 * low + 0.75 * high, 41)
     z = np.append(z, min(max(0.0, low), high))
-    place = [0.25 * kernel.pixel_size_nm[0], 0.25 * kernel.pixel_size_nm[1]]
-    bound = crlb(kernel, load_camera("ideal"), *place, z, _DEPTH_PHOTONS, _DEPTH_BACKGROUND)
+    x, y = (0.25 * size for size in kernel.pixel_size_nm)
+    bound = crlb(kernel, load_camera("ideal"), x, y, z, _DEPTH_PHOTONS, _DEPTH_BACKGROUND)
     return bool((bound.z_err < _DEPTH_ERROR_NM).all())
 
 
@@ -133,7 +133,7 @@ def false_positives_per_frame(detection: Detection, area_nm2: float, width_nm: f
     if detection.false_positives_per_frame is not None:
         return detection.false_positives_per_frame
     t = detection.snr
-    return area_nm2 * t * exp(-t * t / 2) / (2 * width_nm**2 * (2 * pi) ** 1.5)
+    return float(area_nm2 * t * exp(-t * t / 2) / (2 * width_nm**2 * (2 * pi) ** 1.5))
 
 
 class Merged(NamedTuple):
@@ -179,7 +179,8 @@ def merge(
     joined = np.empty((4, n))
     _merge(starts, x, y, z, photons, near_nm, crowded_nm, kept, joined, emitters, survival)
     rows = np.flatnonzero(kept)
-    return Merged(rows, *(column[rows] for column in joined), emitters[rows], survival[rows])
+    x, y, z, photons = joined[:, rows]
+    return Merged(rows, x, y, z, photons, emitters[rows], survival[rows])
 
 
 @njit(cache=True, parallel=True)

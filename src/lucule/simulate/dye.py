@@ -480,7 +480,8 @@ def _at_knots(points: tuple[tuple[float, float], ...], knots: NDArray[np.float64
     right = np.interp(knots, times, values)
     left = np.interp(-knots, -times[::-1], values[::-1])
     first_of_two = np.append(knots[1:] == knots[:-1], False)
-    return np.where(first_of_two, left, right)
+    at_knots: NDArray[np.float64] = np.where(first_of_two, left, right)
+    return at_knots
 
 
 def _equilibrium(rates: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -495,4 +496,5 @@ def _equilibrium(rates: NDArray[np.float64]) -> NDArray[np.float64]:
     system = np.vstack([generator.T, np.ones(n), np.eye(n)[absorbing]])
     goal = np.concatenate([np.zeros(n), [1.0], np.zeros(int(absorbing.sum()))])
     solution = np.linalg.lstsq(system, goal, rcond=None)[0].clip(0.0)
-    return solution / solution.sum()
+    shares: NDArray[np.float64] = solution / solution.sum()
+    return shares

@@ -84,7 +84,7 @@ def draw(rng: np.random.Generator, place: Window, n: int, background: Background
         waves, strength = direction[None] / np.linalg.norm(direction) * 0.5, rng.uniform(0.5, 1.5)
         phases = np.array([rng.uniform(-0.25, 0.25) * np.pi])
     else:
-        waves, strength = rng.normal(size=(6, 2)) * rng.uniform(1, 4), rng.uniform(0.3, 1.2)
+        waves, strength = rng.normal(size=(6, 2)) * rng.uniform(1, 4), rng.uniform(0.2, 0.7)
         phases = rng.uniform(0, 2 * np.pi, 6)
 
     def intensity(xy: FloatArray) -> FloatArray:

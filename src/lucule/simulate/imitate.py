@@ -243,7 +243,7 @@ def measure(locs: Localizations, *, interval_s: float) -> Summary:
     frame, x, y, photons = (data[name].to_numpy() for name in ("frame", "x", "y", "photons"))
     frames = locs.meta.n_frames or int(locs["frame"].max()) + 1
     area = _occupied_um2(x, y)
-    error = float(data["x_err"].median()) if "x_err" in data.columns else None
+    error = _median(data, "x_err")
     reach = 4 * (error or _USUAL_ERROR_NM)
     starts = np.searchsorted(frame, np.arange(frames + 1)).astype(np.int64)
     event = _link(starts, x.astype(np.float64), y.astype(np.float64), reach)

@@ -90,13 +90,13 @@ def _first_state(key: np.uint64, molecule: int) -> np.uint64:
 @njit(cache=True)
 def _slope(hazard: FloatArray, knots: FloatArray, state: int, i: int) -> float:
     if i + 1 < len(knots) and knots[i + 1] > knots[i]:
-        return (hazard[state, i + 1] - hazard[state, i]) / (knots[i + 1] - knots[i])
+        return float((hazard[state, i + 1] - hazard[state, i]) / (knots[i + 1] - knots[i]))
     return 0.0
 
 
 @njit(cache=True)
 def _knot_before(knots: FloatArray, t: float) -> int:
-    return max(np.searchsorted(knots, t, side="right") - 1, 0)
+    return max(int(np.searchsorted(knots, t, side="right")) - 1, 0)
 
 
 @njit(cache=True)
@@ -117,7 +117,7 @@ def _jump_time(
     divisor = rate + np.sqrt(max(rate * rate + 2.0 * _slope(hazard, knots, state, j) * missing, 0.0))
     if divisor <= 0.0:
         return np.inf
-    return max(knots[j] + 2.0 * missing / divisor, t)
+    return float(max(knots[j] + 2.0 * missing / divisor, t))
 
 
 @njit(cache=True)
@@ -127,9 +127,9 @@ def _rate_at(
     """Rate of one transition between knot `i` and the next one."""
     row = schedule[state, target]
     if row == 0:
-        return rates[state, target]
+        return float(rates[state, target])
     following = min(i + 1, factors.shape[1] - 1)
-    return rates[state, target] * (factors[row, i] * (1.0 - weight) + factors[row, following] * weight)
+    return float(rates[state, target] * (factors[row, i] * (1.0 - weight) + factors[row, following] * weight))
 
 
 @njit(cache=True)
@@ -165,7 +165,7 @@ def _next_state(
 @njit(cache=True)
 def _lognormal(u: float, v: float, sigma: float) -> float:
     """A lognormal number of mean 1 from two uniform ones (Box and Muller)."""
-    return np.exp(sigma * np.sqrt(-2.0 * np.log(u)) * np.cos(2.0 * np.pi * v) - 0.5 * sigma * sigma)
+    return float(np.exp(sigma * np.sqrt(-2.0 * np.log(u)) * np.cos(2.0 * np.pi * v) - 0.5 * sigma * sigma))
 
 
 @njit(cache=True)
@@ -184,7 +184,7 @@ def _one_molecule(
     """Follow one molecule; count its ON periods and, if asked, write them from `offset` on."""
     random = _first_state(key, molecule)
     random += _GOLDEN
-    state = min(np.searchsorted(chain.initial, _open_unit(random)), len(chain.initial) - 1)
+    state = min(int(np.searchsorted(chain.initial, _open_unit(random))), len(chain.initial) - 1)
     own = 1.0
     if chain.molecule_sigma > 0.0:
         own = _lognormal(_open_unit(random + _GOLDEN), _open_unit(random + _GOLDEN + _GOLDEN), chain.molecule_sigma)
@@ -260,7 +260,7 @@ def begin(
     own, remaining = np.ones(n), np.empty(n)
     for i in prange(n):
         r = _first_state(key, first + i) + _GOLDEN
-        state[i] = min(np.searchsorted(chain.initial, _open_unit(r)), len(chain.initial) - 1)
+        state[i] = min(int(np.searchsorted(chain.initial, _open_unit(r))), len(chain.initial) - 1)
         if chain.molecule_sigma > 0.0:
             own[i] = _lognormal(_open_unit(r + _GOLDEN), _open_unit(r + _GOLDEN + _GOLDEN), chain.molecule_sigma)
             r += _GOLDEN + _GOLDEN
@@ -287,7 +287,7 @@ def _advance_one(
         total = rates[s].sum()
         if total * left <= remaining[i]:
             remaining[i] -= total * left
-            return on_s + brightness[s] * left
+            return float(on_s + brightness[s] * left)
         dwell = remaining[i] / total
         on_s += brightness[s] * dwell
         left -= dwell

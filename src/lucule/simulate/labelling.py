@@ -218,7 +218,8 @@ def _directions(rng: np.random.Generator, linker: Linker, normals: FloatArray | 
     """Unit vectors `(n, 3)`."""
     if linker.orientation == "free":
         vectors = rng.normal(size=(n, 3))
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        directions: FloatArray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return directions
     if n and (normals is None or np.isnan(normals).any()):
         raise InputError(
             "A linker that is oriented relative to the normal needs epitopes with normals",
@@ -236,4 +237,5 @@ def _directions(rng: np.random.Generator, linker: Linker, normals: FloatArray | 
     across /= np.linalg.norm(across, axis=1, keepdims=True)
     other = np.cross(normals, across)
     sideways = np.cos(azimuth)[:, None] * across + np.sin(azimuth)[:, None] * other
-    return np.cos(tilt)[:, None] * normals + np.sin(tilt)[:, None] * sideways
+    directions = np.cos(tilt)[:, None] * normals + np.sin(tilt)[:, None] * sideways
+    return directions

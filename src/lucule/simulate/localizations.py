@@ -14,6 +14,7 @@ from lucule.simulate.chain import Truth
 from lucule.simulate.detection import (
     Detection,
     Limits,
+    Merged,
     draw,
     false_positives_per_frame,
     found_probability,
@@ -135,7 +136,7 @@ def _found(
     )  # fmt: skip
     height, width = (n * size for n, size in zip(imaging.shape, imaging.kernel.pixel_size_nm[::-1], strict=True))
     seen = (merged.photons > 0) & (merged.x >= 0) & (merged.x < width) & (merged.y >= 0) & (merged.y < height)
-    merged = type(merged)(*(column[seen] for column in merged))
+    merged = Merged._make(column[seen] for column in merged)
     of = merged.brightest
     background = _background(imaging, merged.x, merged.y, frame[of])
     flat = known.flat.lookup(merged.z, merged.photons, background)

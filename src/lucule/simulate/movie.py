@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lucule.core import SILENT, FormatError, InputError, Progress, package_version
 from lucule.core.config import dump_yaml
 from lucule.core.files import atomic_path
+from lucule.simulate import zarr_out
 from lucule.simulate.camera import expose
 from lucule.simulate.chain import Truth
 from lucule.simulate.imaging import CameraLike, Imaging, Outside, PSFLike, prepare, seen_truth
@@ -25,7 +26,7 @@ from lucule.simulate.truth_files import save_truth
 # what is rendered at once: some tens of MB
 _BLOCK_PIXELS: Final = 8_000_000
 _CLASSIC_TIFF_MAX: Final = 2**32 - 2**26
-ENDINGS: Final = (".ome.tif", ".ome.tiff", ".tif", ".tiff")
+ENDINGS: Final = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".ome.zarr", ".zarr")
 
 
 class Movie:
@@ -74,11 +75,13 @@ class Movie:
         """Render the frames that `index` names; further indices choose rows and columns."""
         first, rest = (index[0], index[1:]) if isinstance(index, tuple) and index else (index, ())
         if first is Ellipsis or first is None:
-            return self._render(np.arange(len(self)))[index]
+            whole: NDArray[np.uint16] = self._render(np.arange(len(self)))[index]
+            return whole
         numbers = np.arange(len(self))[first]
         frames = self._render(np.atleast_1d(numbers))
         if np.ndim(numbers) == 0:
-            return frames[0][rest] if rest else frames[0]
+            frame: NDArray[np.uint16] = frames[0][rest] if rest else frames[0]
+            return frame
         return frames[(slice(None), *rest)] if rest else frames
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -118,10 +121,10 @@ class Movie:
         return light
 
     def save(self, path: str | os.PathLike[str], *, progress: Progress = SILENT) -> Path:
-        """Write an OME-TIFF, frame by frame, and the truth into a folder `NAME.truth` beside it.
+        """Write an OME-TIFF or OME-Zarr, piece by piece, and the truth into a folder `NAME.truth` beside it.
 
-        Files beyond 4 GB are BigTIFF. Pixel size, exposure, camera, PSF and seed stand in the OME metadata. The movie
-        appears under its name only when it is complete.
+        The ending of the name decides. TIFF files beyond 4 GB are BigTIFF. Pixel size, exposure, camera, PSF and seed
+        stand in the metadata. The movie appears under its name only when it is complete.
 
         Returns
         -------
@@ -130,11 +133,13 @@ class Movie:
         Raises
         ------
         FormatError
-            The name does not end in .ome.tif or .tif.
+            The name does not end in .ome.tif, .tif, .ome.zarr or .zarr.
         """
         target = Path(path)
         stem = movie_stem(target)
         save_truth(self.truth, target.with_name(f"{stem}.truth"), imaging=self.imaging)
+        if target.suffix.lower() == ".zarr":
+            return self._save_zarr(target, progress)
         with atomic_path(target) as temporary, progress.task("Movie", len(self), "frames") as task:
             big = self.nbytes > _CLASSIC_TIFF_MAX
             with tifffile.TiffWriter(temporary, bigtiff=big, ome=True) as writer:
@@ -147,24 +152,44 @@ class Movie:
                 )
         return target
 
+    def _save_zarr(self, target: Path, progress: Progress) -> Path:
+        with progress.task("Movie", len(self), "frames") as task:
+
+            def blocks() -> Iterator[NDArray[np.uint16]]:
+                for _, block in self.chunks(zarr_out.frames_per_chunk(self.shape)):
+                    yield block
+                    task.advance(len(block))
+
+            return zarr_out.write_movie(
+                target,
+                blocks(),
+                shape=self.shape,
+                pixel_size_nm=self.imaging.camera.pixel_size_nm,
+                interval_s=self.imaging.scene.acquisition.interval_s,
+                notes=self._notes(),
+            )
+
     def _reported(self, advance: Any) -> Iterator[NDArray[np.uint16]]:
         for _, block in self.chunks():
             for frame in block:
                 yield frame
                 advance(1)
 
-    def _ome(self, name: str) -> dict[str, Any]:
-        scene, camera = self.imaging.scene, self.imaging.camera
-        times = scene.acquisition
-        exposure = times.exposure_s or times.interval_s
-        notes = {
+    def _notes(self) -> dict[str, str]:
+        """What a file says about the simulation."""
+        times = self.imaging.scene.acquisition
+        return {
             "software": f"lucule {package_version()}",
-            "scene": scene.title,
+            "scene": self.imaging.scene.title,
             "seed": str(self.imaging.seed),
-            "exposure_ms": f"{1000 * exposure:g}",
+            "exposure_ms": f"{1000 * (times.exposure_s or times.interval_s):g}",
             "psf": dump_yaml(self.imaging.kernel.psf.model_dump(mode="json")),
-            "camera": dump_yaml(camera.model_dump(mode="json")),
+            "camera": dump_yaml(self.imaging.camera.model_dump(mode="json")),
         }
+
+    def _ome(self, name: str) -> dict[str, Any]:
+        camera, times, notes = self.imaging.camera, self.imaging.scene.acquisition, self._notes()
+        exposure = times.exposure_s or times.interval_s
         return {
             "axes": "TYX",
             "Name": name,
@@ -253,9 +278,13 @@ def movie_stem(path: Path) -> str:
     Raises
     ------
     FormatError
-        It is no TIFF.
+        It is neither a TIFF nor a Zarr.
     """
     ending = next((end for end in ENDINGS if path.name.lower().endswith(end)), None)
     if ending is None:
-        raise FormatError("Movies are written as OME-TIFF", received=path.name, allowed="a name that ends in .ome.tif")
+        raise FormatError(
+            "Movies are written as OME-TIFF or OME-Zarr",
+            received=path.name,
+            allowed="a name that ends in .ome.tif or .ome.zarr",
+        )
     return path.name[: -len(ending)]

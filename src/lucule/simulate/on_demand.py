@@ -200,7 +200,8 @@ class Microscope:
         self.time_s += exposure_s
         counts = expose(image, self._sensor, seed=self._seed, first_frame=self._frames)
         self._frames += 1
-        return counts[0]
+        frame: NDArray[np.uint16] = counts[0]
+        return frame
 
     def wait(self, seconds: float) -> None:
         """Let time pass in the dark."""
@@ -291,9 +292,9 @@ def _molecules(dyes: Dyes, layer: int, dye: Dye, channel: int, corner_nm: tuple[
         )
     lasers = sorted({rate.schedule for rate in markov.rates if rate.schedule is not None})
     state, random, own, remaining = kinetics.begin(key(seed, "photophysics"), 0, len(rows), chain)
-    place = [dyes["x"][rows] + corner_nm[0], dyes["y"][rows] + corner_nm[1], dyes["z"][rows]]
+    x, y, z = dyes["x"][rows] + corner_nm[0], dyes["y"][rows] + corner_nm[1], dyes["z"][rows]
     names = list(markov.brightness)
-    return _Molecules(*place, channel, chain, names, lasers, state, random, own, remaining, np.zeros(len(rows)))
+    return _Molecules(x, y, z, channel, chain, names, lasers, state, random, own, remaining, np.zeros(len(rows)))
 
 
 @njit(cache=True)

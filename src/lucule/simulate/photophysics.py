@@ -154,7 +154,8 @@ class Blinking:
         chain = self._chain
         rates = chain.rates * factors[chain.schedule]
         on_s = kinetics.advance(self._state, self._random, self._remaining, chain.brightness, rates, float(duration_s))
-        return on_s * self._own * (self._chain.photons * readout)
+        photons: NDArray[np.float64] = on_s * self._own * (self._chain.photons * readout)
+        return photons
 
     def fractions(self) -> dict[str, float]:
         """Fraction of the molecules that are in each state now."""

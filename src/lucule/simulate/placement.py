@@ -69,7 +69,10 @@ def _distance_to_outside(outline: Outline) -> FloatArray:
     x, y = (np.arange(GRID) + 0.5) / GRID * (x1 - x0) + x0, (np.arange(GRID) + 0.5) / GRID * (y1 - y0) + y0
     inside = outline.contains(np.column_stack([axis.ravel() for axis in np.meshgrid(x, y, indexing="ij")]))
     padded = np.pad(inside.reshape(GRID, GRID), 1)
-    return distance_transform_edt(padded, sampling=((x1 - x0) / GRID, (y1 - y0) / GRID))[1:-1, 1:-1].copy()
+    distance: FloatArray = distance_transform_edt(padded, sampling=((x1 - x0) / GRID, (y1 - y0) / GRID))[
+        1:-1, 1:-1
+    ].copy()
+    return distance
 
 
 @njit(cache=True)

@@ -120,8 +120,12 @@ def label_sample(sample: Sample) -> Dyes:
         ids = own["id"].cast(pl.Int32)
         labelled.append(Dyes(bound.data.with_columns(epitope=ids[bound.data["epitope"]])))
         if layer.labelling is not None or name == shared:
-            field = {"size_nm": (x1 - x0, y1 - y0), "z_nm": (-half, half), "seed": seed, "layer": number}
-            labelled.append(unspecific(labelling, **field, stream_name=f"unspecific {name}"))
+            size, stream_name = (x1 - x0, y1 - y0), f"unspecific {name}"
+            labelled.append(
+                unspecific(
+                    labelling, size_nm=size, z_nm=(-half, half), seed=seed, layer=number, stream_name=stream_name
+                )
+            )
     dyes = Dyes(stack(labelled))
     if scene.noise_clearance_nm > 0:
         free = dyes["epitope"] < 0

@@ -57,7 +57,7 @@ def seed_stream(state: NDArray[np.uint64], key: np.uint64, frame: int, row: int)
 @njit(cache=True, inline="always")
 def _next(state: NDArray[np.uint64]) -> np.uint64:
     s0, s1, s2, s3 = state[0], state[1], state[2], state[3]
-    result = _rotate(s0 + s3, 23) + s0
+    result: np.uint64 = _rotate(s0 + s3, 23) + s0
     t = s1 << np.uint64(17)
     s2 ^= s0
     s3 ^= s1
@@ -83,7 +83,7 @@ def normal(state: NDArray[np.uint64]) -> float:
         signed = (float(bits >> np.uint64(12)) + 0.5) * 4.440892098500626e-16 - 1.0
         x = signed * _EDGE[layer]
         if abs(x) < _EDGE[layer + 1]:
-            return x
+            return float(x)
         if layer == 0:
             while True:
                 a = -log(uniform(state)) / _TAIL
@@ -92,7 +92,7 @@ def normal(state: NDArray[np.uint64]) -> float:
                     return _TAIL + a if x > 0 else -(_TAIL + a)
         top, bottom = _CURVE[layer + 1], _CURVE[layer]
         if bottom + uniform(state) * (top - bottom) < exp(-0.5 * x * x):
-            return x
+            return float(x)
 
 
 @njit(cache=True)

@@ -212,7 +212,8 @@ def _fit_all(
 def _gaussian(width: float) -> Floats:
     """Half of a normalised kernel, from its middle outwards."""
     half: Floats = np.exp(-0.5 * (np.arange(ceil(3 * width) + 1) / width) ** 2)
-    return half / (2 * half.sum() - half[0])
+    kernel: Floats = half / (2 * half.sum() - half[0])
+    return kernel
 
 
 def _maxima(values: Floats, narrow: Floats, wide: Floats, snr: float) -> NDArray[np.int64]:

@@ -112,7 +112,7 @@ def render(
     if psf.kernel.is_gaussian:
         light = _gaussians(psf, _pad(frame_index, emitters, frames), shape)
     elif psf.device.type == "cpu" and psf.dtype == torch.float32:
-        light = _CompiledSplines.apply(psf.kernel, frame_index, emitters, frames, shape)
+        light = _CompiledSplines.apply(psf.kernel, frame_index, emitters, frames, shape)  # type: ignore[no-untyped-call]
     else:
         light = _splines(psf, frame_index, emitters, frames, shape)
     return light + _moved(psf, background)
@@ -275,10 +275,10 @@ class _CompiledSplines(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         frame_index, emitters = (value.detach().numpy() for value in ctx.saved_tensors)
-        columns = np.ascontiguousarray(emitters.T, dtype=np.float64)
+        x, y, z, photons = np.ascontiguousarray(emitters.T, dtype=np.float64)
         out = np.empty((len(frame_index), 4))
         side = ctx.kernel.roi_px + 2
-        kernels.pull_back(slope.contiguous().numpy(), frame_index, ctx.kernel.model, side, *columns, out)
+        kernels.pull_back(slope.contiguous().numpy(), frame_index, ctx.kernel.model, side, x, y, z, photons, out)
         return None, None, torch.from_numpy(out.astype(np.float32)), None, None
 
 

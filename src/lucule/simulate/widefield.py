@@ -211,13 +211,16 @@ def _add(
 
 def _rows(dyes: Dyes, scene: Scene, name: str) -> NDArray[np.bool_]:
     layers = list(scene.layers)
+    rows: NDArray[np.bool_] = np.ones(len(dyes), np.bool_)
     if name == "dyes":
-        return np.ones(len(dyes), np.bool_)
+        return rows
     if name in layers:
-        return dyes["layer"] == layers.index(name)
+        rows = dyes["layer"] == layers.index(name)
+        return rows
     for channel in channels_of(scene):
         if name == f"channel {channel}":
-            return channel_of_layers(scene)[dyes["layer"]] == channel
+            rows = channel_of_layers(scene)[dyes["layer"]] == channel
+            return rows
     known = ["dyes", *layers, *(f"channel {channel}" for channel in channels_of(scene)), *SHAPES]
     raise InputError("There is no such channel", received=name, allowed=", ".join(known))
 

@@ -151,6 +151,38 @@ class NeighbourGrid:
             within.count(self._tree, np.broadcast_to(radii, counts.shape).copy(), counts)
         return counts
 
+    def has_within(self, radius: float, wanted: int) -> NDArray[np.bool_]:
+        """Whether at least `wanted` other points lie within `radius` (at most that far) of each point.
+
+        Much faster than `count_within` where there are many more: it stops at enough.
+
+        Parameters
+        ----------
+        radius
+            nm.
+
+        Returns
+        -------
+        enough
+            `(n,)`, in input order.
+
+        Raises
+        ------
+        InputError
+            The radius is negative or NaN.
+
+        Examples
+        --------
+        >>> NeighbourGrid([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]]).has_within(4.5, 2)
+        array([False, False,  True])
+        """
+        if not radius >= 0:
+            raise InputError("The radius cannot be used", received=radius, allowed="0 nm or more")
+        enough = np.ones(len(self), np.bool_)
+        if len(self) and wanted > 0:
+            within.reaches(self._tree, np.float32(radius), wanted, enough)
+        return enough
+
     def _batches(
         self, k: int, size: int, *, with_indices: bool
     ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]]:

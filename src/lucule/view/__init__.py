@@ -1,6 +1,7 @@
 """Renderers, plots and the HTML report."""
 
 from lucule.view import overlay, plots, report
+from lucule.view.conditions import conditions
 from lucule.view.frame import Frame
 from lucule.view.picture import Picture
 from lucule.view.raster import count_image, gaussian_image
@@ -12,6 +13,7 @@ __all__ = [
     "Picture",
     "Zoom",
     "choose_zooms",
+    "conditions",
     "count_image",
     "gaussian_image",
     "overlay",

@@ -21,6 +21,7 @@ from lucule.view.quantities import FEWEST_FOR_QUARTILES, Floats, Spread, cluster
 if TYPE_CHECKING:
     import polars as pl
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 INK: Final = "#1b2027"
@@ -66,7 +67,7 @@ def distribution(
     known = finite(every)
     if scale == "log" and (known <= 0).any():
         raise InputError("A logarithmic axis needs positive values", received=f"smallest {known.min():g}")
-    log = scale == "log" or (scale == "auto" and _spans_decades(known))
+    log = scale == "log" or (scale == "auto" and spans_decades(known))
     spread = Spread.of(known)
     figure, axes = _figure()
     note = f"n = {len(known):,}"
@@ -126,7 +127,7 @@ def comparison(groups: Mapping[str, ArrayLike | Spread], *, label: str, unit: st
         axes.plot([spread.low, spread.high], [row, row], color=ACCENT, lw=5, solid_capstyle="round", alpha=0.55)
         axes.plot([spread.median], [row], "o", ms=6, color=ACCENT, mec="none")
     known = np.array([value for s in spreads if s.count for value in (s.low, s.high)])
-    if _spans_decades(known):
+    if spans_decades(known):
         axes.set_xscale("log")
     axes.set_yticks(rows, names)
     axes.set_ylim(len(groups) - 0.4, -0.6)
@@ -186,22 +187,28 @@ def _empty(axes: Axes, message: str) -> None:
 
 
 def _ticks(axes: Axes, *, log: bool) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axes.tick_params(axis="both", which="both", length=0, colors=MUTED, labelsize=8.5)
     short = FuncFormatter(lambda value, _: short_number(value))
     if log:
-        low, high = axes.get_xlim()
-        decades = math.log10(high / low)
-        subs = (1.0,) if decades > 2.5 else (1.0, 2.0, 5.0)
-        axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=8))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        log_ticks(axes.xaxis, *axes.get_xlim())
     else:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
-    axes.xaxis.set_major_formatter(short)
+        axes.xaxis.set_major_formatter(short)
     if axes.yaxis.get_visible() and axes.get_yscale() == "linear" and axes.get_ylabel():
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, steps=[1, 2, 2.5, 5, 10]))
         axes.yaxis.set_major_formatter(short)
+
+
+def log_ticks(axis: Axis, low: float, high: float) -> None:
+    """Few ticks with short numbers on a logarithmic axis from `low` to `high`."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    subs = (1.0,) if math.log10(high / low) > 2.5 else (1.0, 2.0, 5.0)
+    axis.set_major_locator(LogLocator(subs=subs, numticks=8))
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
 
 
 def short_number(value: float) -> str:
@@ -218,11 +225,12 @@ def short_number(value: float) -> str:
     return f"{value:g}"
 
 
-def _spans_decades(values: Floats) -> bool:
+def spans_decades(values: Floats, *, factor: float = LOG_SPAN) -> bool:
+    """Whether positive values span more than a factor, so that a logarithmic axis shows them better."""
     if len(values) < 2 or (values <= 0).any():
         return False
     low, high = np.percentile(values, (1, 99))
-    return bool(high / low > LOG_SPAN)
+    return bool(high / low > factor)
 
 
 def _edges(values: Floats, *, log: bool) -> Floats:

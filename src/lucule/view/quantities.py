@@ -96,19 +96,17 @@ CLUSTER_QUANTITIES: Final = (
     Quantity("size", _SIZE, "nm", "volume_nm3", "Cluster diameter", "nm", _diameter_of_ball),
     Quantity("area", "Area", "nm²", "area_nm2", "Cluster area", "nm²"),
     Quantity("volume", "Volume", "nm³", "volume_nm3", "Cluster volume", "nm³"),
+    Quantity("surface", "Surface", "nm²", "surface_nm2"),
     Quantity("density", "Density", _PER_UM2, "density_per_um2", "Density in clusters", "per µm²"),
     Quantity("density", "Density", _PER_UM3, "density_per_um3", "Density in clusters", "per µm³"),
     Quantity("counts", "Localizations per cluster", "", "n_points", "Localizations per cluster"),
     Quantity("elongation", "Elongation (eccentricity)", "0 = round, 1 = a line", "eccentricity"),
 )
-_OF_THE_PLANE: Final = ("area_nm2", "density_per_um2")
 
 
 def measured(table: pl.DataFrame) -> tuple[Quantity, ...]:
     """Those quantities that a table of clusters has: areas in 2D, volumes in 3D."""
-    # tables in 3D keep the columns of the plane, without values
-    absent = _OF_THE_PLANE if "volume_nm3" in table.columns else ()
-    return tuple(q for q in CLUSTER_QUANTITIES if q.column in table.columns and q.column not in absent)
+    return tuple(quantity for quantity in CLUSTER_QUANTITIES if quantity.column in table.columns)
 
 
 def cluster_values(table: pl.DataFrame, quantity: Quantity) -> Floats:
@@ -129,3 +127,21 @@ def finite(values: ArrayLike) -> Floats:
     """The finite ones among `values`."""
     numbers = np.asarray(values, np.float64).reshape(-1)
     return numbers[np.isfinite(numbers)]
+
+
+CELL_QUANTITIES: Final = {
+    "clusters_per_um2": ("Clusters per µm²", "clusters/µm²"),
+    "percent_clustered": ("Localizations in clusters", "%"),
+    "points_per_cluster": ("Localizations per cluster", "localizations"),
+    "cluster_area_nm2": ("Cluster area", "nm²"),
+    "cluster_density_per_um2": ("Density in clusters", _PER_UM2),
+    "cluster_volume_nm3": ("Cluster volume", "nm³"),
+    "cluster_surface_nm2": ("Cluster surface", "nm²"),
+    "cluster_density_per_um3": ("Density in clusters", _PER_UM3),
+    "radius_of_gyration_nm": ("Radius of gyration", "nm"),
+    "eccentricity": ("Eccentricity", "0 = round, 1 = a line"),
+    "nearest_neighbour_nm": ("Spacing of localizations in clusters", "nm"),
+    "nearest_cluster_nm": ("Distance to the nearest cluster (centres)", "nm"),
+    "nearest_edge_nm": ("Distance to the nearest cluster (edges)", "nm"),
+}
+"""Label and unit of what is measured for each cell (keys of `Clusters.summary()`); medians over its clusters."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from lucule.core import InputError
 
-WORKFLOWS = ("clusters",)
+WORKFLOWS = ("clusters", "compare")
 
 
 def load(name: str) -> Any:

@@ -43,7 +43,7 @@ class LabelSettings(ReadSettings):
         Packaged model by name, or the folder of a trained one.
     """
 
-    model: str = "XPILJZ"
+    model: str = "graph"
 
 
 class Settings(LabelSettings):
@@ -57,11 +57,14 @@ class Settings(LabelSettings):
         Fewest localizations of a cluster.
     false_discovery_rate
         Largest fraction of the clusters that is expected to be chance clumps of the background; 1 keeps all groups.
+    intervals
+        Random halves from which each measure of each cluster gets an interval, even; 0 for none, 40 are enough.
     """
 
     region: Path | None = None
     min_points: int = Field(default=3, ge=2)
     false_discovery_rate: float = Field(default=0.1, gt=0, le=1)
+    intervals: int = Field(default=0, ge=0, multiple_of=2)
 
 
 def run(
@@ -130,10 +133,15 @@ def analyse(path: Path, folder: Path, settings: Settings, progress: Progress = S
     def group_stage() -> None:
         group(Localizations.load(labelled_path), settings, progress=progress).save(grouped_path)
 
+    def find_stage() -> None:
+        with progress.task(f"Read {path.name}"):
+            locs = read_table(path, settings)
+        find(locs, settings, progress=progress).save(grouped_path)
+
     def measure_stage() -> None:
         locs = Localizations.load(grouped_path)
         region = read_region(settings, locs)
-        clusters = cluster.measure(locs, region=region, progress=progress)
+        clusters = cluster.measure(locs, region=region, intervals=settings.intervals, progress=progress)
         clusters.save(folder / "clusters.parquet")
         clusters.save(folder / "clusters.csv")
         warnings = (*check(locs), *classify.check_range(locs, card))
@@ -147,10 +155,13 @@ def analyse(path: Path, folder: Path, settings: Settings, progress: Progress = S
 
     grouping = {"min_points": settings.min_points, "false_discovery_rate": settings.false_discovery_rate}
     region = None if settings.region is None else source_of(settings.region)
-    stages.run("label", {}, ["steps/labelled.parquet"], label_stage)
-    stages.run("group", grouping, ["localizations.parquet"], group_stage)
+    if card.task == classify.graph.TASK:
+        stages.run("find", grouping, ["localizations.parquet"], find_stage)
+    else:
+        stages.run("label", {}, ["steps/labelled.parquet"], label_stage)
+        stages.run("group", grouping, ["localizations.parquet"], group_stage)
     results = ["clusters.parquet", "clusters.csv", SECTION_FILE, OUTCOME_FILE]
-    stages.run("measure", [grouping, region], results, measure_stage)
+    stages.run("measure", [grouping, region, settings.intervals], results, measure_stage)
     return load_outcome(folder / OUTCOME_FILE)
 
 
@@ -172,6 +183,30 @@ def group(locs: Localizations, settings: Settings, *, progress: Progress = SILEN
         min_points=settings.min_points,
         false_discovery_rate=settings.false_discovery_rate,
         progress=progress,
+    )
+
+
+def find(
+    locs: Localizations, settings: Settings, *, device: str = "auto", progress: Progress = SILENT
+) -> Localizations:
+    """Give every localization its label and its cluster, with the model that `settings` name.
+
+    A graph network says at once which localizations are clustered and which belong together; a classifier labels, and
+    the labelled ones are grouped.
+    """
+    from lucule import cluster, models
+    from lucule.classify.graph import TASK, GraphModel
+
+    if models.find(settings.model).card.task != TASK:
+        return group(label(locs, settings, device=device, progress=progress), settings, progress=progress)
+    said = GraphModel.load(settings.model, device).predict(locs, progress=progress)
+    return cluster.from_affinities(
+        locs,
+        said.probability,
+        said.neighbours,
+        said.log_odds,
+        min_points=settings.min_points,
+        false_discovery_rate=settings.false_discovery_rate,
     )
 
 

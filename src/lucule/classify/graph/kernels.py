@@ -94,7 +94,7 @@ def affinities(network: GraphNetwork, shown: tuple[Tensor, Tensor], inputs: Pair
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _silu(values, part, bits, power):  # type: ignore[no-untyped-def]
-    """x / (1 + exp(-x)) in place for a flat array; `power` is `bits` seen as floats.
+    """Apply x / (1 + exp(-x)) in place for a flat array; `power` is `bits` seen as floats.
 
     Two loops, because the compiler cannot vectorise one that writes whole numbers and reads them as floats.
     """
@@ -113,9 +113,7 @@ def _silu(values, part, bits, power):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath=True, inline="always")
-def _features(
-    seen, i, j, slot, points, frame, squared_error, log_spacing, distance, error_known, frame_known, ranks
-):  # type: ignore[no-untyped-def]
+def _features(seen, i, j, slot, points, frame, squared_error, log_spacing, distance, error_known, frame_known, ranks):  # type: ignore[no-untyped-def]
     """The nine features of a pair."""
     log_length = math.log(distance[i, slot] + _SMALLEST_NM)
     here, there = log_length - log_spacing[i], log_length - log_spacing[j]

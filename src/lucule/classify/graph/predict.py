@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -18,8 +19,14 @@ from lucule.core.patterns import patterns
 from lucule.models import Card, find
 from lucule.nn import choose_device
 from lucule.nn.graph import CONTEXT_BEFORE, GraphNetwork, Pairs
+from lucule.space import NeighbourGrid
 
-CHUNK = 4_096
+TASK: Final = "graph"
+CHUNK: Final = 4_096
+_SAMPLE: Final = 2_000
+_TOLERATED: Final = 0.05
+_DENSITY_NEIGHBOURS: Final = 20
+_FEWEST: Final = 50
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +67,7 @@ class GraphModel:
         """
         packaged = find(model)
         card = packaged.card
-        if card.task != "graph":
+        if card.task != TASK:
             raise InputError(f"Model {card.name} gives no affinities", received=f"task {card.task}")
         network = build(classes=len(card.classes), **card.options)
         network.load_state_dict(packaged.state())
@@ -159,3 +166,33 @@ def run(
             log_odds[c] = network.affinity_logits(own, (shown[0], shown[1]), near(c)).cpu()
             task.advance(c.stop - c.start)
     return probability.cpu().numpy(), log_odds.numpy()
+
+
+def check_range(locs: Localizations, card: Card) -> list[str]:
+    """Say where a table lies outside of what a graph network was trained on; an empty list means that it does not."""
+    if len(locs) < _FEWEST:
+        return [f"{len(locs)} localizations are fewer than {_FEWEST}; what {card.name} says of them is unreliable."]
+    warnings = []
+    rows = np.unique(np.linspace(0, len(locs) - 1, _SAMPLE).astype(np.int64))
+    farthest = NeighbourGrid(locs.xy()).distances(_DENSITY_NEIGHBOURS, rows)[:, -1].astype(np.float64)
+    with np.errstate(divide="ignore"):
+        density = _DENSITY_NEIGHBOURS / (np.pi * (farthest / 1000) ** 2)
+    low, high = card.training_range["density_per_um2"]
+    # within clusters it is higher than in the field as a whole, by up to the largest contrast
+    for share, side, limit in (
+        ((density < low / 5).mean(), "below", low),
+        ((density > 100 * high).mean(), "above", high),
+    ):
+        if share > _TOLERATED:
+            warnings.append(
+                f"{share:.0%} of the localizations have a local density far {side} the training range of {card.name} "
+                f"(median {np.median(density):.3g}, limit {limit:.3g} per µm²); the result is less certain there."
+            )
+    if "x_err" in locs:
+        median, (low, high) = float(np.median(locs["x_err"])), card.training_range["error_nm"]
+        if not low / 2 <= median <= 2 * high:
+            warnings.append(
+                f"The median localization error of {median:.3g} nm lies outside the training range of {card.name} "
+                f"({low:.3g} to {high:.3g} nm)."
+            )
+    return warnings

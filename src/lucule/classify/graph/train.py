@@ -166,7 +166,7 @@ def card(recipe: Recipe, network: GraphNetwork, scores: dict[str, float]) -> Car
         name=recipe.name, title=recipe.title, task="graph", architecture="graph",
         options={"width": recipe.width, "layers": recipe.layers}, parameters=count_parameters(network),
         features={"ranks": list(RANKS)}, classes=recipe.classes, recipe=recipe.model_dump(mode="json"),
-        command=f"lucule train recipes/{recipe.name}.yaml", seed=recipe.seed, data_sha256="",
+        command=recipe.command, seed=recipe.seed, data_sha256="",
         scores=scores, training_range={"density_per_um2": (5, 5000), "localizations_per_cluster": (5, 2000),
                                        "radius_nm": (5, 250), "error_nm": (2, 40)},
         notes=recipe.notes, version=package_version(),

@@ -25,7 +25,7 @@ def _solver(n: int) -> NDArray[np.float64]:
     for row in range(n):
         system[row + 1, row : row + 3] = 1 / 6, 4 / 6, 1 / 6
     system[0, :5] = system[-1, -5:] = 1, -4, 6, -4, 1
-    return np.linalg.inv(system)[:, 1:-1]
+    return np.asarray(np.linalg.inv(system), np.float64)[:, 1:-1]
 
 
 def spline_coefficients(samples: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -33,6 +33,7 @@ from lucule.simulate.optics.pupil import knots_across, photons_in, pupil_stack
 from lucule.simulate.optics.stacks import centre_of, read_stack
 
 Floats: TypeAlias = NDArray[np.float64]
+Image: TypeAlias = NDArray[np.float32]
 Computed: TypeAlias = Annotated[Pupil | DoubleHelix | Tetrapod | FieldDependent, Field(discriminator="kind")]
 
 # Planes beyond each end of the depth range, so that the ends of the spline do not reach into it.
@@ -74,7 +75,7 @@ class Kernel:
     @property
     def is_gaussian(self) -> bool:
         """Whether the PSF is a (possibly astigmatic) Gaussian; else it is a spline."""
-        return self.model.curves.shape[0] > 0
+        return bool(self.model.curves.shape[0] > 0)
 
     def check_depth(self, z: ArrayLike) -> None:
         """Refuse emitters outside the depth range.
@@ -96,7 +97,7 @@ class Kernel:
                 next_step="choose a PSF with a longer range, move the focus, or leave them out (outside='drop')",
             )
 
-    def image(self, x: ArrayLike, y: ArrayLike, z: ArrayLike, photons: ArrayLike, shape: tuple[int, int]) -> Floats:
+    def image(self, x: ArrayLike, y: ArrayLike, z: ArrayLike, photons: ArrayLike, shape: tuple[int, int]) -> Image:
         """Expected photons of some emitters on one frame `(rows, columns)`, float32.
 
         Examples
@@ -107,7 +108,7 @@ class Kernel:
         """
         columns = np.broadcast_arrays(*(np.atleast_1d(np.asarray(c, dtype=np.float64)) for c in (x, y, z, photons)))
         self.check_depth(columns[2])
-        frame = np.zeros(shape, dtype=np.float32)
+        frame: Image = np.zeros(shape, dtype=np.float32)
         kernels.add_to_frame(frame, self.model, *map(np.ascontiguousarray, columns))
         return frame
 
@@ -189,7 +190,7 @@ def _computed(text: bytes, pixel: tuple[float, float]) -> Kernel:
     low, high = base.z_range_nm
     cells = max(ceil((high - low) / base.z_step_nm), 1)
     step = (high - low) / cells
-    z = low + step * np.arange(-_spare_below(base, step), cells + _SPARE_PLANES + 1)
+    z = low + step * np.arange(-_spare_below(base, step), cells + _SPARE_PLANES + 1, dtype=np.float64)
     stacks = [[spline_coefficients(pupil_stack(place, pixel, z, per_pixel)) for place in row] for row in places]
     coefficients = np.ascontiguousarray(stacks, dtype=np.float32)
     centre = [(knots_across(base.window_nm, side, per_pixel) - 1) / 2 for side in pixel]

@@ -57,7 +57,8 @@ class Illumination(Config):
         pattern = (
             random_structure(x, y, 1000 * self.unevenness_length_um, seed, "illumination") if self.unevenness else 0.0
         )
-        return np.exp(-beam) * np.clip(1 + self.unevenness * pattern, 0, None)
+        light: Floats = np.exp(-beam) * np.clip(1 + self.unevenness * pattern, 0, None)
+        return light
 
     def map(self, shape: tuple[int, int], pixel_size_nm: float | tuple[float, float], *, seed: int = 0) -> Floats:
         """Relative illumination of every pixel `(rows, columns)`."""
@@ -156,7 +157,8 @@ def random_structure(x: ArrayLike, y: ArrayLike, length_nm: float, seed: int, na
     total = np.zeros(x.shape)
     for wave in range(_WAVES):
         total += np.cos(kx[wave] * x + ky[wave] * y + phase[wave])
-    return total * np.sqrt(2 / _WAVES)
+    pattern: Floats = total * np.sqrt(2 / _WAVES)
+    return pattern
 
 
 def sample_map(values: ArrayLike, x: ArrayLike, y: ArrayLike, pixel_size_nm: float | tuple[float, float]) -> Floats:
@@ -169,4 +171,7 @@ def sample_map(values: ArrayLike, x: ArrayLike, y: ArrayLike, pixel_size_nm: flo
     """
     across, down = np.broadcast_to(np.asarray(pixel_size_nm, dtype=np.float64), (2,))
     x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
-    return map_coordinates(np.asarray(values, np.float64), [y / down - 0.5, x / across - 0.5], order=1, mode="nearest")
+    values_there: Floats = map_coordinates(
+        np.asarray(values, np.float64), [y / down - 0.5, x / across - 0.5], order=1, mode="nearest"
+    )
+    return values_there

@@ -47,13 +47,13 @@ class Model(NamedTuple):
 def curve_sigma(curve: NDArray[np.float64], z: float) -> float:
     """Width of a Gaussian at z, nm."""
     u = (z - curve[1]) / curve[2]
-    return curve[0] * sqrt(1 + u * u * (1 + u * (curve[3] + u * curve[4])))
+    return float(curve[0] * sqrt(1 + u * u * (1 + u * (curve[3] + u * curve[4]))))
 
 
 @njit(cache=True, inline="always")
 def _curve_slope(curve: NDArray[np.float64], z: float, sigma: float) -> float:
     u = (z - curve[1]) / curve[2]
-    return curve[0] ** 2 * u * (2 + u * (3 * curve[3] + 4 * curve[4] * u)) / (2 * sigma * curve[2])
+    return float(curve[0] ** 2 * u * (2 + u * (3 * curve[3] + 4 * curve[4] * u)) / (2 * sigma * curve[2]))
 
 
 @njit(cache=True)
@@ -253,7 +253,7 @@ def _patch_gaussian(
 
 @njit(cache=True, inline="always")
 def _dot(w: tuple[float, float, float, float], line: NDArray[np.float32], n: int) -> float:
-    return w[0] * line[n] + w[1] * line[n + 1] + w[2] * line[n + 2] + w[3] * line[n + 3]
+    return float(w[0] * line[n] + w[1] * line[n + 1] + w[2] * line[n + 2] + w[3] * line[n + 3])
 
 
 @njit(cache=True)

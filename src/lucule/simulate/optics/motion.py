@@ -76,7 +76,7 @@ class Motion(Config):
                 allowed="1 frame or more, exposure above 0 and not longer than the frame",
             )
         time = np.arange(frames)[:, None] * frame_time_s
-        moved = np.array(self.linear_nm_per_min) * time / 60
+        moved: NDArray[np.float64] = np.array(self.linear_nm_per_min) * time / 60
         moved = moved - np.array(self.settling_nm) * np.expm1(-time / self.settling_time_s)
         for axis, name in enumerate("xyz"):
             steps = streams.stream(seed, "motion", "walk", name).standard_normal(frames)

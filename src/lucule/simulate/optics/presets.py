@@ -37,7 +37,8 @@ def parse_psf(values: dict[str, Any], *, source: str = "PSF") -> PSF:
     kind = values.get("kind")
     if kind not in KINDS:
         raise InputError(f"{source} names no known kind of PSF", received=f"kind={kind}", allowed=", ".join(KINDS))
-    return KINDS[kind].parse(values, source=source)
+    psf: PSF = KINDS[kind].parse(values, source=source)
+    return psf
 
 
 def load_psf(name: str | Path, **changes: Any) -> PSF:

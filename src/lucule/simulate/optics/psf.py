@@ -276,7 +276,18 @@ PSF = Annotated[
 ]
 """Any description of a PSF; `kind` says which."""
 
-KINDS: Final[dict[str, type[Config]]] = {
+KINDS: Final[
+    dict[
+        str,
+        type[Gaussian]
+        | type[Astigmatic]
+        | type[Pupil]
+        | type[DoubleHelix]
+        | type[Tetrapod]
+        | type[Spline]
+        | type[FieldDependent],
+    ]
+] = {
     "gaussian": Gaussian,
     "astigmatic": Astigmatic,
     "pupil": Pupil,

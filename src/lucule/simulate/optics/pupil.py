@@ -83,14 +83,16 @@ def _fields(psf: Objective, grid: PupilGrid) -> NDArray[np.complex128]:
     cos_medium = np.sqrt(1 - (sine / n_medium) ** 2 + 0j)
     apodisation = np.where(grid.inside, np.sqrt(cos_immersion) / cos_medium, 0)
     if psf.model == "scalar":
-        return apodisation[None] * np.sqrt(cos_medium / cos_immersion)
+        scalar: NDArray[np.complex128] = apodisation[None] * np.sqrt(cos_medium / cos_immersion)
+        return scalar
     along_p = 2 * n_medium * cos_medium / (n_medium * cos_immersion + n_immersion * cos_medium)
     along_s = 2 * n_medium * cos_medium / (n_medium * cos_medium + n_immersion * cos_immersion)
     cos, sin = np.cos(grid.phi), np.sin(grid.phi)
     # columns: dipole along x, y, z; the p polarisation is tilted in the sample and radial behind the objective
     p = along_p * np.stack([cos * cos_medium, sin * cos_medium, -sine / n_medium + 0j])
     s = along_s * np.stack([-sin, cos, np.zeros_like(sin)])
-    return apodisation * np.concatenate([p * cos - s * sin, p * sin + s * cos])
+    fields: NDArray[np.complex128] = apodisation * np.concatenate([p * cos - s * sin, p * sin + s * cos])
+    return fields
 
 
 def _defocus(psf: Objective, grid: PupilGrid) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
@@ -135,8 +137,8 @@ def _taper(n_knots: int, oversampling: int) -> NDArray[np.float64]:
 
 def photons_in(stack: NDArray[np.float64], oversampling: int) -> NDArray[np.float64]:
     """Photons that each plane puts on the pixels, the mean over all places of the emitter in a pixel, `(z, 1, 1)`."""
-    rows = np.trapezoid(np.trapezoid(stack, axis=2), axis=1)
-    return rows[:, None, None] / oversampling**2
+    planes = np.asarray(np.trapezoid(np.trapezoid(stack, axis=2), axis=1), np.float64)
+    return planes[:, None, None] / oversampling**2
 
 
 def pupil_stack(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import factorial, isqrt
+from math import factorial, isqrt, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,7 @@ def zernike(n: int, m: int, rho: NDArray[np.float64], phi: NDArray[np.float64]) 
         denominator = factorial(k) * factorial((n + order) // 2 - k) * factorial((n - order) // 2 - k)
         radial += numerator / denominator * rho ** (n - 2 * k)
     if m == 0:
-        return np.sqrt(n + 1) * radial
+        return sqrt(n + 1) * radial
     angular = np.sin(order * phi) if m < 0 else np.cos(order * phi)
-    return np.sqrt(2 * (n + 1)) * radial * angular
+    values: NDArray[np.float64] = sqrt(2 * (n + 1)) * radial * angular
+    return values

@@ -68,7 +68,7 @@ class Rectangle:
 
     def contains(self, xy_nm: FloatArray) -> NDArray[np.bool_]:
         """Which of the points `(n, 2)` lie inside."""
-        inside: NDArray[np.bool_] = ((xy_nm >= self.low_nm) & (xy_nm < self.high_nm)).all(axis=1)
+        inside: NDArray[np.bool_] = np.all((xy_nm >= self.low_nm) & (xy_nm < self.high_nm), axis=1)
         return inside
 
     def uniform(self, rng: np.random.Generator, n: int) -> FloatArray:
@@ -205,7 +205,8 @@ def each(counts: NDArray[np.int64]) -> NDArray[np.int32]:
 def unit_sphere(rng: np.random.Generator, n: int) -> FloatArray:
     """`n` directions `(n, 3)`, uniform on the sphere."""
     vectors = rng.normal(size=(n, 3))
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    directions: FloatArray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return directions
 
 
 def round_objects(radius_nm: FloatArray) -> FloatArray:

@@ -81,7 +81,8 @@ class FromFunction(FieldSpecimen):
     def _found(self) -> Callable[..., Any]:
         module, name = self.function.split(":")
         try:
-            return getattr(importlib.import_module(module), name)
+            function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+            return function
         except (ImportError, AttributeError) as error:
             raise InputError(
                 "There is no such function", received=self.function, next_step=f"check the import path: {error}"

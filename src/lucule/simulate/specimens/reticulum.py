@@ -97,7 +97,8 @@ class Reticulum(FieldSpecimen):
             np.sin(2 * np.pi * (vertices @ [np.cos(h), np.sin(h)]) / (8000 * self.mesh_um) + p)
             for p, h in zip(phase, heading, strict=True)
         ]
-        return (low + high) / 2 + room * np.sum(waves, axis=0) / 3
+        height: FloatArray = (low + high) / 2 + room * np.sum(waves, axis=0) / 3
+        return height
 
     def _tubes(
         self, rng: np.random.Generator, a: FloatArray, b: FloatArray
@@ -147,4 +148,5 @@ def _centroids(diagram: Voronoi, low: FloatArray, high: FloatArray) -> FloatArra
         cell = diagram.regions[region]
         if cell and min(cell) >= 0:
             moved[i] = diagram.vertices[cell].mean(axis=0).clip(low, high)
-    return moved
+    centres: FloatArray = moved
+    return centres

@@ -1,6 +1,7 @@
 """The report: sections of blocks, written as one self-contained HTML file."""
 
 from lucule.view.report.clusters import cluster_section, history_text
+from lucule.view.report.comparison import comparison_plots, comparison_section
 from lucule.view.report.model import (
     Block,
     Code,
@@ -32,6 +33,8 @@ __all__ = [
     "Value",
     "Warnings",
     "cluster_section",
+    "comparison_plots",
+    "comparison_section",
     "history_text",
     "summarise",
     "to_html",

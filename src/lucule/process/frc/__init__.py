@@ -1,0 +1,6 @@
+"""Fourier ring and shell correlation: curve, thresholds, correction for repeats, maps, course over the movie."""
+
+from lucule.process.frc.correlation import Frc, FrcSettings, frc, fsc
+from lucule.process.frc.course import Course, frc_course, frc_map
+
+__all__ = ["Course", "Frc", "FrcSettings", "frc", "frc_course", "frc_map", "fsc"]
