@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import torch
@@ -54,6 +54,8 @@ class Validation:
         logarithm of the photons.
     pair_p
         Probability of the pairs.
+    weight, pair_weight
+        Weights of localizations and pairs, so that every scene counts alike, however many emitters it has.
     emitters
         Number of true emitters.
     """
@@ -64,6 +66,8 @@ class Validation:
     sigma: Floats
     said: Floats
     pair_p: Floats
+    weight: Floats
+    pair_weight: Floats
     emitters: int
 
 
@@ -116,7 +120,7 @@ def validate(
     generator = torch.Generator(predictor.device)
     noise = noise_of(stage.sensor.pixels)
     unit = np.array([*stage.pixel_nm, predictor.z_scale_nm])
-    parts: list[tuple[Floats, NDArray[np.bool_], Floats, Floats, Floats, Floats, int]] = []
+    parts: list[tuple[Any, ...]] = []
     with progress.task("Validate", batches, "batches") as task:
         for number in range(batches):
             batch = stage.batch(number, generator.manual_seed(seed + number))
@@ -131,24 +135,26 @@ def validate(
             hit[pairs.wrong] = False
             difference = own[pairs.found] - true[pairs.true]
             sigma, said = found.errors[pairs.found], found.said[pairs.found]
-            parts.append((found.p, hit, difference, sigma, said, found.p[pairs.found], len(true)))
+            scene = found.frame // batch.photons.shape[1]
+            weight = 1 / np.bincount(scene)[scene] if len(scene) else np.empty(0)
+            pair_p, pair_weight = found.p[pairs.found], weight[pairs.found]
+            parts.append((found.p, hit, difference, sigma, said, pair_p, weight, pair_weight, len(true)))
             task.advance()
     *arrays, emitters = zip(*parts, strict=True)
-    p, hit, difference, sigma, said, pair_p = (np.concatenate(part) for part in arrays)
-    return Validation(p, hit, difference, sigma, said, pair_p, sum(emitters))
+    return Validation(*(np.concatenate(part) for part in arrays), sum(emitters))
 
 
 def calibrated(card: Card, found: Validation) -> Card:
     """Card with the laws of standard deviations and probabilities, the best threshold, and the scores there."""
-    laws = [sigma_law(found.difference[:, k], found.sigma[:, k], found.said[:, k]) for k in range(4)]
-    law = p_law(found.p, found.hit)
+    laws = [sigma_law(found.difference[:, k], found.sigma[:, k], found.said[:, k], found.pair_weight) for k in range(4)]
+    law = p_law(found.p, found.hit, found.weight)
     tried = {float(t): scores_at(found, float(t)) for t in _THRESHOLDS}
     # without any pair there is no efficiency, and no threshold is better than another
     best = max(tried, key=lambda t: np.nan_to_num(tried[t].efficiency_3d, nan=-np.inf))
     scores = {name: getattr(tried[best], name) for name in _ON_CARD}
     for k, name in enumerate("xyz"):
         pulls = found.difference[:, k] / Laws(laws, law).sigma(found.sigma[:, k], found.said[:, k], k)
-        scores[f"pull_{name}"] = _width(pulls) if len(pulls) else float("nan")
+        scores[f"pull_{name}"] = _width(pulls, found.pair_weight) if len(pulls) else float("nan")
     scores["calibration_error"] = calibration_error(Laws(laws, law).p(found.p), found.hit)
     features = card.features | {
         "sigma_law": [[round(value, 4) for value in pair] for pair in laws],
@@ -160,7 +166,7 @@ def calibrated(card: Card, found: Validation) -> Card:
     return card.replace(features=features, scores=kept | new)
 
 
-def sigma_law(difference: Floats, sigma: Floats, said: Floats) -> tuple[float, float, float]:
+def sigma_law(difference: Floats, sigma: Floats, said: Floats, weight: Floats) -> tuple[float, float, float]:
     """Fit `a`, `b` and `c` of exp(a) sigma^b said^c to the size of the differences.
 
     The exponents come from a regression of the logarithm of the absolute difference, which a few pairs of neighbours
@@ -173,28 +179,34 @@ def sigma_law(difference: Floats, sigma: Floats, said: Floats) -> tuple[float, f
     size = np.log(np.maximum(np.abs(difference), 1e-3 * sigma))
     # of all exponents that fit equally well those nearest to the fit's own errors, where the two say the same
     start = np.array([0.0, 1.0, 0.0])
-    change, *_ = np.linalg.lstsq(inputs, size - inputs @ start, rcond=1e-6)
+    root = np.sqrt(weight / weight.mean())
+    change, *_ = np.linalg.lstsq(inputs * root[:, None], (size - inputs @ start) * root, rcond=1e-6)
     b, c = float(start[1] + change[1]), float(start[2] + change[2])
-    return float(np.log(_width(difference / (sigma**b * said**c)))), b, c
+    return float(np.log(_width(difference / (sigma**b * said**c), weight))), b, c
 
 
-def p_law(p: Floats, hit: NDArray[np.bool_]) -> tuple[float, float]:
+def p_law(p: Floats, hit: NDArray[np.bool_], weight: Floats) -> tuple[float, float]:
     """Fit `a` and `b` of logistic(a logit(p) + b) to how often localizations are right, by Newton's method."""
     law = np.array([1.0, 0.0])
     if len(p) < _FEWEST or hit.all() or not hit.any():
         return 1.0, 0.0
+    relative = weight / weight.mean()
     inputs = np.stack([logit(np.clip(p, 1e-4, 1 - 1e-4)), np.ones(len(p))], axis=1)
     for _ in range(_NEWTON_STEPS):
         chance = expit(inputs @ law)
-        slope = inputs.T @ (hit - chance)
+        slope = inputs.T @ (relative * (hit - chance))
         # a weak pull towards small laws keeps the steps finite where the classes hardly overlap
-        curvature = (inputs * (chance * (1 - chance))[:, None]).T @ inputs + 1e-3 * np.eye(2)
+        curvature = (inputs * (relative * chance * (1 - chance))[:, None]).T @ inputs + 1e-3 * np.eye(2)
         law = law + np.linalg.solve(curvature, slope)
     return float(law[0]), float(law[1])
 
 
-def _width(values: Floats) -> float:
-    return float(np.quantile(values, _HIGH) - np.quantile(values, _LOW)) / 2
+def _width(values: Floats, weight: Floats) -> float:
+    """Half the distance of the two quantiles, weighted."""
+    order = np.argsort(values)
+    share = (np.cumsum(weight[order]) - 0.5 * weight[order]) / weight.sum()
+    low, high = np.interp([_LOW, _HIGH], share, values[order])
+    return float(high - low) / 2
 
 
 def scores_at(found: Validation, threshold: float) -> Scores:
