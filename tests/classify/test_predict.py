@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from lucule.classify import check_range, classify, networks
+from lucule.classify import check_range, networks
+from lucule.classify import classify as with_default
 from lucule.classify.predict import Classifier
 from lucule.core import ColumnError, FormatError, InputError, Localizations
 from lucule.models import find, save
@@ -16,6 +17,10 @@ from lucule.simulate import load, simulate
 from lucule.space import NeighbourGrid
 
 SMALL = {"cell_radius_um": (3, 4)}
+
+
+def classify(locs, model="XPILJZ", **options):
+    return with_default(locs, model=model, **options)
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +196,12 @@ def test_several_classes(locs, tmp_path):
 def test_unknown_architectures_are_refused():
     with pytest.raises(InputError, match="dense"):
         networks.build("transformer", k=100, classes=2)
+
+
+def test_the_default_is_the_graph_network(locs):
+    result = with_default(locs)
+    assert result.meta.history[-1].parameters.get("model", "graph") == "graph"
+    assert result["label"].dtype == np.uint8
+    assert result["p_label"].dtype == np.float32
+    assert (result["label"] == locs["true_label"]).mean() > 0.95
+    assert len(with_default(Localizations({"x": np.empty(0), "y": np.empty(0)}))) == 0

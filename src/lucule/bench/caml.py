@@ -52,6 +52,7 @@ RANDOM_PER_UM2: Final = (10, 50, 100, 300, 500, 1000)
 LARGE: Final = (150, 200)
 WINDOWS: Final = (50, 100, 200)
 WINDOW_SIZES: Final = (30, 80, 150, 250)
+WINDOW_RATIOS: Final = (4, 10)
 WINDOW_TRAIN: Final = FitSettings(epochs=10, optimizer="adam", learning_rate=5e-3)
 INPUT_TRAIN: Final = FitSettings(epochs=8, optimizer="adam", learning_rate=3e-3, clip_norm=1.0)
 TRAINED: Final = 20_000
@@ -133,8 +134,8 @@ def _fields(models: list[str], seed: int) -> list[dict[str, Any]]:
 def _all_fields(seed: int) -> Iterator[Field]:
     seeds = (int(word) for word in np.random.SeedSequence((seed, 1493)).generate_state(1000))
 
-    def field(part: str, kind: str, **values: Any) -> Field:
-        return Field(part, kind, simulate(sized(Scenario(**values), LARGEST_FIELD), seed=next(seeds)))
+    def field(part: str, kind: str, size: int = 1, **values: Any) -> Field:
+        return Field(part, kind, simulate(sized(Scenario(**values), size * LARGEST_FIELD), seed=next(seeds)))
 
     for (density, points), fraction, radius in itertools.product(FIGURE_3, FRACTIONS, RADII_NM):
         values = {"density_per_um2": density, "points_per_cluster": points, "fraction_clustered": fraction}
@@ -142,7 +143,7 @@ def _all_fields(seed: int) -> Iterator[Field]:
         for part, shape in (("figure 3", "disc"), ("gaussian", "gaussian")):
             yield field(part, kind, radius_nm=radius, shape=shape, **values)
     for density in RANDOM_PER_UM2:
-        yield field("random", f"{density} per um2", density_per_um2=density)
+        yield field("random", f"{density} per um2", 5, density_per_um2=density)
     for points, radius in itertools.product(LARGE, RADII_NM[1:]):
         kind = f"{points} per cluster, 300 per um2"
         yield field("large", kind, density_per_um2=300, points_per_cluster=points, fraction_clustered=0.5,
@@ -191,13 +192,18 @@ def _windows(seed: int) -> list[dict[str, Any]]:
 
 
 def _dense_fields(sizes: list[int]) -> list[Scenario]:
-    return [
-        sized(
-            Scenario(density_per_um2=300, points_per_cluster=size, fraction_clustered=0.5, radius_nm=radius),
-            4 * LARGEST_FIELD,
+    """600 per um2, one cluster per um2, inside which the density is about 4 or 10 times that outside."""
+    scenarios = []
+    for size, ratio in itertools.product(sizes, WINDOW_RATIOS):
+        outside_per_um2 = 600 - size
+        scenario = Scenario(
+            density_per_um2=600,
+            points_per_cluster=size,
+            fraction_clustered=size / 600,
+            radius_nm=1000 * (size / (np.pi * ratio * outside_per_um2)) ** 0.5,
         )
-        for size, radius in itertools.product(sizes, RADII_NM)
-    ]
+        scenarios.append(sized(scenario, 4 * LARGEST_FIELD))
+    return scenarios
 
 
 def _inputs(seed: int) -> list[dict[str, Any]]:

@@ -111,8 +111,9 @@ def classify(
     Localizations
         All rows in input order with `label` (uint8; 0 = not clustered, 1 = clustered, or the model's classes) and
         `p_label` (float32), the probability that the network gives to that label, 0.5 to 1 for two classes. To have the
-        probability of being clustered, take `p_label` where `label` is 1 and `1 - p_label` elsewhere. It refers to
-        classes that are equally frequent, as in training.
+        probability of being clustered, take `p_label` where `label` is above 0 and `1 - p_label` elsewhere. That of the
+        models after CAML refers to classes that are equally frequent, as in their training; `graph` is calibrated on
+        fields of its own kind.
 
     Raises
     ------
@@ -136,6 +137,10 @@ def classify(
     >>> bool((locs["label"] == locs["true_label"]).mean() > 0.95)
     True
     """
+    if find(model).card.task == graph.TASK:
+        said = graph.GraphModel.load(model, device).predict(locs, progress=progress)
+        label, probability = networks.decide_by(said.probability)
+        return locs.with_columns(label=label, p_label=probability)
     classifier = Classifier.load(model, device)
     points = _points(locs, classifier.card)
     grid = NeighbourGrid(points)

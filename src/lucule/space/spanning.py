@@ -104,7 +104,6 @@ def _spanning_tree(
                 edges += 1
             best[c], best_from[c], best_to[c] = np.inf, -1, -1
         for i in range(n):
-            component[i] = component[component[i]] if i != component[i] else i
             while component[i] != component[component[i]]:
                 component[i] = component[component[i]]
     return first, second, length

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from lucule.cluster import find_clusters, methods
-from lucule.core import InputError, Localizations, Region
+from lucule.core import ColumnError, InputError, Localizations, Region
 from lucule.testing import localizations
 
 SETTINGS = {
@@ -151,8 +151,6 @@ def test_a_method_for_2d_says_so():
 
 
 def test_columns_that_are_missing_are_named():
-    from lucule.core import ColumnError
-
     with pytest.raises(ColumnError):
         find_clusters(Localizations(pl.DataFrame({"x": [1.0]})), "dbscan")
 

@@ -12,7 +12,7 @@ from lucule.cluster.methods.common import Sample
 from lucule.cluster.methods.getis import local_l
 from lucule.cluster.methods.kernel import density
 from lucule.cluster.methods.tomato import heights
-from lucule.core import Localizations, Region
+from lucule.core import InputError, Localizations, Region
 
 
 def table(points):
@@ -230,7 +230,5 @@ def test_focal_pixels_connect_by_their_sides():
 
 
 def test_focal_of_a_grid_that_cannot_be_counted():
-    from lucule.core import InputError
-
     with pytest.raises(InputError, match="pixels"):
         find_clusters(table([[0.0, 0], [1e6, 1e6]]), "focal", pixel_nm=1e-5)

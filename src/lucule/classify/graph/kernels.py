@@ -88,7 +88,7 @@ def affinities(network: GraphNetwork, shown: tuple[Tensor, Tensor], inputs: Pair
     )
     together = shown[0] + network.pair.bias / 2  # added twice, once for each point
     arrays = (together.numpy(), shown[1].numpy(), *weights, log_odds)
-    share(lambda a, b: _affinities(a, b, *inputs.arguments(), *arrays), len(log_odds), least=_LEAST, most=_MOST)
+    share(lambda a, b: _affinities(a, b, *inputs.arguments()[1:], *arrays), len(log_odds), least=_LEAST, most=_MOST)
     return log_odds
 
 
@@ -113,7 +113,9 @@ def _silu(values, part, bits, power):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath=True, inline="always")
-def _features(seen, i, j, slot, points, frame, squared_error, log_spacing, distance, error_known, frame_known, ranks):  # type: ignore[no-untyped-def]
+def _features(
+    seen, i, j, slot, frame, squared_error, log_spacing, distance, error_known, frame_known, ranks
+):  # type: ignore[no-untyped-def]  # fmt: skip
     """The nine features of a pair."""
     log_length = math.log(distance[i, slot] + _SMALLEST_NM)
     here, there = log_length - log_spacing[i], log_length - log_spacing[j]
@@ -153,7 +155,7 @@ def _messages(
                     continue
                 row = seen[used]
                 _features(
-                    row, i, j, slot, points, frame, squared_error, log_spacing, distance, error_known, frame_known,
+                    row, i, j, slot, frame, squared_error, log_spacing, distance, error_known, frame_known,
                     ranks,
                 )  # fmt: skip
                 _turn(row, harmonics[used], i, j, _ONE / max(distance[i, slot], _SMALLEST_NM), points, fields)
@@ -233,7 +235,7 @@ def _gather(i, low, high, scale, head, message, gates, bias, harmonics, attended
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _affinities(
-    first, last, points, frame, squared_error, log_spacing, index, distance, error_known, frame_known, ranks,
+    first, last, frame, squared_error, log_spacing, index, distance, error_known, frame_known, ranks,
     together, apart, difference, pair_weight, hidden_weight, hidden_bias, last_weight, last_bias, log_odds,
 ):  # type: ignore[no-untyped-def]  # fmt: skip
     k, half = index.shape[1], together.shape[1]
@@ -252,7 +254,7 @@ def _affinities(
                 if j < 0:
                     continue
                 _features(
-                    seen[used], i, j, slot, points, frame, squared_error, log_spacing, distance, error_known,
+                    seen[used], i, j, slot, frame, squared_error, log_spacing, distance, error_known,
                     frame_known, ranks,
                 )  # fmt: skip
                 for w in range(half):
