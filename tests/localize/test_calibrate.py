@@ -18,7 +18,8 @@ def validation(n=4000, too_narrow=(2.0, 0.5, 1.0, 1.5), outliers=0.0, seed=0):
     difference = sigma * too_narrow * rng.standard_normal(sigma.shape)
     swapped = rng.random(len(sigma)) < outliers
     difference[swapped] = 200 * rng.standard_normal((int(swapped.sum()), 4))
-    return Validation(p, hit, difference, sigma, p[hit], int(hit.sum()) + 100)
+    ones = np.ones(n)
+    return Validation(p, hit, difference, sigma, sigma, p[hit], ones, ones[hit], int(hit.sum()) + 100)
 
 
 def card():
@@ -28,22 +29,30 @@ def card():
 @pytest.mark.parametrize("outliers", [0.0, 0.03])
 def test_widths_are_found_also_beside_mistaken_pairs(outliers):
     laws = calibrated(card(), validation(outliers=outliers)).features["sigma_law"]
-    assert [np.exp(a) * 10**b / 10 for a, b in laws] == pytest.approx([2.0, 0.5, 1.0, 1.5], rel=0.1)
+    assert [np.exp(a) * 10 ** (b + c) / 10 for a, b, c in laws] == pytest.approx([2.0, 0.5, 1.0, 1.5], rel=0.12)
 
 
 def test_errors_that_are_exaggerated_where_they_are_small_are_corrected_there_only():
     rng = np.random.default_rng(1)
     true = rng.uniform(5, 50, 20_000)
     said = 7 * true**0.6
-    a, b = sigma_law(true * rng.standard_normal(len(true)), said)
-    assert np.exp(a) * said**b == pytest.approx(true, rel=0.1)
+    a, b, c = sigma_law(true * rng.standard_normal(len(true)), said, np.full(len(true), 30.0), np.ones(len(true)))
+    assert np.exp(a) * said**b * 30.0**c == pytest.approx(true, rel=0.12)
+
+
+def test_the_better_of_two_predictions_counts():
+    rng = np.random.default_rng(1)
+    true, other = rng.uniform(5, 50, (2, 20_000))
+    difference = true * rng.standard_normal(len(true))
+    assert sigma_law(difference, true, other, np.ones(len(true)))[1:] == pytest.approx((1.0, 0.0), abs=0.06)
+    assert sigma_law(difference, other, true, np.ones(len(true)))[1:] == pytest.approx((0.0, 1.0), abs=0.06)
 
 
 def test_probabilities_are_corrected_and_the_correction_can_be_inverted():
     rng = np.random.default_rng(1)
     said = rng.uniform(0.02, 0.98, 20_000)
     true = said**0.4
-    laws = Laws([(0.0, 1.0)] * 4, p_law(said, rng.random(len(said)) < true))
+    laws = Laws([(0.0, 1.0, 0.0)] * 4, p_law(said, rng.random(len(said)) < true, np.ones(len(said))))
     assert np.abs(laws.p(said) - true).mean() < 0.03
     assert laws.said(laws.p(said)) == pytest.approx(said, abs=1e-6)
 
@@ -58,20 +67,31 @@ def test_scores_and_threshold_stand_on_the_card_beside_those_of_the_training():
 
 def test_the_threshold_rises_where_improbable_localizations_are_wrong():
     found = validation()
-    never = Validation(found.p, found.hit & (found.p > 0.6), found.difference, found.sigma,
-                       np.clip(found.pair_p, 0.61, 1), found.emitters)  # fmt: skip
+    never = Validation(found.p, found.hit & (found.p > 0.6), found.difference, found.sigma, found.said,
+                       np.clip(found.pair_p, 0.61, 1), found.weight, found.pair_weight, found.emitters)  # fmt: skip
     always = Validation(found.p, np.ones(len(found.p), bool), np.resize(found.difference, (len(found.p), 4)),
-                        np.resize(found.sigma, (len(found.p), 4)), found.p, len(found.p))  # fmt: skip
+                        *[np.resize(found.sigma, (len(found.p), 4))] * 2, found.p, *[found.weight] * 2,
+                        len(found.p))  # fmt: skip
     low, high = (calibrated(card(), v) for v in (always, never))
     assert low.features["threshold"] == pytest.approx(0.25)
     laws = Laws(high.features["sigma_law"], high.features["p_law"])
     assert laws.said(high.features["threshold"]) == pytest.approx(0.6, abs=0.02)
 
 
+def test_every_scene_counts_alike():
+    """A hundred pairs of one kind weigh as much as ten thousand of another, if their weights say so."""
+    rng = np.random.default_rng(1)
+    weight = np.repeat([1.0, 0.01], [1000, 100_000])
+    size = np.repeat([2.0, 1.0], [1000, 100_000])
+    sigma = np.full(len(size), 10.0)
+    a, b, c = sigma_law(10 * size * rng.standard_normal(len(size)), sigma, sigma, weight)
+    assert 1.3 < np.exp(a) * 10 ** (b + c) / 10 < 1.6
+
+
 def test_a_network_that_finds_nothing_keeps_its_errors():
-    empty = Validation(np.empty(0), np.empty(0, bool), np.empty((0, 4)), np.empty((0, 4)), np.empty(0), 50)
+    empty = Validation(np.empty(0), np.empty(0, bool), *[np.empty((0, 4))] * 3, *[np.empty(0)] * 3, 50)
     made = calibrated(card(), empty)
-    assert made.features["sigma_law"] == [[0.0, 1.0]] * 4
+    assert made.features["sigma_law"] == [[0.0, 1.0, 0.0]] * 4
     assert made.features["p_law"] == [1.0, 0.0]
     assert 0 < made.features["threshold"] < 1
     assert made.scores["validation_recall"] == 0.0

@@ -41,14 +41,14 @@ def test_density_photons_background_and_depth_are_those_of_the_settings():
     # 4.8 x 4.8 um; frames of a scene are not independent, hence the wide limit (about 4 standard errors)
     assert per_frame == pytest.approx(0.4 * 4.8**2, rel=0.08)
     photons = batch.truth.photons.exp()
-    # a share 1 - t / (t + 1) (1 - exp(-1 / t))... of the frames an emitter touches is filled: its mean is t / (t + 1)
+    # an emitter with the mean ON time t touches t + 1 frames in the mean and shares its light among them
     assert float(photons.mean()) == pytest.approx(4000 * 3 / 4, rel=0.03)
     assert float(photons.max()) <= 4000 * 1.0001
     assert torch.equal(batch.truth.background, torch.full_like(batch.truth.background, 40.0))
     z = batch.truth.z * 750
     assert float(z.mean()) == pytest.approx(0, abs=50)
     assert float(z.std()) == pytest.approx(1500 / np.sqrt(12), rel=0.05)
-    expected = 40 + 0.4 * 3000 * (1 - 0.0) / 100  # emitters per pixel times photons
+    expected = 40 + 0.4 * 3000 / 100  # 100 pixels for each um2
     assert float(batch.photons.mean()) == pytest.approx(expected, rel=0.08)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import torch
@@ -19,11 +19,12 @@ from scipy.special import expit, logit
 from lucule.core import SILENT, Progress
 from lucule.localize.decode import decode
 from lucule.localize.matching import match
-from lucule.localize.predict import Laws, Predictor, load, raw_output
+from lucule.localize.predict import Laws, Predictor, load, placed, raw_output
 from lucule.localize.recipe import Recipe
 from lucule.localize.scenes import SceneSettings, prepare
 from lucule.localize.scores import Scores, calibration_error, score
 from lucule.models import Card, Packaged, find, save
+from lucule.simulate.crlb import noise_of
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -33,11 +34,10 @@ _LEAST: Final = 0.2
 _THRESHOLDS: Final = np.round(np.arange(0.25, 0.76, 0.05), 2)
 # with fewer pairs the predicted standard deviations are left as they are
 _FEWEST: Final = 200
-_BINS: Final = 12
-_NARROW: Final = 0.1
 _NEWTON_STEPS: Final = 25
 # between these quantiles a Gaussian has one standard deviation to each side
 _LOW, _HIGH = 0.1587, 0.8413
+_CALIBRATED: Final = ("sigma_law", "p_law", "threshold")
 _ON_CARD: Final = ("jaccard", "precision", "recall", "lateral_nm", "axial_nm", "efficiency_3d")
 
 
@@ -49,10 +49,13 @@ class Validation:
     ----------
     p, hit
         Probability of each localization, and whether it has a partner.
-    difference, sigma
-        Of the pairs: localization minus truth, and predicted standard deviation, x, y, z and logarithm of photons.
+    difference, sigma, said
+        Of the pairs: localization minus truth, and standard deviations after and before refinement, of x, y, z and the
+        logarithm of the photons.
     pair_p
         Probability of the pairs.
+    weight, pair_weight
+        Weights of localizations and pairs, so that every scene counts alike, however many emitters it has.
     emitters
         Number of true emitters.
     """
@@ -61,7 +64,10 @@ class Validation:
     hit: NDArray[np.bool_]
     difference: Floats
     sigma: Floats
+    said: Floats
     pair_p: Floats
+    weight: Floats
+    pair_weight: Floats
     emitters: int
 
 
@@ -83,9 +89,7 @@ def calibrate(
         The model with its new card.
     """
     packaged = find(model)
-    plain = packaged.card.replace(
-        features={k: v for k, v in packaged.card.features.items() if k not in ("sigma_law", "p_law", "threshold")}
-    )
+    plain = packaged.card.replace(features={k: v for k, v in packaged.card.features.items() if k not in _CALIBRATED})
     found = validate(load(model, device=device), batches=batches, progress=progress)
     return save(Path(model), calibrated(plain, found), packaged.state())
 
@@ -114,39 +118,43 @@ def validate(
     recipe = Recipe.parse(predictor.card.recipe, source="recipe of the model")
     stage = prepare(scenes or recipe.scenes, recipe.kernel(), recipe.camera_used(), device=predictor.device)
     generator = torch.Generator(predictor.device)
-    pixel = predictor.camera.pixel_size_nm
-    unit = np.array([pixel[0], pixel[1], predictor.z_scale_nm, 1.0])
-    parts: list[tuple[Floats, NDArray[np.bool_], Floats, Floats, Floats, int]] = []
+    noise = noise_of(stage.sensor.pixels)
+    unit = np.array([*stage.pixel_nm, predictor.z_scale_nm])
+    parts: list[tuple[Any, ...]] = []
     with progress.task("Validate", batches, "batches") as task:
         for number in range(batches):
             batch = stage.batch(number, generator.manual_seed(seed + number))
             raw = torch.cat([raw_output(predictor, scene) for scene in batch.photons])
-            found = decode(raw, threshold=_LEAST)
-            own = found.values[:, 1:5] * unit
-            true = np.stack([getattr(batch.truth, n).cpu().numpy() for n in ("x", "y", "z", "photons")], axis=1) * unit
+            frames = batch.photons.flatten(0, 1).cpu().numpy()
+            found = placed(predictor, decode(raw, threshold=_LEAST), frames, noise)
+            own = np.column_stack([found.values[:, :3], np.log(found.values[:, 3])])
+            true = np.stack([getattr(batch.truth, n).cpu().numpy() for n in ("x", "y", "z", "photons")], axis=1)
+            true[:, :3] *= unit
             pairs = match(found.frame, own[:, :3], batch.truth.frame.cpu().numpy(), true[:, :3])
             hit = np.ones(len(own), bool)
             hit[pairs.wrong] = False
-            p = found.values[:, 0].astype(np.float64)
-            sigma = found.values[pairs.found, 5:9] * unit
-            parts.append((p, hit, own[pairs.found] - true[pairs.true], sigma, p[pairs.found], len(true)))
+            difference = own[pairs.found] - true[pairs.true]
+            sigma, said = found.errors[pairs.found], found.said[pairs.found]
+            scene = found.frame // batch.photons.shape[1]
+            weight = 1 / np.bincount(scene)[scene] if len(scene) else np.empty(0)
+            pair_p, pair_weight = found.p[pairs.found], weight[pairs.found]
+            parts.append((found.p, hit, difference, sigma, said, pair_p, weight, pair_weight, len(true)))
             task.advance()
     *arrays, emitters = zip(*parts, strict=True)
-    p, hit, difference, sigma, pair_p = (np.concatenate(part) for part in arrays)
-    return Validation(p, hit, difference, sigma, pair_p, sum(emitters))
+    return Validation(*(np.concatenate(part) for part in arrays), sum(emitters))
 
 
 def calibrated(card: Card, found: Validation) -> Card:
     """Card with the laws of standard deviations and probabilities, the best threshold, and the scores there."""
-    laws = [sigma_law(found.difference[:, k], found.sigma[:, k]) for k in range(4)]
-    law = p_law(found.p, found.hit)
+    laws = [sigma_law(found.difference[:, k], found.sigma[:, k], found.said[:, k], found.pair_weight) for k in range(4)]
+    law = p_law(found.p, found.hit, found.weight)
     tried = {float(t): scores_at(found, float(t)) for t in _THRESHOLDS}
     # without any pair there is no efficiency, and no threshold is better than another
     best = max(tried, key=lambda t: np.nan_to_num(tried[t].efficiency_3d, nan=-np.inf))
     scores = {name: getattr(tried[best], name) for name in _ON_CARD}
     for k, name in enumerate("xyz"):
-        pulls = found.difference[:, k] / Laws(laws, law).sigma(found.sigma[:, k], k)
-        scores[f"pull_{name}"] = _width(pulls) if len(pulls) else float("nan")
+        pulls = found.difference[:, k] / Laws(laws, law).sigma(found.sigma[:, k], found.said[:, k], k)
+        scores[f"pull_{name}"] = _width(pulls, found.pair_weight) if len(pulls) else float("nan")
     scores["calibration_error"] = calibration_error(Laws(laws, law).p(found.p), found.hit)
     features = card.features | {
         "sigma_law": [[round(value, 4) for value in pair] for pair in laws],
@@ -158,40 +166,47 @@ def calibrated(card: Card, found: Validation) -> Card:
     return card.replace(features=features, scores=kept | new)
 
 
-def sigma_law(difference: Floats, sigma: Floats) -> tuple[float, float]:
-    """Fit `a` and `b` of exp(a) sigma^b to the width of the differences, in groups of equal predicted sigma.
+def sigma_law(difference: Floats, sigma: Floats, said: Floats, weight: Floats) -> tuple[float, float, float]:
+    """Fit `a`, `b` and `c` of exp(a) sigma^b said^c to the size of the differences.
 
-    Widths are taken between quantiles, for a few pairs of neighbours that were mistaken for each other must not widen
-    all.
+    The exponents come from a regression of the logarithm of the absolute difference, which a few pairs of neighbours
+    that were mistaken for each other hardly disturb, and the factor from the width of the pulls between quantiles. The
+    fit of one emitter does not know that its neighbours are uncertain; the network does.
     """
     if len(sigma) < _FEWEST:
-        return 0.0, 1.0
-    groups = np.array_split(np.argsort(sigma), _BINS)
-    x = np.log([np.median(sigma[group]) for group in groups])
-    y = np.log([_width(difference[group]) for group in groups])
-    if np.ptp(x) < _NARROW:  # all alike: a factor
-        return float(np.mean(y - x)), 1.0
-    slope, offset = np.polyfit(x, y, 1)
-    return float(offset), float(slope)
+        return 0.0, 1.0, 0.0
+    inputs = np.stack([np.ones(len(sigma)), np.log(sigma), np.log(said)], axis=1)
+    size = np.log(np.maximum(np.abs(difference), 1e-3 * sigma))
+    # of all exponents that fit equally well those nearest to the fit's own errors, where the two say the same
+    start = np.array([0.0, 1.0, 0.0])
+    root = np.sqrt(weight / weight.mean())
+    change, *_ = np.linalg.lstsq(inputs * root[:, None], (size - inputs @ start) * root, rcond=1e-6)
+    b, c = float(start[1] + change[1]), float(start[2] + change[2])
+    return float(np.log(_width(difference / (sigma**b * said**c), weight))), b, c
 
 
-def p_law(p: Floats, hit: NDArray[np.bool_]) -> tuple[float, float]:
+def p_law(p: Floats, hit: NDArray[np.bool_], weight: Floats) -> tuple[float, float]:
     """Fit `a` and `b` of logistic(a logit(p) + b) to how often localizations are right, by Newton's method."""
     law = np.array([1.0, 0.0])
     if len(p) < _FEWEST or hit.all() or not hit.any():
         return 1.0, 0.0
+    relative = weight / weight.mean()
     inputs = np.stack([logit(np.clip(p, 1e-4, 1 - 1e-4)), np.ones(len(p))], axis=1)
     for _ in range(_NEWTON_STEPS):
         chance = expit(inputs @ law)
-        slope = inputs.T @ (hit - chance)
+        slope = inputs.T @ (relative * (hit - chance))
         # a weak pull towards small laws keeps the steps finite where the classes hardly overlap
-        curvature = (inputs * (chance * (1 - chance))[:, None]).T @ inputs + 1e-3 * np.eye(2)
+        curvature = (inputs * (relative * chance * (1 - chance))[:, None]).T @ inputs + 1e-3 * np.eye(2)
         law = law + np.linalg.solve(curvature, slope)
     return float(law[0]), float(law[1])
 
 
-def _width(values: Floats) -> float:
-    return float(np.quantile(values, _HIGH) - np.quantile(values, _LOW)) / 2
+def _width(values: Floats, weight: Floats) -> float:
+    """Half the distance of the two quantiles, weighted."""
+    order = np.argsort(values)
+    share = (np.cumsum(weight[order]) - 0.5 * weight[order]) / weight.sum()
+    low, high = np.interp([_LOW, _HIGH], share, values[order])
+    return float(high - low) / 2
 
 
 def scores_at(found: Validation, threshold: float) -> Scores:

@@ -21,9 +21,12 @@ from lucule.localize.decode import Found, decode
 from lucule.localize.movies import Movie, opened
 from lucule.localize.network import MARGIN_PX, STRIDE, LocalizationNet, build
 from lucule.localize.recipe import Recipe
+from lucule.localize.refine import refine
 from lucule.models import Card, find
 from lucule.nn import choose_device
 from lucule.simulate.camera import Sensor, sensor
+from lucule.simulate.crlb import Noise, noise_of
+from lucule.simulate.optics import Kernel
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Floats: TypeAlias = NDArray[np.float64]
@@ -42,13 +45,14 @@ class Laws:
     Attributes
     ----------
     of_sigma
-        `a` and `b` of exp(a) sigma^b, for x, y, z in nm and for the logarithm of the photons.
+        `a`, `b` and `c` of exp(a) s^b n^c, for x, y, z in nm and for the logarithm of the photons; s is the standard
+        deviation after refinement, n the network's.
     of_p
         `a` and `b` of logistic(a logit(p) + b).
 
     Examples
     --------
-    >>> laws = Laws([(0.0, 1.0)] * 4, (2.0, 0.5))
+    >>> laws = Laws([(0.0, 1.0, 0.0)] * 4, (2.0, 0.5))
     >>> round(float(laws.said(laws.p(0.3))), 6)
     0.3
     """
@@ -56,10 +60,11 @@ class Laws:
     of_sigma: Sequence[Sequence[float]]
     of_p: Sequence[float]
 
-    def sigma(self, said: Floats, column: int) -> Floats:
+    def sigma(self, refined: Floats, said: Floats, column: int) -> Floats:
         """Calibrated standard deviations of column 0 (x) to 3 (photons)."""
-        a, b = self.of_sigma[column]
-        return np.exp(a) * np.asarray(said, dtype=np.float64) ** b
+        a, b, c = self.of_sigma[column]
+        calibrated: Floats = np.exp(a) * refined**b * said**c
+        return calibrated
 
     def p(self, said: ArrayLike) -> Floats:
         """Calibrated probabilities."""
@@ -86,6 +91,10 @@ class Predictor:
         What it was trained for.
     camera
         Camera of the movie.
+    kernel
+        PSF that it was trained for.
+    refined
+        Whether its places are refined on the frames.
     precision
         Type of its arithmetic.
     """
@@ -93,6 +102,8 @@ class Predictor:
     network: LocalizationNet
     card: Card
     camera: Camera
+    kernel: Kernel
+    refined: bool
     device: torch.device
     precision: torch.dtype
 
@@ -114,13 +125,14 @@ class Predictor:
     def laws(self) -> Laws:
         """What calibrates its errors and probabilities."""
         features = self.card.features
-        return Laws(features.get("sigma_law", [(0.0, 1.0)] * 4), features.get("p_law", (1.0, 0.0)))
+        return Laws(features.get("sigma_law", [(0.0, 1.0, 0.0)] * 4), features.get("p_law", (1.0, 0.0)))
 
 
 def load(
     model: str | os.PathLike[str],
     *,
     camera: Camera | None = None,
+    refined: bool = True,
     device: str = "auto",
     precision: Precision = "auto",
 ) -> Predictor:
@@ -132,6 +144,8 @@ def load(
         Name of a packaged model, or a folder written by `train`.
     camera
         Camera of the movie; by default the one the network was trained for.
+    refined
+        Whether the frames themselves have a say in the places, see `lucule.localize.refine`.
     device
         `auto`, `cpu` or `cuda`.
     precision
@@ -160,7 +174,7 @@ def load(
         )
     kind = _precision(place, precision)
     network = network.eval().to(place, memory_format=torch.channels_last).to(kind)
-    return Predictor(network, packaged.card, used, place, kind)
+    return Predictor(network, packaged.card, used, recipe.kernel(), refined, place, kind)
 
 
 def _precision(device: torch.device, precision: Precision) -> torch.dtype:
@@ -220,8 +234,8 @@ def localize(
             raise InputError("There are no such frames", received=f"{start}:{end}", allowed=f"0:{total}")
         parts = []
         with progress.task("Localize", end - start, "frames") as task:
-            for first, found in _blocks(predictor, source, (start, end), float(predictor.laws.said(limit))):
-                parts.append(_columns(predictor, found, first))
+            for first, emitters in _blocks(predictor, source, (start, end), float(predictor.laws.said(limit))):
+                parts.append(_columns(predictor, emitters, first))
                 task.advance(min(_block(rows, columns), end - first))
     table = pl.concat(parts)
     pixel = predictor.camera.pixel_size_nm
@@ -238,7 +252,7 @@ def _block(rows: int, columns: int) -> int:
 
 def _blocks(
     predictor: Predictor, movie: Movie, frames: tuple[int, int], threshold: float
-) -> Iterator[tuple[int, Found]]:
+) -> Iterator[tuple[int, Emitters]]:
     """Give blocks of frames: number of the first one, and what is in them."""
     _, rows, columns = movie.shape
     start, end = frames
@@ -255,7 +269,8 @@ def _blocks(
         merged = Found(*(np.concatenate([getattr(f, name) for f in found]) for name in ("frame", "row", "column")),
                        np.concatenate([f.values for f in found]))  # fmt: skip
         order = np.lexsort((merged.column, merged.row, merged.frame))
-        yield first, Found(merged.frame[order], merged.row[order], merged.column[order], merged.values[order])
+        found_here = Found(merged.frame[order], merged.row[order], merged.column[order], merged.values[order])
+        yield first, placed(predictor, found_here, photons[first - low : last - low], noise_of(pixels))
 
 
 def _photons(counts: NDArray[Any], pixels: Sensor, first: int) -> NDArray[np.float32]:
@@ -315,23 +330,63 @@ def raw_output(predictor: Predictor, photons: Tensor, spare: tuple[int, int] = (
         return network.decode(full[first:last], window)
 
 
-def _columns(predictor: Predictor, found: Found, first: int) -> pl.DataFrame:
-    pixel = predictor.camera.pixel_size_nm
-    p, x, y, z, photons, *sigmas, background = found.values.T.astype(np.float64)
-    units = (*pixel, predictor.z_scale_nm)
-    x_err, y_err, z_err = (predictor.laws.sigma(sigmas[k] * unit, k) for k, unit in enumerate(units))
+@dataclass(frozen=True, eq=False)
+class Emitters:
+    """Emitters in a block of frames, as the network and the frames say, not calibrated.
+
+    Attributes
+    ----------
+    frame
+        Frame in the block.
+    p
+        Probability.
+    values
+        x, y, z in nm, photons, background, `(n, 5)`.
+    errors
+        Standard deviations of x, y, z in nm and of the logarithm of the photons, `(n, 4)`.
+    said
+        The same before refinement.
+    """
+
+    frame: NDArray[np.int64]
+    p: Floats
+    values: Floats
+    errors: Floats
+    said: Floats
+
+
+def placed(predictor: Predictor, found: Found, photons: NDArray[np.float32], noise: Noise) -> Emitters:
+    """Give what was found in a block of frames its units, and refine it on these frames `(n, rows, columns)`."""
+    width, height = predictor.camera.pixel_size_nm
+    said = found.values.astype(np.float64)
+    unit = np.array([width, height, predictor.z_scale_nm])
+    values = np.column_stack([said[:, 1:4] * unit, np.exp(said[:, [4, 9]])])
+    errors = before = np.column_stack([said[:, 5:8] * unit, said[:, 8]])
+    if predictor.refined and len(values):
+        low, high = predictor.kernel.z_range_nm
+        values[:, 2] = np.clip(values[:, 2], low, high)
+        starts = np.searchsorted(found.frame, np.arange(len(photons) + 1)).astype(np.int64)
+        in_photons = np.column_stack([errors[:, :3], errors[:, 3] * values[:, 3]])
+        values, spread = refine(photons, starts, values, in_photons, predictor.kernel, noise)
+        errors = np.column_stack([spread[:, :3], spread[:, 3] / values[:, 3]])
+    return Emitters(found.frame, said[:, 0], values, errors, before)
+
+
+def _columns(predictor: Predictor, found: Emitters, first: int) -> pl.DataFrame:
+    x, y, z, photons, background = found.values.T
+    x_err, y_err, z_err = (predictor.laws.sigma(found.errors[:, k], found.said[:, k], k) for k in range(3))
     return pl.DataFrame(
         {
             "frame": (found.frame + first).astype(np.uint32),
-            "x": x * pixel[0],
-            "y": y * pixel[1],
-            "z": z * predictor.z_scale_nm,
-            "photons": np.exp(photons),
-            "background": np.exp(background),
+            "x": x,
+            "y": y,
+            "z": z,
+            "photons": photons,
+            "background": background,
             "x_err": x_err,
             "y_err": y_err,
             "z_err": z_err,
-            "p": predictor.laws.p(p),
+            "p": predictor.laws.p(found.p),
         }
     )
 
