@@ -98,7 +98,7 @@ def _chains(rng: np.random.Generator, starts: FloatArray, length_nm: float, pers
     turns[:, 0] = rng.uniform(0, 2 * np.pi, len(starts))
     angle = turns.cumsum(axis=1)
     path = step * np.stack([np.cos(angle), np.sin(angle)], axis=2).cumsum(axis=1)
-    return starts[:, None] + np.concatenate([np.zeros((len(starts), 1, 2)), path], axis=1)
+    return np.asarray(starts[:, None] + np.concatenate([np.zeros((len(starts), 1, 2)), path], axis=1))
 
 
 def _cells(slab: Slab, axes: FloatArray, radius_nm: float, reach_nm: float) -> CellList:

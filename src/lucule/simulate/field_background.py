@@ -37,7 +37,7 @@ class Window:
 
     def holds(self, xy: FloatArray) -> NDArray[np.bool_]:
         """Whether each of the points `(n, 2)` is seen."""
-        inside: NDArray[np.bool_] = ((xy >= 0) & (xy < self.side_nm)).all(axis=1)
+        inside: NDArray[np.bool_] = np.asarray(((xy >= 0) & (xy < self.side_nm)).all(axis=1))
         if len(self.wobble):
             x, y = (xy - self.side_nm / 2).T
             angle = np.arctan2(y, x)[:, None]
@@ -70,7 +70,7 @@ def window(rng: np.random.Generator, area_nm2: float, outline: Outline) -> Windo
         n = int(rng.integers(1, 5))
         holes = np.column_stack([rng.random((n, 2)), rng.uniform(0.08, 0.25, n)]) * side
         drawn = Window(side, np.empty((0, 2)), holes)
-    grid = (np.stack(np.meshgrid(*[np.arange(64)] * 2), axis=-1).reshape(-1, 2) + 0.5) * (side / 64)
+    grid: FloatArray = (np.stack(np.meshgrid(*[np.arange(64.0)] * 2), axis=-1).reshape(-1, 2) + 0.5) * (side / 64)
     scale = 1 / np.sqrt(max(drawn.holds(grid).mean(), 0.05))
     return Window(side * scale, drawn.wobble, drawn.holes * scale)
 
@@ -89,7 +89,7 @@ def draw(rng: np.random.Generator, place: Window, n: int, background: Background
 
     def intensity(xy: FloatArray) -> FloatArray:
         level = np.sin(2 * np.pi * (xy / place.side_nm - 0.5) @ waves.T + phases).sum(axis=1)
-        return np.exp(strength * level / np.sqrt(len(waves)))
+        return np.asarray(np.exp(strength * level / np.sqrt(len(waves))))
 
     highest = intensity(place.uniform(rng, 400)).max() * 1.2
     found = np.empty((0, 2))

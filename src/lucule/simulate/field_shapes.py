@@ -62,7 +62,7 @@ def around(
     if shape == "ellipse":
         ratio = np.sqrt(rng.uniform(1.5, 4, len(radii)))[structure][:, None]
         offsets *= np.hstack([ratio, 1 / ratio, np.ones((m, 1))])
-    return np.einsum("mij,mj->mi", turn, offsets)
+    return np.asarray(np.einsum("mij,mj->mi", turn, offsets))
 
 
 def covered(points: FloatArray, centres: FloatArray, radii: FloatArray) -> NDArray[np.bool_]:

@@ -126,8 +126,8 @@ class Square:
 
     def contains(self, xy_nm: FloatArray) -> NDArray[np.bool_]:
         """Tell which of the points `(n, 2)`, nm, lie inside."""
-        inside: NDArray[np.bool_] = (np.abs(xy_nm - self.corner_nm - self.side_nm / 2) < self.side_nm / 2).all(axis=1)
-        return inside
+        half = self.side_nm / 2
+        return np.asarray((np.abs(xy_nm - self.corner_nm - half) < half).all(axis=1))
 
     def uniform(self, rng: np.random.Generator, n: int) -> FloatArray:
         """Draw `n` points `(n, 2)` uniformly inside, nm."""

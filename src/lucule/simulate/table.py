@@ -62,12 +62,14 @@ def simulate(scenario: Scenario, *, seed: int) -> Localizations:
     fibres = _fibres(scenario, slab, n_fibres, fibre_rng)
     # clusters keep the same distance from fibres as a tenth of their own spacing, 0.1 R between the edges
     clear = _EDGE_GAP_RADII * scenario.radius_nm + scenario.fibre_radius_nm
-    cells = place(centre_rng, slab, n_clusters, scenario.radius_nm, fibres and (lambda at: fibres.near(at, clear)))
+    cells = place(
+        centre_rng, slab, n_clusters, scenario.radius_nm, (lambda at: fibres.near(at, clear)) if fibres else None
+    )
     cluster = np.repeat(np.arange(n_clusters, dtype=np.int32), scenario.points_per_cluster)
     clustered = cells.centres_nm[cluster] + around(
         point_rng, len(cluster), scenario.radius_nm, shape=scenario.shape, dims=scenario.dims
     )
-    free = outside(point_rng, slab, n_free, cells, scenario.radius_nm, fibres and fibres.covered)
+    free = outside(point_rng, slab, n_free, cells, scenario.radius_nm, fibres.covered if fibres else None)
     on_fibres, fibre = fibres.draw(fibre_rng, n_on_fibres) if fibres else _NOTHING
 
     positions = np.concatenate([clustered, free, on_fibres])
