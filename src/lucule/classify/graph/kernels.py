@@ -58,9 +58,12 @@ class PairInputs:
 
 
 def messages(
-    layer: GraphLayer, own: Tensor, shared: Tensor, fields: Tensor, inputs: PairInputs
+    layer: GraphLayer, own: Tensor, shared: Tensor, fields: Tensor, inputs: PairInputs, first: int = 0
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Attended messages `(n, width)`, largest messages `(n, width)`, new fields `(n, 4, 8)` of all points."""
+    """Attended messages `(n, width)`, largest messages `(n, width)`, new fields `(n, 4, 8)` of a chunk.
+
+    `own` are the n points from `first` on; `shared` and `fields` are those of all points.
+    """
     n, width = own.shape
     attended, largest = np.empty((n, width), np.float32), np.empty((n, width), np.float32)
     new_fields = np.empty((n, 32), np.float32)
@@ -69,8 +72,8 @@ def messages(
         np.ascontiguousarray(np.pad(layer.gate.weight.numpy().T, ((0, 0), (0, 4)))),
         np.pad(layer.gate.bias.numpy(), (0, 4)),
     )
-    arrays = (own.numpy(), shared.numpy(), fields.reshape(n, 32).numpy(), *weights, attended, largest, new_fields)
-    share(lambda a, b: _messages(a, b, *inputs.arguments(), *arrays), n, least=_LEAST, most=_MOST)
+    arrays = (own.numpy(), shared.numpy(), fields.view(-1, 32).numpy(), *weights, attended, largest, new_fields)
+    share(lambda a, b: _messages(a, b, first, *inputs.arguments(), *arrays), n, least=_LEAST, most=_MOST)
     return torch.from_numpy(attended), torch.from_numpy(largest), torch.from_numpy(new_fields).view(n, 4, 8)
 
 
@@ -144,7 +147,7 @@ def _features(
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _messages(
-    first, last, points, frame, squared_error, log_spacing, index, distance, error_known, frame_known, ranks,
+    first, last, offset, points, frame, squared_error, log_spacing, index, distance, error_known, frame_known, ranks,
     own, shared, fields, pair_weight, gate_weight, gate_bias, attended, largest, new_fields,
 ):  # type: ignore[no-untyped-def]  # fmt: skip
     k, width = index.shape[1], own.shape[1]
@@ -158,8 +161,9 @@ def _messages(
     for low in range(first, last, _BLOCK):
         high = min(low + _BLOCK, last)
         used = 0
-        for i in range(low, high):
-            ends[i - low] = used
+        for place in range(low, high):
+            i = place + offset
+            ends[place - low] = used
             for slot in range(k):
                 j = index[i, slot]
                 if j < 0:
@@ -171,7 +175,7 @@ def _messages(
                 )  # fmt: skip
                 _turn(row, harmonics[used], i, j, _ONE / max(distance[i, slot], _SMALLEST_NM), points, fields)
                 for w in range(width):
-                    start[used, w] = own[i, w] + shared[j, w]
+                    start[used, w] = own[place, w] + shared[j, w]
                 used += 1
         ends[high - low] = used
         message, flat = start, start.ravel()

@@ -22,7 +22,7 @@ from lucule.nn.graph import CONTEXT_BEFORE, GraphNetwork, Pairs
 from lucule.space import NeighbourGrid
 
 TASK: Final = "graph"
-CHUNK: Final = 4_096
+CHUNK: Final = 16_384
 _SAMPLE: Final = 2_000
 _TOLERATED: Final = 0.05
 _DENSITY_NEIGHBOURS: Final = 20
@@ -84,6 +84,8 @@ class GraphModel:
         for rows in patterns(locs, np.arange(n)):
             if len(rows) < 2:
                 continue
+            near_ones_together = np.concatenate([some for some, _ in NeighbourGrid(points[rows]).batches(1)])
+            rows = rows[near_ones_together]
             graph = neighbour_graph(points[rows])
             columns = columns_of(locs, points, rows)
             probability[rows], log_odds[rows] = run(self.network, columns, graph, self.device, progress=progress)
@@ -143,19 +145,16 @@ def run(
                 for c in chunks:
                     states[c] = network.add_context(states[c], mean.float()[None])
             shared = torch.cat([layer.shared(states[c]) for c in chunks])
-            if compiled is not None:
-                own = torch.cat([layer.own(layer.norm(states[c])) for c in chunks])
-                attended, largest, new = messages(layer, own, shared, directed, compiled)
-                for c in chunks:
-                    states[c] = layer.finish(states[c], layer.norm(states[c]), attended[c], largest[c], new[c])[0]
-                directed = new
-                task.advance(n)
-                continue
-            new_states, new_directed = torch.empty_like(states), torch.empty_like(directed)
-            for c in chunks:
-                new_states[c], new_directed[c] = layer(states[c], directed[c], shared, directed, near(c))
+            new_directed = torch.empty_like(directed)
+            for c in chunks:  # others see `shared` and `directed` alone, so that states may change in place
+                if compiled is None:
+                    states[c], new_directed[c] = layer(states[c], directed[c], shared, directed, near(c))
+                else:
+                    normed = layer.norm(states[c])
+                    seen = messages(layer, layer.own(normed), shared, directed, compiled, c.start)
+                    states[c], new_directed[c] = layer.finish(states[c], normed, *seen)
                 task.advance(c.stop - c.start)
-            states, directed = new_states, new_directed
+            directed = new_directed
         probability = torch.cat([network.class_logits(states[c]).softmax(dim=1) for c in chunks])
         shown = tuple(torch.cat(parts) for parts in zip(*(network.shown(states[c]) for c in chunks), strict=True))
         if compiled is not None:
