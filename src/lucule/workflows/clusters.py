@@ -187,7 +187,7 @@ def group(locs: Localizations, settings: Settings, *, progress: Progress = SILEN
 
 
 def find(
-    locs: Localizations, settings: Settings, *, device: str = "auto", progress: Progress = SILENT
+    locs: Localizations, settings: Settings | None = None, *, device: str = "auto", progress: Progress = SILENT
 ) -> Localizations:
     """Give every localization its label and its cluster, with the model that `settings` name.
 
@@ -197,6 +197,7 @@ def find(
     from lucule import cluster, models
     from lucule.classify.graph import TASK, GraphModel
 
+    settings = settings or Settings()
     if models.find(settings.model).card.task != TASK:
         return group(label(locs, settings, device=device, progress=progress), settings, progress=progress)
     said = GraphModel.load(settings.model, device).predict(locs, progress=progress)
