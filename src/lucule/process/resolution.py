@@ -19,6 +19,8 @@ _DENSITY_NEIGHBOURS: Final = 20
 _DENSITY_SAMPLE: Final = 50_000
 # a Fourier correlation worse than both limits together by this factor has another cause
 _UNEXPLAINED: Final = 2.0
+# not even molecules that come back without end agree to detail finer than this many precisions
+_TOO_FINE: Final = 1.5
 
 Limit = Literal["precision", "density", "neither"]
 
@@ -157,6 +159,11 @@ def resolution(
             "neither pairs of localizations nor the columns x_err and y_err tell the precision"
         )
     density, per_um2 = _density(locs, precise)
+    if sigma and ring and ring.resolution_nm and ring.resolution_nm < _TOO_FINE * sigma:
+        warnings.append(
+            f"The halves agree down to {ring.resolution_nm:.3g} nm, finer than a precision of {sigma:.3g} nm lets any "
+            "structure appear: rows repeat each other, or positions are drawn to the pixels of the camera."
+        )
     limit, why = _limit(width, density, ring.resolution_nm if ring else None)
     return Resolution(precise, ring, shell, along, density, per_um2, width, limit, why, reasons, tuple(warnings))
 
