@@ -18,7 +18,7 @@ _FEWEST: Final = 50
 _DENSITY_NEIGHBOURS: Final = 20
 _DENSITY_SAMPLE: Final = 50_000
 # a Fourier correlation worse than both limits together by this factor has another cause
-_UNEXPLAINED: Final = 2.0
+_UNEXPLAINED: Final = 1.5
 # not even molecules that come back without end agree to detail finer than this many precisions
 _TOO_FINE: Final = 1.5
 
@@ -183,7 +183,7 @@ def _about_precision(found: Precision) -> list[str]:
     if low > 1.1 or high < 1 / 1.1:
         return [
             f"True errors are {found.ratio:.2f} times the reported ones (95 % interval {low:.2f} to {high:.2f}): check "
-            "gain and offset of the camera settings with which the table was made."
+            "gain and offset of the camera with which the table was made, or whether molecules move."
         ]
     return []
 
