@@ -146,7 +146,7 @@ def resolution(
         ring = frc(locs, settings=settings, precision_nm=sigma, error_scale=scale, seed=seed)
         warnings += ring.warnings
         if locs.is_3d:
-            volume = settings.replace(repeats=min(settings.repeats, 5), pixel_nm=None)
+            volume = settings.replace(repeats=min(settings.repeats, 3), pixel_nm=None)
             shell = fsc(locs, settings=volume, precision_nm=sigma, error_scale=scale, seed=seed)
         if course:
             fewer = settings.replace(repeats=min(settings.repeats, 5))
