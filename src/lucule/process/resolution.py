@@ -18,7 +18,9 @@ _FEWEST: Final = 50
 _DENSITY_NEIGHBOURS: Final = 20
 _DENSITY_SAMPLE: Final = 50_000
 # a Fourier correlation worse than both limits together by this factor has another cause
-_UNEXPLAINED: Final = 2.0
+_UNEXPLAINED: Final = 1.5
+# not even molecules that come back without end agree to detail finer than this many precisions
+_TOO_FINE: Final = 1.5
 
 Limit = Literal["precision", "density", "neither"]
 
@@ -144,7 +146,7 @@ def resolution(
         ring = frc(locs, settings=settings, precision_nm=sigma, error_scale=scale, seed=seed)
         warnings += ring.warnings
         if locs.is_3d:
-            volume = settings.replace(repeats=min(settings.repeats, 5), pixel_nm=None)
+            volume = settings.replace(repeats=min(settings.repeats, 3), pixel_nm=None)
             shell = fsc(locs, settings=volume, precision_nm=sigma, error_scale=scale, seed=seed)
         if course:
             fewer = settings.replace(repeats=min(settings.repeats, 5))
@@ -157,6 +159,11 @@ def resolution(
             "neither pairs of localizations nor the columns x_err and y_err tell the precision"
         )
     density, per_um2 = _density(locs, precise)
+    if sigma and ring and ring.resolution_nm and ring.resolution_nm < _TOO_FINE * sigma:
+        warnings.append(
+            f"The halves agree down to {ring.resolution_nm:.3g} nm, finer than a precision of {sigma:.3g} nm lets any "
+            "structure appear: rows repeat each other, or positions are drawn to the pixels of the camera."
+        )
     limit, why = _limit(width, density, ring.resolution_nm if ring else None)
     return Resolution(precise, ring, shell, along, density, per_um2, width, limit, why, reasons, tuple(warnings))
 
@@ -176,7 +183,7 @@ def _about_precision(found: Precision) -> list[str]:
     if low > 1.1 or high < 1 / 1.1:
         return [
             f"True errors are {found.ratio:.2f} times the reported ones (95 % interval {low:.2f} to {high:.2f}): check "
-            "gain and offset of the camera settings with which the table was made."
+            "gain and offset of the camera with which the table was made, or whether molecules move."
         ]
     return []
 

@@ -36,9 +36,9 @@ FEWEST: Final = 50
 _LEAST_PIXEL_NM: Final = 0.25
 _MOST_TILES: Final = 64
 _TRIAL_TILES: Final = 6
-_MOST_VOLUMES: Final = 12
+_MOST_VOLUMES: Final = 8
 _VOLUME_PX: Final = 128
-_VOLUME_REPEATS: Final = 5
+_VOLUME_REPEATS: Final = 3
 _RANDOM_REPEATS: Final = 3
 # halves by time and by lot that differ by more than this part are worth a word
 _NOTABLE: Final = 0.05
@@ -191,7 +191,7 @@ def fsc(
     compare: bool = False,
     seed: int = 1,
 ) -> Frc:
-    """Fourier shell correlation in 3D: the same with shells of all directions, over the 12 fullest tiles at most.
+    """Fourier shell correlation in 3D: the same with shells of all directions, over the 8 fullest tiles at most.
 
     Parameters, result and errors are those of `frc`; a table without depth is an InputError.
     """
