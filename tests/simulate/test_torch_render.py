@@ -152,6 +152,7 @@ def test_a_kept_sensor_takes_the_same_pictures(device):
     assert torch.equal(first, second)
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_a_gpu_is_not_waited_for():
     psf = to_torch(compile_psf("astigmatic", 100), "cuda")

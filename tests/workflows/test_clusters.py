@@ -64,7 +64,7 @@ def test_history_names_source_and_every_step(table, results) -> None:
     meta = Localizations.load(out / "cell" / "localizations.parquet").meta
     assert meta.source.name == "cell.csv"
     assert meta.source.sha256 == batch.source_of(table)
-    assert [step.function.rsplit(".", 1)[1] for step in meta.history] == ["read", "from_affinities"]
+    assert [step.function.rsplit(".", 1)[1] for step in meta.history] == ["read", "find"]
 
 
 def test_report_is_one_file_that_needs_nothing_else(results) -> None:

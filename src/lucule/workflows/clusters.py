@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import Field
 
 from lucule import io
-from lucule.core import SILENT, Localizations, Progress, Region, package_version
+from lucule.core import SILENT, Localizations, Progress, Region, package_version, step
 from lucule.core.config import dump_yaml
 from lucule.core.ledger import Ledger
 from lucule.workflows.batch import (
@@ -186,6 +186,7 @@ def group(locs: Localizations, settings: Settings, *, progress: Progress = SILEN
     )
 
 
+@step
 def find(
     locs: Localizations, settings: Settings | None = None, *, device: str = "auto", progress: Progress = SILENT
 ) -> Localizations:
