@@ -134,8 +134,9 @@ def default(cases: list[Case]) -> Iterator[Answer]:
     """Ours, by the same calls as in the workflow; and the paper's networks in place of the default one."""
     settings = workflow.Settings()
     rows = {"lucule": settings}
+    packaged = {card.name for card in models.available()}
     for model in OTHER_MODELS:
-        if model in models.available() and model != settings.model:
+        if model in packaged and model != settings.model:
             rows[f"lucule, {model}"] = settings.replace(model=model)
     for name, chosen in rows.items():
         for case in cases:

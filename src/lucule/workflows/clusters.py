@@ -7,10 +7,13 @@ Nat. Commun. 11:1493 (2020).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from lucule import io
@@ -32,6 +35,9 @@ from lucule.workflows.batch import (
 from lucule.workflows.reading import ReadSettings, check, read_table
 
 SECTION_FILE = "section.json"
+_FEWEST_TO_LINK = 100
+
+log = logging.getLogger(__name__)
 
 
 class LabelSettings(ReadSettings):
@@ -57,6 +63,10 @@ class Settings(LabelSettings):
         Fewest localizations of a cluster.
     false_discovery_rate
         Largest fraction of the clusters that is expected to be chance clumps of the background; 1 keeps all groups.
+    link_blinks
+        Where frames and errors are known, the graph network sees each blink once: localizations that follow each other
+        at one place are linked for it, with radius and dark time from the data. All of them get what it says of the
+        blink.
     intervals
         Random halves from which each measure of each cluster gets an interval, even; 0 for none, 40 are enough.
     """
@@ -64,6 +74,7 @@ class Settings(LabelSettings):
     region: Path | None = None
     min_points: int = Field(default=3, ge=2)
     false_discovery_rate: float = Field(default=0.1, gt=0, le=1)
+    link_blinks: bool = True
     intervals: int = Field(default=0, ge=0, multiple_of=2)
 
 
@@ -156,6 +167,7 @@ def analyse(path: Path, folder: Path, settings: Settings, progress: Progress = S
     grouping = {"min_points": settings.min_points, "false_discovery_rate": settings.false_discovery_rate}
     region = None if settings.region is None else source_of(settings.region)
     if card.task == classify.graph.TASK:
+        grouping |= {"link_blinks": settings.link_blinks}
         stages.run("find", grouping, ["localizations.parquet"], find_stage)
     else:
         stages.run("label", {}, ["steps/labelled.parquet"], label_stage)
@@ -201,15 +213,42 @@ def find(
     settings = settings or Settings()
     if models.find(settings.model).card.task != TASK:
         return group(label(locs, settings, device=device, progress=progress), settings, progress=progress)
-    said = GraphModel.load(settings.model, device).predict(locs, progress=progress)
-    return cluster.from_affinities(
-        locs,
+    blinks, blink_of = _blinks(locs) if settings.link_blinks else (locs, None)
+    said = GraphModel.load(settings.model, device).predict(blinks, progress=progress)
+    found = cluster.from_affinities(
+        blinks,
         said.probability,
         said.neighbours,
         said.log_odds,
         min_points=settings.min_points,
         false_discovery_rate=settings.false_discovery_rate,
     )
+    if blink_of is None:
+        return found
+    return locs.with_columns(**{name: found[name][blink_of] for name in ("label", "p_label", "cluster")})
+
+
+def _blinks(locs: Localizations) -> tuple[Localizations, NDArray[np.int64] | None]:
+    """One row for each blink, and the blink of each localization; the table itself where that cannot be told."""
+    from lucule import process
+
+    told = {"frame", "x_err", "y_err"} <= set(locs.columns) and "event" not in locs
+    if not told or len(locs) < _FEWEST_TO_LINK or not (np.ptp(locs["frame"]) > 0 and (locs["x_err"] > 0).all()):
+        return locs, None
+    choice = process.choose_link(locs)
+    linked, event = process.link(locs, choice=choice), process.mark_events(locs, choice=choice)["event"]
+    if len(linked) == len(locs):
+        return locs, None
+    log.info(
+        "%d localizations are %d blinks (%.0f nm, %d frames)",
+        len(locs),
+        len(linked),
+        choice.radius_nm,
+        choice.gap_frames,
+    )
+    row = np.empty(int(event.max()) + 1, np.int64)
+    row[linked["event"]] = np.arange(len(linked))
+    return linked, row[event]
 
 
 def read_region(settings: Settings, locs: Localizations) -> Region | None:
