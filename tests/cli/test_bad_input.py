@@ -74,10 +74,11 @@ def test_one_row_has_a_result(tmp_path, lucule) -> None:
     assert table["cluster"].to_list() == [-1]
 
 
-def test_a_million_identical_points(tmp_path, lucule) -> None:
+@pytest.mark.parametrize(("n", "model"), [(1_000_000, "XPILJZ"), (20_000, "graph")])
+def test_very_many_identical_points(n, model, tmp_path, lucule) -> None:
     path = tmp_path / "same.parquet"
-    pl.DataFrame({"x": np.full(1_000_000, 500.0), "y": np.full(1_000_000, 700.0)}).write_parquet(path)
-    answer = lucule("run", "clusters", path, "--out", tmp_path / "out", "--json")
+    pl.DataFrame({"x": np.full(n, 500.0), "y": np.full(n, 700.0)}).write_parquet(path)
+    answer = lucule("run", "clusters", path, "--out", tmp_path / "out", "--json", "--set", f"model={model}")
     assert answer.exit_code == 0, answer.err
     assert any("duplicate" in warning.lower() for warning in answer.json["warnings"])
 

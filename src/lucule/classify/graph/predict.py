@@ -173,6 +173,10 @@ def check_range(locs: Localizations, card: Card) -> list[str]:
         return [f"{len(locs)} localizations are fewer than {_FEWEST}; what {card.name} says of them is unreliable."]
     warnings = []
     rows = np.unique(np.linspace(0, len(locs) - 1, _SAMPLE).astype(np.int64))
+    distances = NeighbourGrid(locs.xyz() if locs.is_3d else locs.xy()).distances(_DENSITY_NEIGHBOURS, rows)
+    duplicated = float((distances[:, 0] == 0).mean())
+    if duplicated > _TOLERATED:
+        warnings.append(f"{duplicated:.0%} of the localizations have a duplicate at the same position.")
     farthest = NeighbourGrid(locs.xy()).distances(_DENSITY_NEIGHBOURS, rows)[:, -1].astype(np.float64)
     with np.errstate(divide="ignore"):
         density = _DENSITY_NEIGHBOURS / (np.pi * (farthest / 1000) ** 2)
