@@ -19,7 +19,6 @@ from lucule.core.files import atomic_path
 from lucule.nn import choose_device
 
 TABLE: Final = "folds.csv"
-RECIPE: Final = "recipe.yaml"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +92,5 @@ def cross_validate(
 
 
 def _finished(folder: Path, recipe: Recipe) -> pl.DataFrame:
-    if (folder / RECIPE).exists() and Recipe.from_yaml(folder / RECIPE) != recipe:
-        raise InputError("The folder holds another training", received=folder, next_step="name an empty folder")
-    recipe.to_yaml(folder / RECIPE)
+    recipe.claim(folder)
     return pl.read_csv(folder / TABLE) if (folder / TABLE).exists() else pl.DataFrame()

@@ -16,7 +16,7 @@ from lucule.classify import networks
 from lucule.classify.metrics import Scores, score
 from lucule.classify.pool import PARTS, Part, Pool, draw_parts, listed
 from lucule.classify.recipe import Budget, Recipe
-from lucule.core import SILENT, InputError, Progress, package_version
+from lucule.core import SILENT, Progress, package_version
 from lucule.models import Card, find, save
 from lucule.models.store import CARD
 from lucule.nn import Epoch, TensorBatches, choose_device, count_parameters, fit, torch_threads
@@ -62,9 +62,9 @@ def train(
     """
     used = Recipe.load(recipe).at(budget)
     folder, place = Path(out), choose_device(device)
-    if _finished(folder, used):
+    used.claim(folder)
+    if (folder / CARD).exists():
         return folder
-    used.to_yaml(folder / "recipe.yaml")
     classes = len(used.classes)
     pools = draw_parts(used, PARTS, workers=workers, progress=progress)
     network, log = fit_network(used, pools["train"], pools["validation"], place, folder=folder, progress=progress)
@@ -133,12 +133,6 @@ def label_with(network: torch.nn.Module, pool: Pool, place: torch.device) -> NDA
         ]
     labels: NDArray[np.uint8] = torch.cat(given).numpy()
     return labels
-
-
-def _finished(folder: Path, recipe: Recipe) -> bool:
-    if (folder / "recipe.yaml").exists() and Recipe.from_yaml(folder / "recipe.yaml") != recipe:
-        raise InputError("The folder holds another training", received=folder, next_step="name an empty folder")
-    return (folder / CARD).exists()
 
 
 def _threads(recipe: Recipe, place: torch.device) -> int:

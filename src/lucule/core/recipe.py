@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar, Self
+from pathlib import Path
+from typing import Any, ClassVar, Final, Self
 
 from pydantic import Field
 
 from lucule.core.config import Config, read_yaml
 from lucule.core.errors import InputError
+
+RECIPE: Final = "recipe.yaml"
 
 
 class BaseRecipe(Config):
@@ -40,6 +43,20 @@ class BaseRecipe(Config):
     def command(self) -> str:
         """The command that trains with these values, as long as nothing else was changed."""
         return f"lucule train recipes/{self.name}.yaml" + ("" if self.budget == "full" else f" --budget {self.budget}")
+
+    def claim(self, folder: Path) -> None:
+        """Make a folder that of this training: write `recipe.yaml`, unless it is there from an interrupted run.
+
+        Raises
+        ------
+        InputError
+            The folder holds another training.
+        """
+        path = folder / RECIPE
+        if not path.exists():
+            self.to_yaml(path)
+        elif self.from_yaml(path) != self:
+            raise InputError("The folder holds another training", received=folder, next_step="name an empty folder")
 
     @classmethod
     def load(cls, recipe: Self | str | os.PathLike[str]) -> Self:

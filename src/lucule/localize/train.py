@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lucule.core import SILENT, InputError, Progress, package_version
+from lucule.core import SILENT, Progress, package_version
 from lucule.localize import samplers
 from lucule.localize.calibrate import calibrate
 from lucule.localize.likelihood import loss
@@ -56,11 +56,9 @@ def train(
     """
     used = Recipe.load(recipe).at(budget)
     folder, place = Path(out), choose_device(device)
-    if (folder / "recipe.yaml").exists() and Recipe.from_yaml(folder / "recipe.yaml") != used:
-        raise InputError("The folder holds another training", received=folder, next_step="name an empty folder")
+    used.claim(folder)
     if (folder / CARD).exists():
         return folder
-    used.to_yaml(folder / "recipe.yaml")
     stage = prepare(used.scenes, used.kernel(), used.camera_used(), device=place, table=_table(used))
     with torch.random.fork_rng([]):
         torch.manual_seed(used.seed)
@@ -80,18 +78,17 @@ def train(
         identity=used.model_dump(mode="json", exclude={"title", "notes", "fit"}),
         progress=progress,
     )
-    save(folder, card(used, stream, parameters=count_parameters(network), budget=budget), network.state_dict())
+    save(folder, card(used, stream, parameters=count_parameters(network)), network.state_dict())
     calibrate(folder, batches=used.validation_batches, device=str(place), progress=progress)
     return folder
 
 
-def card(used: Recipe, stream: Stream, *, parameters: int, budget: str) -> Card:
+def card(used: Recipe, stream: Stream, *, parameters: int) -> Card:
     """Write down what was trained, and the ranges it was trained in."""
     recipe = used.model_dump(mode="json")
     scenes = used.scenes
     kernel, camera = used.kernel(), used.camera_used()
     last: dict[str, Any] = stream.log[-1]
-    command = f"lucule train recipes/{used.name}.yaml" + ("" if budget == "full" else f" --budget {budget}")
     return Card(
         name=used.name,
         title=used.title,
@@ -103,7 +100,7 @@ def card(used: Recipe, stream: Stream, *, parameters: int, budget: str) -> Card:
         features={"pixel_size_nm": list(kernel.pixel_size_nm), "z_range_nm": list(kernel.z_range_nm)},
         classes=(),
         recipe=recipe,
-        command=command,
+        command=used.command,
         seed=used.seed,
         data_sha256=hashlib.sha256(used.model_dump_json(exclude={"title", "notes"}).encode()).hexdigest(),
         scores={f"train_{name}": round(float(number), 4) for name, number in last.items() if name != "learning_rate"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
@@ -41,6 +43,12 @@ class FieldSettings(Config):
     error_known: float = Field(default=0.6, ge=0, le=1)
     photons_known: float = Field(default=0.5, ge=0, le=1)
     error_bias: float = Field(default=0.2, ge=0)
+
+    def sha256(self, seed: int) -> str:
+        """Hash of all that decides the fields, families included; they are made on the fly and never stored."""
+        limits = {name: FAMILIES[name].model_dump(mode="json") for name in sorted(self.families)}
+        text = json.dumps([self.model_dump(mode="json"), limits, seed], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @model_validator(mode="after")
     def _families_exist(self) -> Self:

@@ -24,9 +24,11 @@ from lucule.classify.graph.inputs import (
 from lucule.core import SILENT, Progress, package_version
 from lucule.core.recipe import BaseRecipe
 from lucule.models import Card, save
+from lucule.models.store import CARD
 from lucule.nn import choose_device, count_parameters
 from lucule.nn.graph import GraphNetwork
 from lucule.nn.streaming import StreamSettings, train_stream
+from lucule.simulate.varied_fields import FAMILIES
 
 _BACKGROUND_PAIRS = 0.1
 _VALIDATION_SEED = 1_000_003
@@ -67,17 +69,25 @@ def build(*, width: int, layers: int, classes: int) -> GraphNetwork:
 
 
 def train(
-    recipe: Recipe, *, out: Path, device: str = "auto", workers: int | None = None, progress: Progress = SILENT
+    recipe: Recipe | str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str],
+    budget: str = "full",
+    device: str = "auto",
+    workers: int | None = None,
+    progress: Progress = SILENT,
 ) -> Path:
     """Train a graph network and write it to a folder.
 
     Parameters
     ----------
     recipe
-        What to train.
+        A recipe or the path of its YAML file.
     out
-        Folder for `weights.safetensors`, `card.yaml`, `log.csv` and `checkpoint.safetensors`. A training that was
-        interrupted there goes on.
+        Folder for `weights.safetensors`, `card.yaml`, `recipe.yaml`, `log.csv` and `checkpoint.safetensors`. A training
+        that was interrupted there goes on, a finished one is left as it is.
+    budget
+        `full`, or one of the smaller budgets that the recipe names.
     device
         Where the network is trained.
     workers
@@ -87,10 +97,20 @@ def train(
     -------
     Path
         `out`, which `lucule.models.find` understands.
+
+    Raises
+    ------
+    InputError
+        The recipe is not valid, has no such budget, or `out` holds another training.
     """
-    place = choose_device(device)
-    torch.manual_seed(recipe.seed)
-    network = build(width=recipe.width, layers=recipe.layers, classes=len(recipe.classes))
+    used = Recipe.load(recipe).at(budget)
+    folder, place = Path(out), choose_device(device)
+    used.claim(folder)
+    if (folder / CARD).exists():
+        return folder
+    with torch.random.fork_rng([]):
+        torch.manual_seed(used.seed)
+        network = build(width=used.width, layers=used.layers, classes=len(used.classes))
     if workers is None:
         workers = max((os.cpu_count() or 1) - 1, 1)
     ready: Iterator[FieldBatch] | None = None
@@ -99,17 +119,17 @@ def train(
     def batch(step: int, generator: torch.Generator) -> FieldBatch:
         nonlocal ready, current
         if ready is None:  # an interrupted training goes on with the batches that it has not seen
-            ready = stream(recipe.fields, seed=recipe.seed, start=step // recipe.fields.repeats, workers=workers)
-        if current is None or step % recipe.fields.repeats == 0:
+            ready = stream(used.fields, seed=used.seed, start=step // used.fields.repeats, workers=workers)
+        if current is None or step % used.fields.repeats == 0:
             current = next(ready).to(place)
-        return hide_columns(current, recipe.fields, generator)
+        return hide_columns(current, used.fields, generator)
 
     train_stream(
-        network, batch, loss, settings=recipe.fit, seed=recipe.seed, folder=out, device=place, progress=progress,
-        identity=recipe.model_dump(mode="json", exclude={"budgets"}),
+        network, batch, loss, settings=used.fit, seed=used.seed, folder=folder, device=place, progress=progress,
+        identity=used.model_dump(mode="json", exclude={"budgets"}),
     )  # fmt: skip
-    save(out, card(recipe, network, score(network, recipe, place)), network.state_dict())
-    return out
+    save(folder, card(used, network, score(network, used, place)), network.state_dict())
+    return folder
 
 
 def outputs(network: GraphNetwork, batch: FieldBatch) -> tuple[Tensor, Tensor, Tensor]:
@@ -162,12 +182,13 @@ def score(network: GraphNetwork, recipe: Recipe, device: torch.device) -> dict[s
 
 def card(recipe: Recipe, network: GraphNetwork, scores: dict[str, float]) -> Card:
     """What one must know about the trained network."""
+    widest = FAMILIES["mixed"]
     return Card(
         name=recipe.name, title=recipe.title, task="graph", architecture="graph",
         options={"width": recipe.width, "layers": recipe.layers}, parameters=count_parameters(network),
         features={"ranks": list(RANKS)}, classes=recipe.classes, recipe=recipe.model_dump(mode="json"),
-        command=recipe.command, seed=recipe.seed, data_sha256="",
-        scores=scores, training_range={"density_per_um2": (5, 5000), "localizations_per_cluster": (5, 2000),
-                                       "radius_nm": (5, 250), "error_nm": (2, 40)},
+        command=recipe.command, seed=recipe.seed, data_sha256=recipe.fields.sha256(recipe.seed), scores=scores,
+        training_range={"density_per_um2": widest.density_per_um2, "radius_nm": widest.radius_nm,
+                        "localizations_per_cluster": widest.points_per_cluster, "error_nm": widest.error_nm},
         notes=recipe.notes, version=package_version(),
     )  # fmt: skip
