@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from lucule.core import ColumnError, InputError, Localizations, WorkError
-from lucule.process import LinkSettings, blinking, choose_link, link, mark_events
+from lucule.process import LinkSettings, blinking, choose_link, join_events, link, mark_events
 from lucule.process.linking import CAML, dwell_table
 
 FIXED = LinkSettings(radius_nm=50, gap_frames=1)
@@ -190,3 +190,12 @@ def test_simulated_pores(pores) -> None:
     linked = link(true)
     assert len(linked) == pytest.approx(true["event"].max() and len(np.unique(true["event"])), rel=0.15)
     assert isinstance(linked.data, pl.DataFrame)
+
+
+def test_joining_marked_blinks_is_linking():
+    locs = Localizations({"frame": [0, 1, 2, 9], "x": [10.0, 12.0, 14.0, 500.0], "y": [0.0] * 4, "photons": [1.0] * 4})
+    settings = LinkSettings(radius_nm=20, gap_frames=0)
+    joined = join_events(mark_events(locs, settings=settings))
+    assert joined.data.equals(link(locs, settings=settings).data)
+    with pytest.raises(ColumnError, match="event"):
+        join_events(locs)

@@ -140,14 +140,16 @@ def link(
                 radius_nm=None if settings.radius_nm == "auto" else settings.radius_nm,
                 gap_frames=None if settings.gap_frames == "auto" else settings.gap_frames,
             )
-            linked = process.link(locs, settings=settings, choice=choice)
+            marked = process.mark_events(locs, settings=settings, choice=choice) if keep_rows else None
+            linked = (
+                process.link(locs, settings=settings, choice=choice) if marked is None else process.join_events(marked)
+            )
             statistics = process.blinking(linked, events_per_molecule=per_molecule)
         run.results = {
             "localizations": len(locs), "radius_nm": choice.radius_nm, "why_radius": choice.why_radius,
             "gap_frames": choice.gap_frames, "why_gap": choice.why_gap, **statistics.summary(),
         }  # fmt: skip
-        result = process.mark_events(locs, settings=settings, choice=choice) if keep_rows else linked
-        run.results |= _written(run, result, out)
+        run.results |= _written(run, linked if marked is None else marked, out)
         if plot is not None:
             from lucule.view import curves
 

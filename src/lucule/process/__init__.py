@@ -17,6 +17,7 @@ from lucule.process.linking import (
     LinkSettings,
     blinking,
     choose_link,
+    join_events,
     link,
     mark_events,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "frc_course",
     "frc_map",
     "fsc",
+    "join_events",
     "link",
     "mark_events",
     "plan_filter",

@@ -236,7 +236,8 @@ def _blinks(locs: Localizations) -> tuple[Localizations, NDArray[np.int64] | Non
     if not told or len(locs) < _FEWEST_TO_LINK or not (np.ptp(locs["frame"]) > 0 and (locs["x_err"] > 0).all()):
         return locs, None
     choice = process.choose_link(locs)
-    linked, event = process.link(locs, choice=choice), process.mark_events(locs, choice=choice)["event"]
+    marked = process.mark_events(locs, choice=choice)
+    linked, event = process.join_events(marked), marked["event"]
     if len(linked) == len(locs):
         return locs, None
     log.info(

@@ -101,7 +101,8 @@ def test_duplicates_and_useless_columns(model):
 
 def test_missing_neighbours_continue_a_uniform_density():
     points = np.random.default_rng(3).uniform(0, 1000, (100, 2)).astype(np.float32)
-    graph = neighbour_graph(points)
+    graph, order = neighbour_graph(points)
+    assert sorted(order) == list(range(100))
     far = np.asarray(RANKS) > 99
     assert (graph.index[:, far] == -1).all()
     assert (np.diff(graph.distance, axis=1) > 0).all()

@@ -108,7 +108,7 @@ def make_batch(settings: FieldSettings, seed: int, step: int) -> FieldBatch:
         if len(drawn) < 2:
             continue
         n, dims = drawn.points.shape
-        graph = neighbour_graph(drawn.points)
+        graph, _ = neighbour_graph(drawn.points)
         parts.append(
             {
                 "points": np.pad(drawn.points, ((0, 0), (0, 3 - dims))),

@@ -66,16 +66,24 @@ class Graph:
     index: NDArray[np.int32]
     distance: NDArray[np.float32]
 
+    def ordered(self, order: NDArray[np.int32]) -> Graph:
+        """Give the graph of the points in another order."""
+        place = np.empty(len(order) + 1, np.int32)
+        place[order], place[-1] = np.arange(len(order)), -1  # -1 stays -1
+        return Graph(place[self.index[order]], self.distance[order])
 
-def neighbour_graph(points: NDArray[np.float32]) -> Graph:
-    """Find the neighbours at `RANKS` of points `(n, 2)` or `(n, 3)`, nm."""
+
+def neighbour_graph(points: NDArray[np.float32]) -> tuple[Graph, NDArray[np.int32]]:
+    """Find the neighbours at `RANKS` of points `(n, 2)` or `(n, 3)`, nm; and an order `(n,)` that follows space."""
     n, dims = points.shape
     columns = np.asarray(RANKS) - 1
     index, distance = np.empty((n, len(RANKS)), np.int32), np.empty((n, len(RANKS)), np.float32)
+    order = []
     for rows, near, who in NeighbourGrid(points).neighbour_batches(RANKS[-1], 16_384):
         index[rows], distance[rows] = who[:, columns], near[:, columns]
+        order.append(rows)
     _continue(distance, n - 1, dims)
-    return Graph(index, distance)
+    return Graph(index, distance), np.concatenate(order)
 
 
 def _continue(distance: NDArray[np.float32], available: int, dims: int) -> None:

@@ -84,9 +84,8 @@ class GraphModel:
         for rows in patterns(locs, np.arange(n)):
             if len(rows) < 2:
                 continue
-            near_ones_together = np.concatenate([some for some, _ in NeighbourGrid(points[rows]).batches(1)])
-            rows = rows[near_ones_together]
-            graph = neighbour_graph(points[rows])
+            graph, order = neighbour_graph(points[rows])
+            rows, graph = rows[order], graph.ordered(order)  # near ones together: most of the work is in the cache
             columns = columns_of(locs, points, rows)
             probability[rows], log_odds[rows] = run(self.network, columns, graph, self.device, progress=progress)
             neighbours[rows] = np.where(graph.index >= 0, rows[graph.index], -1)
@@ -173,11 +172,12 @@ def check_range(locs: Localizations, card: Card) -> list[str]:
         return [f"{len(locs)} localizations are fewer than {_FEWEST}; what {card.name} says of them is unreliable."]
     warnings = []
     rows = np.unique(np.linspace(0, len(locs) - 1, _SAMPLE).astype(np.int64))
-    distances = NeighbourGrid(locs.xyz() if locs.is_3d else locs.xy()).distances(_DENSITY_NEIGHBOURS, rows)
-    duplicated = float((distances[:, 0] == 0).mean())
+    distances = NeighbourGrid(locs.xy()).distances(_DENSITY_NEIGHBOURS, rows)
+    nearest = NeighbourGrid(locs.xyz()).distances(1, rows) if locs.is_3d else distances
+    duplicated = float((nearest[:, 0] == 0).mean())
     if duplicated > _TOLERATED:
         warnings.append(f"{duplicated:.0%} of the localizations have a duplicate at the same position.")
-    farthest = NeighbourGrid(locs.xy()).distances(_DENSITY_NEIGHBOURS, rows)[:, -1].astype(np.float64)
+    farthest = distances[:, -1].astype(np.float64)
     with np.errstate(divide="ignore"):
         density = _DENSITY_NEIGHBOURS / (np.pi * (farthest / 1000) ** 2)
     low, high = card.training_range["density_per_um2"]

@@ -2,7 +2,7 @@
 
 from lucule.process.linking.blinking import Blinking, blinking, dwell_table
 from lucule.process.linking.choice import LinkChoice, choose_link
-from lucule.process.linking.link import CAML, LinkSettings, link, mark_events
+from lucule.process.linking.link import CAML, LinkSettings, join_events, link, mark_events
 
 __all__ = [
     "CAML",
@@ -12,6 +12,7 @@ __all__ = [
     "blinking",
     "choose_link",
     "dwell_table",
+    "join_events",
     "link",
     "mark_events",
 ]

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from lucule.core import Config, Localizations, step
+from lucule.core import ColumnError, Config, Localizations, step
 from lucule.process.linking.choice import LinkChoice, choose_link, variances
 from lucule.process.linking.kernel import chains
 from lucule.process.series import in_order
@@ -105,6 +105,24 @@ def link(
     ([3, 1], [600.0, 50.0], [11.329999923706055, 500.0])
     """
     return _joined(_marked(locs, settings, choice))
+
+
+@step
+def join_events(locs: Localizations) -> Localizations:
+    """Join the rows of each blink that `mark_events` has numbered; `link` is both in one.
+
+    Raises
+    ------
+    ColumnError
+        There is no column `event`.
+    """
+    if "event" not in locs:
+        raise ColumnError(
+            "Joining needs to know the blinks, and the table has no column event",
+            received=f"columns {', '.join(locs.columns)}",
+            next_step="number the blinks first, with mark_events",
+        )
+    return _joined(locs)
 
 
 def _marked(locs: Localizations, settings: LinkSettings, choice: LinkChoice | None) -> Localizations:
