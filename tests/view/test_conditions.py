@@ -89,3 +89,10 @@ def test_section(tmp_path) -> None:
         assert part in page
     again = report.Section.load(section.save(tmp_path / "section.json"))
     assert again == section
+
+
+def test_a_long_title_fits_between_few_conditions() -> None:
+    figure = conditions({"a": [1.0, 2.0], "b": [2.0, 3.0]}, label="Distance to the nearest cluster edge", unit="nm")
+    figure.canvas.draw()
+    title = figure.axes[0]._left_title.get_window_extent()
+    assert title.x1 <= figure.bbox.x1

@@ -72,7 +72,8 @@ def conditions(
     log = spans_decades(everything, factor=LOG_SPAN)
     shown = sorted(brackets, key=lambda bracket: bracket[2])[:MOST_BRACKETS]
 
-    width, height = max(2.2, 0.75 + 0.95 * len(known)), 3.3 + 0.17 * len(shown)
+    # at least as wide as the title, of which a letter takes 0.092 inches
+    width, height = max(2.2, 0.75 + 0.95 * len(known), 0.84 + 0.092 * len(label)), 3.3 + 0.17 * len(shown)
     figure = NewFigure(figsize=(width, height), dpi=150)
     bottom = 0.62 if replicates is None else 0.84
     figure.subplots_adjust(0.72 / width, bottom / height, 1 - 0.12 / width, 1 - 0.52 / height)
