@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 CONDITION_COLOURS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#6b6b6b")
 REPLICATE_MARKERS: Final = "os^Dvp<>"
 MOST_BRACKETS: Final = 6
+TITLE_LETTER: Final = 0.092  # inches that a letter of a title takes
 FEWEST_FOR_VIOLIN: Final = 8
 # whole boxes become lines sooner than single values do
 LOG_SPAN: Final = 8.0
@@ -72,11 +74,13 @@ def conditions(
     log = spans_decades(everything, factor=LOG_SPAN)
     shown = sorted(brackets, key=lambda bracket: bracket[2])[:MOST_BRACKETS]
 
-    # at least as wide as the title, of which a letter takes 0.092 inches
-    width, height = max(2.2, 0.75 + 0.95 * len(known), 0.84 + 0.092 * len(label)), 3.3 + 0.17 * len(shown)
+    width = max(2.2, 0.75 + 0.95 * len(known))
+    title = wrap(label, int((width - 0.84) / TITLE_LETTER)) or [""]
+    above = 0.52 + 0.18 * (len(title) - 1)
+    height = 2.78 + above + 0.17 * len(shown)
     figure = NewFigure(figsize=(width, height), dpi=150)
     bottom = 0.62 if replicates is None else 0.84
-    figure.subplots_adjust(0.72 / width, bottom / height, 1 - 0.12 / width, 1 - 0.52 / height)
+    figure.subplots_adjust(0.72 / width, bottom / height, 1 - 0.12 / width, 1 - above / height)
     figure.patch.set_alpha(0)
     axes = figure.add_subplot()
     axes.patch.set_alpha(0)
@@ -93,7 +97,7 @@ def conditions(
     if not len(everything):
         axes.text(0.5, 0.5, "nothing to show", transform=axes.transAxes, ha="center", va="center", color=MUTED)
     _brackets(axes, list(known), everything, shown, log=log)
-    _dress(axes, known, label, unit, note, log=log)
+    _dress(axes, known, "\n".join(title), unit, note, log=log)
     if names:
         _legend(figure, names)
     return figure
