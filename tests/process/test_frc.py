@@ -177,3 +177,18 @@ def test_traces_stand_for_frames_where_there_are_none(spots) -> None:
     assert found.random_nm is None or found.resolution_nm is None or found.random_nm < found.resolution_nm
     rows = Localizations(table.data.drop("frame"))
     assert any("by lot" in warning for warning in frc(rows, settings=FEW).warnings)
+
+
+def test_a_correction_that_changes_much_is_warned_about():
+    """Molecules in wide groups, each seen many times or once; the resolution without repeats is that of the groups."""
+    rng = np.random.default_rng(8)
+    warned = []
+    for times in (20, 1):
+        groups = np.repeat(rng.uniform(0, 6000, (60, 2)), 600 // times, axis=0)
+        molecules = groups + rng.uniform(-150, 150, groups.shape)
+        xy = np.repeat(molecules, times, axis=0)
+        xy += 5 * rng.normal(size=xy.shape)
+        frame, err = rng.integers(0, 5000, len(xy)), np.full(len(xy), 5.0)
+        locs = Localizations({"frame": frame, "x": xy[:, 0], "y": xy[:, 1], "x_err": err, "y_err": err})
+        warned.append(any("taken for repeats" in warning for warning in frc(locs, settings=FEW).warnings))
+    assert warned == [True, False]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lucule.core import InputError, Localizations
 from lucule.core.files import atomic_path
+from lucule.core.schema import COLUMNS
 from lucule.process import DriftCurve, Frc, LinkChoice, Precision, Registration
 from lucule.view.plots import ACCENT, INK, MUTED, SOFT, short_number
 
@@ -85,7 +86,7 @@ def frc_plot(found: Frc) -> Figure:
         note = "no crossing"
     axes.set_ylim(-0.15, 1.05)
     _title(axes, "Fourier ring correlation" if found.dims == 2 else "Fourier shell correlation", note)
-    axes.set_xlabel("spatial frequency, 1/um", color=MUTED, fontsize=9)
+    axes.set_xlabel("spatial frequency, 1/µm", color=MUTED, fontsize=9)
     _legend(axes)
     return figure
 
@@ -157,6 +158,8 @@ def filter_plot(locs: Localizations, keep: NDArray[np.bool_], cuts: Mapping[str,
         values = locs[name][rows].astype(np.float64)
         finite = np.isfinite(values)
         _title(axes, name, note)
+        if name in COLUMNS:
+            axes.set_xlabel(COLUMNS[name].unit, color=MUTED, fontsize=9)
         if not finite.any():
             continue
         low, high = np.percentile(values[finite], (0.1, 99))
@@ -177,8 +180,9 @@ def registration_plot(found: Registration) -> Figure:
     # an arrow of the usual length takes a twelfth of the width
     length = float(f"{max(float(np.median(table['residual_nm'].to_numpy())), 0.1):.1g}")
     arrows = axes.quiver(x, y, table["dx_nm"].to_numpy(), table["dy_nm"].to_numpy(), color=ACCENT, angles="xy",
-                         scale=12 * length, zorder=3)  # fmt: skip
+                         scale=12 * length, zorder=3, clip_on=False)  # fmt: skip
     axes.quiverkey(arrows, 0.86, 1.06, length, f"{length:g} nm", labelpos="E", fontproperties={"size": 8})
+    axes.margins(0.12)  # room for the arrows at the edge
     axes.set_aspect("equal", adjustable="datalim")
     axes.invert_yaxis()
     low, high = found.error_interval_nm
@@ -187,7 +191,7 @@ def registration_plot(found: Registration) -> Figure:
         f"Registration, {found.kind}",
         f"error {found.error_nm:.3g} nm ({low:.3g} to {high:.3g}), was {found.before_nm:.3g} nm",
     )
-    axes.set_xlabel("um", color=MUTED, fontsize=9)
+    axes.set_xlabel("µm", color=MUTED, fontsize=9)
     return figure
 
 

@@ -42,6 +42,7 @@ _VOLUME_REPEATS: Final = 3
 _RANDOM_REPEATS: Final = 3
 # halves by time and by lot that differ by more than this part are worth a word
 _NOTABLE: Final = 0.05
+_FAR_COARSER: Final = 1.5
 
 
 class FrcSettings(Config):
@@ -242,6 +243,13 @@ def _correlate(
                 "the first crossing is reported."
             )
     repeats, corrected, corrected_curve = _corrected(made, errors, settings.threshold)
+    found, without = crossed.resolution_nm, corrected.resolution_nm
+    if repeats and found and without and without > _FAR_COARSER * found:
+        warnings.append(
+            f"Corrected for {repeats:.2g} repeats of each localization the resolution would be {without:.3g} nm, "
+            f"not {found:.3g}: either molecules repeat that often, or fine structure was taken for repeats. The table "
+            "alone does not tell which."
+        )
     by_lot: Crossing | None = None
     by_lot_interval = None
     if compare and split != "random" and crossed.resolution_nm is not None:
