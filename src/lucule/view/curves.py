@@ -181,6 +181,7 @@ def registration_plot(found: Registration) -> Figure:
     length = float(f"{max(float(np.median(table['residual_nm'].to_numpy())), 0.1):.1g}")
     arrows = axes.quiver(x, y, table["dx_nm"].to_numpy(), table["dy_nm"].to_numpy(), color=ACCENT, angles="xy",
                          scale=12 * length, zorder=3, clip_on=False)  # fmt: skip
+    arrows.set_in_layout(False)  # one long arrow would leave no room for the axes
     axes.quiverkey(arrows, 0.86, 1.06, length, f"{length:g} nm", labelpos="E", fontproperties={"size": 8})
     axes.margins(0.12)  # room for the arrows at the edge
     axes.set_aspect("equal", adjustable="datalim")
