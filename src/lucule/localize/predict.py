@@ -20,11 +20,12 @@ from lucule.core import SILENT, Camera, InputError, Localizations, Meta, Progres
 from lucule.localize.decode import Found, decode
 from lucule.localize.movies import Movie, opened
 from lucule.localize.network import MARGIN_PX, STRIDE, LocalizationNet, build
+from lucule.localize.photons import to_photons
 from lucule.localize.recipe import Recipe
 from lucule.localize.refine import refine
 from lucule.models import Card, find
 from lucule.nn import choose_device
-from lucule.simulate.camera import Sensor, sensor
+from lucule.simulate.camera import sensor
 from lucule.simulate.crlb import Noise, noise_of
 from lucule.simulate.optics import Kernel
 
@@ -262,7 +263,7 @@ def _blocks(
     for first in range(start, end, size):
         last = min(first + size, end)
         low, high = max(first - reach, start), min(last + reach, end)
-        photons = _photons(np.asarray(movie[low:high]), pixels, low)
+        photons = to_photons(np.asarray(movie[low:high]), pixels, low)
         found = [
             _tile(predictor, photons, tile, (first - low, high - last), threshold) for tile in _tiles(rows, columns)
         ]
@@ -271,17 +272,6 @@ def _blocks(
         order = np.lexsort((merged.column, merged.row, merged.frame))
         found_here = Found(merged.frame[order], merged.row[order], merged.column[order], merged.values[order])
         yield first, placed(predictor, found_here, photons[first - low : last - low], noise_of(pixels))
-
-
-def _photons(counts: NDArray[Any], pixels: Sensor, first: int) -> NDArray[np.float32]:
-    values = counts.astype(np.float32)
-    if not np.isfinite(values).all():
-        bad = np.flatnonzero(~np.isfinite(values).all(axis=(1, 2)))[0]
-        raise InputError("The movie holds values that are no numbers", received=f"frame {first + bad}")
-    camera = pixels.camera
-    values -= pixels.baseline
-    values *= pixels.electrons_per_count / np.float32(camera.em_gain * camera.quantum_efficiency)
-    return values
 
 
 def _tiles(rows: int, columns: int) -> list[tuple[slice, slice]]:

@@ -1,0 +1,447 @@
+"""Movies to localizations by maximum likelihood: detection, fit, errors, goodness."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.signal import fftconvolve
+from scipy.special import gammaincc
+
+from lucule.core import SILENT, Camera, Config, InputError, Localizations, Meta, Progress, step
+from lucule.localize.fitting import detect, spots
+from lucule.localize.fitting.bank import Bank, make_bank
+from lucule.localize.fitting.detect import Filters, Pixels
+from lucule.localize.movies import Movie, opened
+from lucule.localize.photons import to_photons
+from lucule.simulate.camera import Sensor, sensor
+from lucule.simulate.crlb import crlb, floor_of, noise_of
+from lucule.simulate.optics import Astigmatic, Gaussian, Kernel, compile_psf
+from lucule.simulate.optics.psf import PSF
+from lucule.space.threads import share
+
+Floats: TypeAlias = NDArray[np.float64]
+Model = Literal["gaussian", "elliptical", "astigmatic", "spline"]
+
+logger = logging.getLogger(__name__)
+
+# start of the width of a Gaussian, nm: in focus at NA 1.3 to 1.5 and 550 to 700 nm
+_WIDTH_NM: Final = 130.0
+_WIDTH_FRAMES: Final = 40
+_WIDTH_FITS: Final = 30
+# the region loses this much precision at most, for light of a common brightness
+_PRECISION_LOST: Final = 0.05
+_COMMON_LIGHT: Final = (2000.0, 30.0)
+_LEAST_ROI_PX, _MOST_ROI_PX = 7, 41
+_BLOCK_PIXELS: Final = 128 * 64 * 64
+_LEAST_CELL_PX: Final = 16
+_NEAR_PX: Final = 0.75
+# noise of neighbouring pixels over what the camera's gain says, from where on a warning is due
+_NOISE_OFF: Final = 1.6
+_END_NM: Final = 1.0
+
+
+class FitSettings(Config):
+    """How emitters are found and fitted.
+
+    Attributes
+    ----------
+    model
+        `gaussian`: one free width. `elliptical`: a free width along x and along y. `astigmatic`: depth from the defocus
+        curves of the PSF. `spline`: depth from any other PSF. None: what the PSF is.
+    false_alarms
+        Emitters that noise alone makes in one frame, on average, at most.
+    roi_px
+        Side of the region of a fit in pixels, odd; None: as large as precision needs.
+    """
+
+    model: Model | None = None
+    false_alarms: Annotated[float, Field(gt=0)] = 0.01
+    roi_px: Annotated[int, Field(ge=5, le=99)] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Fitter:
+    """Everything that a block of frames needs, made once for a movie.
+
+    Attributes
+    ----------
+    settings, model
+        As asked for, and the model that was chosen.
+    kernel
+        The PSF; for Gaussians of free width the one that finds them and starts the fit.
+    bank, threshold
+        Filters, and the height of a candidate.
+    side
+        Side of the region of a fit, pixels.
+    sensor, pixels
+        The camera's pixels, and their noise as compiled code needs it.
+    """
+
+    settings: FitSettings
+    model: Model
+    kernel: Kernel
+    bank: Bank
+    threshold: float
+    side: int
+    sensor: Sensor
+    pixels: Pixels
+
+    @property
+    def has_depth(self) -> bool:
+        """Whether z is fitted."""
+        return self.model in ("astigmatic", "spline")
+
+
+def prepare(camera: Camera, shape: tuple[int, int], psf: PSF | str | None = None,
+            settings: FitSettings | None = None) -> Fitter:  # fmt: skip
+    """Make everything ready for frames `(rows, columns)` of a camera.
+
+    Parameters
+    ----------
+    camera
+        The camera.
+    shape
+        Rows and columns of a frame.
+    psf
+        PSF, or the name or path of one; None: a Gaussian of free width.
+    settings
+        How to find and fit.
+
+    Raises
+    ------
+    InputError
+        The PSF does not fit the pixels or the model, or the region of the fit is larger than the frame.
+
+    Examples
+    --------
+    >>> from lucule.simulate import load_camera
+    >>> prepare(load_camera("ideal"), (64, 64), "astigmatic").model
+    'astigmatic'
+    """
+    settings = settings or FitSettings()
+    kernel = compile_psf(Gaussian(sigma_nm=_WIDTH_NM, depth_nm=None) if psf is None else psf, camera.pixel_size_nm)
+    model = settings.model or _natural(kernel)
+    _check(model, kernel)
+    if model in ("gaussian", "elliptical"):
+        kernel = _in_focus(kernel)
+    pixels = sensor(camera, shape)
+    side = settings.roi_px or _region(kernel, camera, model)
+    if side % 2 == 0 or side > min(shape):
+        raise InputError(
+            "The region of the fit cannot be used",
+            received=f"{side} x {side} pixels, frames of {shape[0]} x {shape[1]}",
+            allowed=f"an odd number of pixels, up to {min(shape) - 1 + min(shape) % 2}",
+            next_step="use larger frames, or a smaller region (roi_px)",
+        )
+    bank = make_bank(kernel, side)
+    noise = noise_of(pixels)
+    floor = floor_of(pixels).astype(np.float32)
+    weight = (bank.filters**2).mean(axis=0)
+    smooth = fftconvolve(np.pad(floor, side // 2, mode="edge"), weight, mode="valid")
+    multiplied = noise.excess > 1
+    # cumulants of single electrons, and of those that a register multiplies by an exponential factor
+    third, fourth = (6.0, 24.0) if multiplied else (1.0, 1.0)
+    numbers = Pixels(
+        floor,
+        np.maximum(smooth, 0).astype(np.float32),
+        noise.excess / noise.efficiency,
+        third / noise.efficiency**2,
+        fourth / noise.efficiency**3,
+    )
+    threshold = bank.threshold(settings.false_alarms, shape[0] * shape[1])
+    return Fitter(settings, model, kernel, bank, threshold, side, pixels, numbers)
+
+
+def _natural(kernel: Kernel) -> Model:
+    if not kernel.is_gaussian:
+        return "spline"
+    return "astigmatic" if isinstance(kernel.psf, Astigmatic) else "gaussian"
+
+
+def _check(model: Model, kernel: Kernel) -> None:
+    if model == "astigmatic" and not isinstance(kernel.psf, Astigmatic):
+        raise InputError("The model `astigmatic` needs an astigmatic PSF", received=f"a PSF of kind {kernel.psf.kind}",
+                         next_step="name one, for example --psf astigmatic")  # fmt: skip
+    if model == "spline" and kernel.is_gaussian:
+        raise InputError("The model `spline` needs a measured or computed PSF", received="a Gaussian",
+                         next_step="name one, for example --psf psf.h5")  # fmt: skip
+
+
+def _in_focus(kernel: Kernel) -> Kernel:
+    """Symmetric Gaussian of the smallest width of a PSF."""
+    if isinstance(kernel.psf, Gaussian):
+        width = kernel.psf.sigma_nm
+    elif isinstance(kernel.psf, Astigmatic):
+        # the circle of least confusion
+        width = float(np.sqrt(kernel.psf.x.sigma_nm * kernel.psf.y.sigma_nm) * 2**0.25)
+    else:
+        width = _WIDTH_NM
+    return compile_psf(Gaussian(sigma_nm=width, depth_nm=None), kernel.pixel_size_nm)
+
+
+def _region(kernel: Kernel, camera: Camera, model: Model) -> int:
+    """Smallest side that keeps the precision."""
+    most = min(kernel.roi_px, _MOST_ROI_PX)
+    if model in ("gaussian", "elliptical"):
+        return max(most, _LEAST_ROI_PX)
+    low, high = kernel.z_range_nm
+    # the inner half of the depth range, where most emitters are
+    z = np.linspace(0.75 * low + 0.25 * high, 0.25 * low + 0.75 * high, 9)
+    photons, background = _COMMON_LIGHT
+    middle = 0.5 * np.array(kernel.pixel_size_nm)
+    plain = Camera(kind="ideal", pixel_size_nm=camera.pixel_size_nm)
+
+    def mean_error(side: int) -> Floats:
+        bound = crlb(kernel, plain, *middle, z, photons, background, roi_px=side)
+        return np.array([np.mean(bound.x_err), np.mean(bound.y_err), np.mean(bound.z_err)])
+
+    whole = mean_error(most)
+    for side in range(_LEAST_ROI_PX, most, 2):
+        if np.all(mean_error(side) < (1 + _PRECISION_LOST) * whole):
+            return side
+    return most
+
+
+def fit_block(fitter: Fitter, counts: NDArray[Any], first: int) -> pl.DataFrame:
+    """Localize a block of frames; what comes out depends on nothing else.
+
+    Parameters
+    ----------
+    fitter
+        From `prepare`.
+    counts
+        Frames as the camera gave them, `(n, rows, columns)`.
+    first
+        Number of the first one.
+
+    Returns
+    -------
+    frame, x, y, (z), photons, background, x_err, y_err, (z_err), (sigma_x, sigma_y), log_likelihood, p_fit; sorted by
+    frame.
+
+    Raises
+    ------
+    InputError
+        A value is not a number.
+    """
+    light = to_photons(counts, fitter.sensor, first)
+    light -= fitter.sensor.dark_electrons / np.float32(fitter.sensor.camera.quantum_efficiency)
+    frame, found = candidates(fitter, light)
+    fits = _fits(fitter, light, frame, found)
+    return _table(fitter, frame + first, *fits)
+
+
+def candidates(fitter: Fitter, light: NDArray[np.float32]) -> tuple[NDArray[np.int64], Floats]:
+    """Frame `(n,)` and start values `(n, detect.COLUMNS)` of all candidates in frames in photons."""
+    frames, rows, columns = light.shape
+    most = max(rows * columns // 9, 1)
+    found, number = np.empty((frames, most, detect.COLUMNS)), np.zeros(frames, np.int64)
+    bank = fitter.bank
+    filters = Filters(bank.down, bank.across, bank.mean, bank.per_photon, bank.bleed, bank.skew)
+    cell = max(_LEAST_CELL_PX, 2 * fitter.side)
+
+    def work(a: int, b: int) -> None:
+        detect.find(light, filters, fitter.pixels, fitter.threshold, cell, a, b, found, number)
+
+    share(work, frames, least=1, most=32)
+    used = np.arange(most) < number[:, None]
+    return np.repeat(np.arange(frames), number), found[used]
+
+
+def _fits(fitter: Fitter, light: NDArray[np.float32], frame: NDArray[np.int64], found: Floats) -> tuple[Floats, ...]:
+    n = len(frame)
+    values, errors, quality = np.zeros((n, spots.VALUES)), np.zeros((n, spots.VALUES)), np.zeros((n, spots.QUALITIES))
+    work: Callable[[int, int], None]
+    if fitter.has_depth:
+        bounds = np.array(fitter.kernel.z_range_nm)
+
+        def work(a: int, b: int) -> None:
+            spots.fit_psf(
+                light, fitter.pixels, fitter.side, fitter.kernel.model, 1, bounds, fitter.bank.z_nm, frame, found, a, b,
+                values, errors, quality,
+            )  # fmt: skip
+
+    else:
+        pixel = fitter.kernel.pixel_size_nm
+        elliptic = fitter.model == "elliptical" or pixel[0] != pixel[1]
+        width = fitter.kernel.model.curves[:, 0] / fitter.kernel.model.pixel
+
+        def work(a: int, b: int) -> None:
+            spots.fit_gaussians(
+                light, fitter.pixels, fitter.side, elliptic, (width[0], width[1]), frame, found, a, b,
+                values, errors, quality,
+            )  # fmt: skip
+
+    share(work, n, least=16, most=512)
+    if not fitter.has_depth:
+        for array in (values, errors):
+            array[:, [spots.X, spots.SIGMA_X]] *= fitter.kernel.pixel_size_nm[0]
+            array[:, [spots.Y, spots.SIGMA_Y]] *= fitter.kernel.pixel_size_nm[1]
+    return values, errors, quality
+
+
+def _table(fitter: Fitter, frame: NDArray[np.int64], values: Floats, errors: Floats, quality: Floats) -> pl.DataFrame:
+    degrees = fitter.side**2 - (5 if fitter.model != "elliptical" else 6)
+    variance = 2 * degrees + quality[:, spots.MORE]
+    # a gamma distribution with the mean and the variance that chi squared has for light of a few photons
+    p = gammaincc(degrees**2 / variance, np.maximum(quality[:, spots.CHI], 0) * degrees / variance)
+    table = pl.DataFrame(
+        {
+            "frame": frame.astype(np.uint32),
+            "x": values[:, spots.X],
+            "y": values[:, spots.Y],
+            "z": values[:, spots.Z],
+            "photons": values[:, spots.PHOTONS],
+            "background": values[:, spots.BACKGROUND],
+            "x_err": errors[:, spots.X],
+            "y_err": errors[:, spots.Y],
+            "z_err": errors[:, spots.Z],
+            "sigma_x": values[:, spots.SIGMA_X],
+            "sigma_y": values[:, spots.SIGMA_Y],
+            "log_likelihood": quality[:, spots.RATIO].astype(np.float32),
+            "p_fit": p.astype(np.float32),
+        }
+    )
+    table = table.drop(["sigma_x", "sigma_y"] if fitter.has_depth else ["z", "z_err"])
+    return table.filter(_kept(fitter, frame, values, errors, quality))
+
+
+def _kept(
+    fitter: Fitter, frame: NDArray[np.int64], values: Floats, errors: Floats, quality: Floats
+) -> NDArray[np.bool_]:
+    """Fits that reached their top, inside the depth range, and only one for each emitter."""
+    good = quality[:, spots.REACHED] > 0
+    good &= np.isfinite(errors[:, [spots.X, spots.Y, spots.PHOTONS]]).all(axis=1)
+    low, high = fitter.kernel.z_range_nm
+    if fitter.has_depth:
+        good &= (values[:, spots.Z] > low + _END_NM) & (values[:, spots.Z] < high - _END_NM)
+    rows = np.flatnonzero(good)
+    again = np.zeros(len(rows), np.bool_)
+    x, y, z = (np.ascontiguousarray(values[rows, axis]) for axis in (spots.X, spots.Y, spots.Z))
+    near = _NEAR_PX * min(fitter.kernel.pixel_size_nm)
+    spots.doubled(frame[rows], x, y, z, near, 0.2 * (high - low), again)
+    good[rows[again]] = False
+    return good
+
+
+@step
+def fit(
+    movie: Movie | str | os.PathLike[str],
+    *,
+    camera: Camera,
+    psf: PSF | str | None = None,
+    settings: FitSettings | None = None,
+    frames: tuple[int, int] | None = None,
+    progress: Progress = SILENT,
+) -> Localizations:
+    """Localize all frames of a movie by maximum likelihood.
+
+    Parameters
+    ----------
+    movie
+        Path of a movie, or counts `(frames, rows, columns)`: anything that gives frames when sliced.
+    camera
+        Camera of the movie.
+    psf
+        PSF, or the name or path of one. None: a Gaussian whose width is estimated from the movie and then free.
+    settings
+        How to find and fit.
+    frames
+        First frame, and the one after the last; None: all.
+
+    Returns
+    -------
+    Localizations
+        frame, x, y, photons, background, x_err, y_err (Cramer-Rao bounds at the fit), z and z_err or sigma_x and sigma_y,
+        log_likelihood (over that of a perfect fit), p_fit (chance of a worse fit by noise alone).
+
+    Raises
+    ------
+    InputError
+        The movie has no frames, holds values that are no numbers, or PSF, camera and settings do not fit each other.
+
+    Examples
+    --------
+    >>> from lucule.simulate import load_camera
+    >>> from lucule.simulate.camera import expose
+    >>> from lucule.simulate.optics import compile_psf
+    >>> light = 20 + compile_psf("gaussian_2d", 100).image(1630, 1470, 0, 3000, (32, 32))
+    >>> locs = fit(expose(light[None], load_camera("ideal"), seed=1), camera=load_camera("ideal"))
+    >>> len(locs), abs(locs["x"][0] - 1630) < 4 * locs["x_err"][0]
+    (1, np.True_)
+    """
+    settings = settings or FitSettings()
+    with opened(movie) as source:
+        total, rows, columns = source.shape
+        start, end = frames or (0, total)
+        if not 0 <= start < end <= total:
+            raise InputError("There are no such frames", received=f"{start}:{end}", allowed=f"0:{total}")
+        fitter = prepare(camera, (rows, columns), psf, settings)
+        if psf is None:
+            fitter = _with_width(fitter, source, (start, end))
+        _warn_of_noise(fitter, source, (start, end))
+        size = max(_BLOCK_PIXELS // (rows * columns), 2)
+        parts = []
+        with progress.task("Fit", end - start, "frames") as task:
+            for first in range(start, end, size):
+                counts = np.asarray(source[first : min(first + size, end)])
+                parts.append(fit_block(fitter, counts, first))
+                task.advance(len(counts))
+    table = pl.concat(parts)
+    if not len(table):
+        logger.warning("No localization was found; is this the camera of the movie?")
+    meta = Meta(
+        camera=camera, pixel_size_nm=camera.pixel_size_nm, shape_px=(rows, columns), n_frames=total, errors="crlb"
+    )
+    return Localizations(table, meta)
+
+
+def _some_frames(movie: Movie, frames: tuple[int, int], number: int) -> NDArray[Any]:
+    first, last = frames
+    chosen = np.unique(np.linspace(first, last - 1, min(number, last - first)).astype(int))
+    return np.concatenate([np.asarray(movie[int(f) : int(f) + 1]) for f in chosen])
+
+
+def _with_width(fitter: Fitter, movie: Movie, frames: tuple[int, int]) -> Fitter:
+    """Fit some frames, and prepare anew with the width that is common there."""
+    counts = _some_frames(movie, frames, _WIDTH_FRAMES)
+    found = fit_block(fitter, counts, frames[0])
+    if len(found) < _WIDTH_FITS:
+        return fitter
+    bright = found.sort("photons", descending=True).head(max(len(found) // 2, _WIDTH_FITS))
+    width = float(np.median(0.5 * (bright["sigma_x"] + bright["sigma_y"]).to_numpy()))
+    camera, shape = fitter.sensor.camera, (int(counts.shape[1]), int(counts.shape[2]))
+    return prepare(camera, shape, Gaussian(sigma_nm=round(width, 1), depth_nm=None), fitter.settings)
+
+
+def _warn_of_noise(fitter: Fitter, movie: Movie, frames: tuple[int, int]) -> None:
+    """Say when neighbouring pixels differ by more, or by less, than the camera's gain explains."""
+    counts = _some_frames(movie, frames, 3)
+    camera = fitter.sensor.camera
+    light = to_photons(counts, fitter.sensor, frames[0])
+    saturated = float((counts >= camera.saturation).mean())
+    if saturated > 0:
+        logger.warning("%.2g %% of the pixels are saturated; fits there are wrong", 100 * saturated)
+    level = float(np.median(light))
+    if level < 0:
+        logger.warning("The counts lie below the camera's baseline; is this the camera of the movie?")
+        return
+    difference = np.diff(light, axis=2) / np.sqrt(2)
+    seen = (np.median(np.abs(difference)) / 0.6745) ** 2
+    expected = fitter.pixels.scale * (level + float(np.median(fitter.pixels.floor)))
+    ratio = seen / expected if expected > 0 else np.nan
+    if not 1 / _NOISE_OFF < ratio < _NOISE_OFF and not saturated:
+        logger.warning(
+            "The noise of this movie is %.2g times what the camera explains (variance); errors and false alarms are off. "
+            "Is this the camera, with its gain?", ratio,
+        )  # fmt: skip
