@@ -171,12 +171,13 @@ def find(
             for c in range(columns):
                 residual[r, c] = frames[frame, r, c] - level[r, c]
         filtered(residual, filters, response)
-        _heights(response, level, pixels, height, best)
-        number[frame] = _maxima(response, height, best, level, filters, pixels, threshold, found[frame])
+        heights(response, level, pixels, height, best)
+        number[frame] = maxima(response, height, best, level, filters, pixels, threshold, found[frame])
 
 
 @njit(cache=True, nogil=True)
-def _heights(response: Image, level: Image, pixels: Pixels, height: Image, best: NDArray[np.int64]) -> None:
+def heights(response: Image, level: Image, pixels: Pixels, height: Image, best: NDArray[np.int64]) -> None:
+    """S of the best filter at every pixel, and which it is."""
     for r in range(height.shape[0]):
         for c in range(height.shape[1]):
             k_best, most = 0, response[0, r, c]
@@ -196,7 +197,7 @@ def _limit(level: float, floor: float, skew: float, pixels: Pixels, threshold: f
 
 
 @njit(cache=True, nogil=True)
-def _maxima(
+def maxima(
     response: Image,
     height: Image,
     best: NDArray[np.int64],
@@ -206,6 +207,7 @@ def _maxima(
     threshold: float,
     found: Floats,
 ) -> int:
+    """Maxima above the threshold that are no side lobes of brighter ones, the highest first; their number."""
     rows, columns = height.shape
     at_row, at_column, high = [0], [0], [0.0]
     for r in range(rows):

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import numpy as np
@@ -18,7 +15,7 @@ from scipy.signal import fftconvolve
 from scipy.special import gammaincc
 
 from lucule.core import SILENT, Camera, Config, InputError, Localizations, Meta, Progress, step
-from lucule.localize.fitting import detect, spots
+from lucule.localize.fitting import crowd, detect, spots
 from lucule.localize.fitting.bank import Bank, make_bank
 from lucule.localize.fitting.detect import Filters, Pixels
 from lucule.localize.movies import Movie, opened
@@ -30,6 +27,7 @@ from lucule.simulate.optics.psf import PSF
 from lucule.space.threads import share
 
 Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
 Model = Literal["gaussian", "elliptical", "astigmatic", "spline"]
 
 logger = logging.getLogger(__name__)
@@ -39,7 +37,8 @@ _WIDTH_NM: Final = 130.0
 _WIDTH_FRAMES: Final = 40
 _WIDTH_FITS: Final = 30
 # the region loses this much precision at most, for light of a common brightness
-_PRECISION_LOST: Final = 0.05
+_PRECISION_LOST: Final = 0.07
+_MOST_USED, _USUAL_NM = 0.8, 500.0
 _COMMON_LIGHT: Final = (2000.0, 30.0)
 _LEAST_ROI_PX, _MOST_ROI_PX = 7, 41
 _BLOCK_PIXELS: Final = 128 * 64 * 64
@@ -48,6 +47,8 @@ _NEAR_PX: Final = 0.75
 # noise of neighbouring pixels over what the camera's gain says, from where on a warning is due
 _NOISE_OFF: Final = 1.6
 _END_NM: Final = 1.0
+# places for emitters of a frame that were hidden
+_SPARE_PLACES: Final = 16
 
 
 class FitSettings(Config):
@@ -62,11 +63,15 @@ class FitSettings(Config):
         Emitters that noise alone makes in one frame, on average, at most.
     roi_px
         Side of the region of a fit in pixels, odd; None: as large as precision needs.
+    multi
+        Whether overlapping emitters are fitted together and hidden ones looked for. Gaussians then have the width of the
+        PSF.
     """
 
     model: Model | None = None
     false_alarms: Annotated[float, Field(gt=0)] = 0.01
     roi_px: Annotated[int, Field(ge=5, le=99)] | None = None
+    multi: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +105,16 @@ class Fitter:
     def has_depth(self) -> bool:
         """Whether z is fitted."""
         return self.model in ("astigmatic", "spline")
+
+
+@dataclass(frozen=True, eq=False)
+class Fits:
+    """Fits of a block: frame in the block `(n,)`, and the columns of `spots`, `(n, columns)`, in nm."""
+
+    frame: Ints
+    values: Floats
+    errors: Floats
+    quality: Floats
 
 
 def prepare(camera: Camera, shape: tuple[int, int], psf: PSF | str | None = None,
@@ -195,19 +210,19 @@ def _region(kernel: Kernel, camera: Camera, model: Model) -> int:
     if model in ("gaussian", "elliptical"):
         return max(most, _LEAST_ROI_PX)
     low, high = kernel.z_range_nm
-    # the inner half of the depth range, where most emitters are
-    z = np.linspace(0.75 * low + 0.25 * high, 0.25 * low + 0.75 * high, 9)
+    # the depths at which most emitters are
+    z = np.linspace(max(_MOST_USED * low, -_USUAL_NM), min(_MOST_USED * high, _USUAL_NM), 9)
     photons, background = _COMMON_LIGHT
     middle = 0.5 * np.array(kernel.pixel_size_nm)
     plain = Camera(kind="ideal", pixel_size_nm=camera.pixel_size_nm)
 
-    def mean_error(side: int) -> Floats:
-        bound = crlb(kernel, plain, *middle, z, photons, background, roi_px=side)
-        return np.array([np.mean(bound.x_err), np.mean(bound.y_err), np.mean(bound.z_err)])
+    def bound(side: int) -> Floats:
+        found = crlb(kernel, plain, *middle, z, photons, background, roi_px=side)
+        return np.stack([found.x_err, found.y_err, found.z_err])
 
-    whole = mean_error(most)
+    whole = bound(most)
     for side in range(_LEAST_ROI_PX, most, 2):
-        if np.all(mean_error(side) < (1 + _PRECISION_LOST) * whole):
+        if np.all(bound(side) < (1 + _PRECISION_LOST) * whole):
             return side
     return most
 
@@ -237,44 +252,55 @@ def fit_block(fitter: Fitter, counts: NDArray[Any], first: int) -> pl.DataFrame:
     light = to_photons(counts, fitter.sensor, first)
     light -= fitter.sensor.dark_electrons / np.float32(fitter.sensor.camera.quantum_efficiency)
     frame, found = candidates(fitter, light)
-    fits = _fits(fitter, light, frame, found)
-    return _table(fitter, frame + first, *fits)
+    fits = _alone(fitter, light, frame, found)
+    if fitter.settings.multi:
+        fits = _together(fitter, light, fits)
+    return _table(fitter, fits, first)
 
 
-def candidates(fitter: Fitter, light: NDArray[np.float32]) -> tuple[NDArray[np.int64], Floats]:
+def candidates(fitter: Fitter, light: NDArray[np.float32]) -> tuple[Ints, Floats]:
     """Frame `(n,)` and start values `(n, detect.COLUMNS)` of all candidates in frames in photons."""
     frames, rows, columns = light.shape
     most = max(rows * columns // 9, 1)
     found, number = np.empty((frames, most, detect.COLUMNS)), np.zeros(frames, np.int64)
-    bank = fitter.bank
-    filters = Filters(bank.down, bank.across, bank.mean, bank.per_photon, bank.bleed, bank.skew)
-    cell = max(_LEAST_CELL_PX, 2 * fitter.side)
 
     def work(a: int, b: int) -> None:
-        detect.find(light, filters, fitter.pixels, fitter.threshold, cell, a, b, found, number)
+        detect.find(
+            light, _filters(fitter.bank), fitter.pixels, fitter.threshold, _cell(fitter), a, b, found, number
+        )
 
     share(work, frames, least=1, most=32)
     used = np.arange(most) < number[:, None]
     return np.repeat(np.arange(frames), number), found[used]
 
 
-def _fits(fitter: Fitter, light: NDArray[np.float32], frame: NDArray[np.int64], found: Floats) -> tuple[Floats, ...]:
+def _filters(bank: Bank) -> Filters:
+    return Filters(bank.down, bank.across, bank.mean, bank.per_photon, bank.bleed, bank.skew)
+
+
+def _cell(fitter: Fitter) -> int:
+    """Side of the cells in which the background is even enough, pixels."""
+    return max(_LEAST_CELL_PX, 2 * fitter.side)
+
+
+def _alone(fitter: Fitter, light: NDArray[np.float32], frame: Ints, found: Floats) -> Fits:
+    """Fit every candidate as if there were no other."""
     n = len(frame)
     values, errors, quality = np.zeros((n, spots.VALUES)), np.zeros((n, spots.VALUES)), np.zeros((n, spots.QUALITIES))
-    work: Callable[[int, int], None]
-    if fitter.has_depth:
-        bounds = np.array(fitter.kernel.z_range_nm)
+    kernel = fitter.kernel
+    if fitter.has_depth or fitter.settings.multi:
+        bounds, depth = np.array(kernel.z_range_nm), int(fitter.has_depth)
 
         def work(a: int, b: int) -> None:
             spots.fit_psf(
-                light, fitter.pixels, fitter.side, fitter.kernel.model, 1, bounds, fitter.bank.z_nm, frame, found, a, b,
+                light, fitter.pixels, fitter.side, kernel.model, depth, bounds, fitter.bank.z_nm, frame, found, a, b,
                 values, errors, quality,
             )  # fmt: skip
 
     else:
-        pixel = fitter.kernel.pixel_size_nm
-        elliptic = fitter.model == "elliptical" or pixel[0] != pixel[1]
-        width = fitter.kernel.model.curves[:, 0] / fitter.kernel.model.pixel
+        # where pixels are not square, one width in nm is two in pixels
+        elliptic = fitter.model == "elliptical" or kernel.pixel_size_nm[0] != kernel.pixel_size_nm[1]
+        width = kernel.model.curves[:, 0] / kernel.model.pixel
 
         def work(a: int, b: int) -> None:
             spots.fit_gaussians(
@@ -283,21 +309,54 @@ def _fits(fitter: Fitter, light: NDArray[np.float32], frame: NDArray[np.int64], 
             )  # fmt: skip
 
     share(work, n, least=16, most=512)
-    if not fitter.has_depth:
+    if not (fitter.has_depth or fitter.settings.multi):
         for array in (values, errors):
-            array[:, [spots.X, spots.SIGMA_X]] *= fitter.kernel.pixel_size_nm[0]
-            array[:, [spots.Y, spots.SIGMA_Y]] *= fitter.kernel.pixel_size_nm[1]
-    return values, errors, quality
+            array[:, [spots.X, spots.SIGMA_X]] *= kernel.pixel_size_nm[0]
+            array[:, [spots.Y, spots.SIGMA_Y]] *= kernel.pixel_size_nm[1]
+    elif not fitter.has_depth:
+        values[:, [spots.SIGMA_X, spots.SIGMA_Y]] = kernel.model.curves[:, 0]
+    return Fits(frame, values, errors, quality)
 
 
-def _table(fitter: Fitter, frame: NDArray[np.int64], values: Floats, errors: Floats, quality: Floats) -> pl.DataFrame:
-    degrees = fitter.side**2 - (5 if fitter.model != "elliptical" else 6)
+def _together(fitter: Fitter, light: NDArray[np.float32], alone: Fits) -> Fits:
+    """Fit neighbours together, and look for what they hid."""
+    frames = len(light)
+    counts = np.bincount(alone.frame, minlength=frames).astype(np.int64)
+    most = 2 * int(counts.max(initial=0)) + _SPARE_PLACES
+    own = np.arange(most) < counts[:, None]
+    parts = []
+    for array in (alone.values, alone.errors, alone.quality):
+        part = np.zeros((frames, most, array.shape[1]))
+        part[own] = array
+        parts.append(part)
+    values, errors, quality = parts
+    kernel = fitter.kernel
+    how = crowd.Fit(
+        kernel.model, int(fitter.has_depth), np.array(kernel.z_range_nm), fitter.side,
+        0.5 * fitter.side * min(kernel.pixel_size_nm), fitter.bank.z_nm, fitter.threshold,
+    )  # fmt: skip
+
+    def work(a: int, b: int) -> None:
+        crowd.fit_frames(
+            light, fitter.pixels, _filters(fitter.bank), how, _cell(fitter), a, b, counts, values, errors, quality
+        )
+
+    share(work, frames, least=1, most=16)
+    used = np.arange(most) < counts[:, None]
+    if not fitter.has_depth:
+        values[..., [spots.SIGMA_X, spots.SIGMA_Y]] = kernel.model.curves[:, 0]
+    return Fits(np.repeat(np.arange(frames), counts), values[used], errors[used], quality[used])
+
+
+def _table(fitter: Fitter, fits: Fits, first: int) -> pl.DataFrame:
+    values, errors, quality = fits.values, fits.errors, fits.quality
+    degrees = quality[:, spots.DEGREES]
     variance = 2 * degrees + quality[:, spots.MORE]
     # a gamma distribution with the mean and the variance that chi squared has for light of a few photons
     p = gammaincc(degrees**2 / variance, np.maximum(quality[:, spots.CHI], 0) * degrees / variance)
     table = pl.DataFrame(
         {
-            "frame": frame.astype(np.uint32),
+            "frame": (fits.frame + first).astype(np.uint32),
             "x": values[:, spots.X],
             "y": values[:, spots.Y],
             "z": values[:, spots.Z],
@@ -313,23 +372,24 @@ def _table(fitter: Fitter, frame: NDArray[np.int64], values: Floats, errors: Flo
         }
     )
     table = table.drop(["sigma_x", "sigma_y"] if fitter.has_depth else ["z", "z_err"])
-    return table.filter(_kept(fitter, frame, values, errors, quality))
+    return table.filter(_kept(fitter, fits))
 
 
-def _kept(
-    fitter: Fitter, frame: NDArray[np.int64], values: Floats, errors: Floats, quality: Floats
-) -> NDArray[np.bool_]:
+def _kept(fitter: Fitter, fits: Fits) -> NDArray[np.bool_]:
     """Fits that reached their top, inside the depth range, and only one for each emitter."""
+    values, errors, quality = fits.values, fits.errors, fits.quality
     good = quality[:, spots.REACHED] > 0
     good &= np.isfinite(errors[:, [spots.X, spots.Y, spots.PHOTONS]]).all(axis=1)
     low, high = fitter.kernel.z_range_nm
     if fitter.has_depth:
         good &= (values[:, spots.Z] > low + _END_NM) & (values[:, spots.Z] < high - _END_NM)
+    if fitter.settings.multi:
+        return good
     rows = np.flatnonzero(good)
     again = np.zeros(len(rows), np.bool_)
     x, y, z = (np.ascontiguousarray(values[rows, axis]) for axis in (spots.X, spots.Y, spots.Z))
     near = _NEAR_PX * min(fitter.kernel.pixel_size_nm)
-    spots.doubled(frame[rows], x, y, z, near, 0.2 * (high - low), again)
+    spots.doubled(fits.frame[rows], x, y, z, near, 0.2 * (high - low), again)
     good[rows[again]] = False
     return good
 

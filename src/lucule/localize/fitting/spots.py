@@ -22,8 +22,8 @@ Ints: TypeAlias = NDArray[np.int64]
 # columns of values and errors, and of the quality of a fit
 X, Y, Z, PHOTONS, BACKGROUND, SIGMA_X, SIGMA_Y = range(7)
 VALUES: Final = 7
-RATIO, CHI, MORE, REACHED = range(4)
-QUALITIES: Final = 4
+RATIO, CHI, MORE, REACHED, DEGREES = range(5)
+QUALITIES: Final = 5
 _LEAST_PHOTONS: Final = 1.0
 
 
@@ -72,7 +72,7 @@ def fit_gaussians(
         ratio, chi, more = goodness(flat[0], flat[1], flat[2], pixels.scale, pixels.fourth)
         _store(at[0] + column, at[1] + row, 0.0, at[2], at[3], at[4], at[5], values[i])
         _store(error[0], error[1], inf, error[2], error[3], error[4], error[5], errors[i])
-        quality[i, RATIO], quality[i, CHI], quality[i, MORE], quality[i, REACHED] = ratio, chi, more, reached
+        rate(ratio, chi, more, reached, side * side - (6 if elliptic else 5), quality[i])
 
 
 @njit(cache=True, nogil=True)
@@ -118,7 +118,13 @@ def fit_psf(
                 ratio, chi, more = goodness(flat, light, flat_own, pixels.scale, pixels.fourth)
                 _store(at[1], at[2], at[3], at[4], at[0], 0.0, 0.0, values[i])
                 _store(error[1], error[2], error[3], error[4], error[0], 0.0, 0.0, errors[i])
-                quality[i, RATIO], quality[i, CHI], quality[i, MORE], quality[i, REACHED] = ratio, chi, more, reached
+                rate(ratio, chi, more, reached, side * side - 4 - depth, quality[i])
+
+
+@njit(cache=True, nogil=True)
+def rate(ratio: float, chi: float, more: float, reached: bool, degrees: int, out: Floats) -> None:
+    """Keep what `goodness` says of a fit, whether it reached the top, and its degrees of freedom."""
+    out[RATIO], out[CHI], out[MORE], out[REACHED], out[DEGREES] = ratio, chi, more, 1.0 if reached else 0.0, degrees
 
 
 @njit(cache=True, nogil=True)
