@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from lucule.core import Camera, InputError
 
 # what no camera can do without; an EMCCD needs its gain beside these
@@ -104,6 +106,21 @@ class MovieInfo:
         }
         return {key: value for key, value in values.items() if value is not None}
 
+    @property
+    def unsaid(self) -> list[str]:
+        """Keys that a camera file needs and the movie does not answer."""
+        return _missing(self.camera_values())
+
+    def disagreements(self, camera: Camera) -> list[str]:
+        """Say where a camera is not the one that the file describes: one sentence each."""
+        said = self.camera_values()
+        found = []
+        for key in ("pixel_size_nm", "em_gain", "baseline", "electrons_per_count"):
+            used = getattr(camera, key)
+            if key in said and not isinstance(used, Path) and not np.allclose(said[key], used, rtol=0.02):
+                found.append(f"The movie says {key} {_short(said[key])}; the camera that is used has {_short(used)}")
+        return found
+
     def camera_with(self, **given: Any) -> Camera:
         """Build the camera of the movie: what the file says, overridden by `given`.
 
@@ -119,14 +136,23 @@ class MovieInfo:
         (100.0, 100.0)
         """
         values = self.camera_values() | given
-        needed = (*_NEEDED, "em_gain") if values.get("kind") == "emccd" else _NEEDED
-        missing = [key for key in needed if key not in values]
+        missing = _missing(values)
         if missing:
-            known = ", ".join(f"{key}={values[key]}" for key in values) or "nothing"
+            known = ", ".join(f"{key}={value}" for key, value in values.items()) or "nothing"
             raise InputError(
                 f"{self.path.name} does not say everything about its camera: {', '.join(missing)} missing",
                 received=known,
-                allowed=", ".join(needed),
+                allowed=", ".join(_NEEDED),
                 next_step=f"write {', '.join(missing)} into a file and name it: --camera camera.yaml",
             )
         return Camera.parse(values, source=f"The camera of {self.path.name}")
+
+
+def _missing(values: Mapping[str, Any]) -> list[str]:
+    needed = (*_NEEDED, "em_gain") if values.get("kind") == "emccd" else _NEEDED
+    return [key for key in needed if key not in values]
+
+
+def _short(value: float | tuple[float, float]) -> str:
+    numbers = value if isinstance(value, tuple) else (value,)
+    return " x ".join(f"{number:g}" for number in sorted(set(numbers)))

@@ -52,11 +52,9 @@ class _Nd2Frames:
 def _open(path: Path, choice: Choice) -> Opened:
     import nd2
 
+    file = None
     try:
         file = nd2.ND2File(path)
-    except (ValueError, OSError, struct.error, KeyError, IndexError) as error:
-        raise FormatError(f"{path.name} cannot be read as ND2: {error}", next_step="copy the file again") from None
-    try:
         lengths = dict(file.sizes)
         # within an image of the file: channels, or the colours of a colour camera
         inner = {axis: lengths.pop(axis) for axis in "CS" if axis in lengths}
@@ -67,8 +65,11 @@ def _open(path: Path, choice: Choice) -> Opened:
         voxel = file.voxel_size()
         x, y = length_nm(float(voxel.x), "um"), length_nm(float(voxel.y), "um")
         frames = _Nd2Frames(file, picked.images, inner.get("C", 1))
-    except BaseException:
-        file.close()
+    except BaseException as error:
+        if file is not None:
+            file.close()
+        if isinstance(error, ValueError | OSError | struct.error | KeyError | IndexError):
+            raise FormatError(f"{path.name} cannot be read as ND2: {error}", next_step="copy the file again") from None
         raise
     return Opened(
         frames,

@@ -182,7 +182,7 @@ def open_movie(
     ((3, 4, 2), [[[17, 18], [21, 22], [25, 26], [29, 30]]])
     """
     path = Path(path)
-    chosen = sniff(path)
+    chosen = _recognised(path, _head(path))
     if chosen is None:
         raise FormatError(
             f"{path} is not a movie that lucule reads",
@@ -198,25 +198,31 @@ def open_movie(
 
 
 def sniff(path: PathLike) -> MovieFormat | None:
-    """Recognise the movie format of a file or folder; None when it is no movie.
-
-    Raises
-    ------
-    InputError
-        There is no such file, it may not be read, or it is empty.
-    """
+    """Recognise the movie format of a file or folder; None when it is no movie, or cannot be read."""
     path = Path(path)
-    head = b""
-    if not path.is_dir():
-        try:
-            with path.open("rb") as stream:
-                head = stream.read(_HEAD_BYTES)
-        except FileNotFoundError:
-            raise InputError("There is no such movie", received=path, next_step="check the path") from None
-        except OSError as error:
-            raise InputError(f"Cannot read {path}: {error.strerror}", next_step="check the permissions") from None
-        if not head:
-            raise FormatError(f"{path} is empty", received="0 bytes", next_step="copy the file again")
+    try:
+        return _recognised(path, _head(path))
+    except InputError:
+        return None
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a file; a folder has none."""
+    if path.is_dir():
+        return b""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(_HEAD_BYTES)
+    except FileNotFoundError:
+        raise InputError("There is no such movie", received=path, next_step="check the path") from None
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror}", next_step="check the permissions") from None
+    if not head:
+        raise FormatError(f"{path} is empty", received="0 bytes", next_step="copy the file again")
+    return head
+
+
+def _recognised(path: Path, head: bytes) -> MovieFormat | None:
     return next((one for one in (MOVIE_FORMATS[name] for name in MOVIE_FORMATS) if one.sniff(path, head)), None)
 
 

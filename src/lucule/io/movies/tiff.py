@@ -147,9 +147,9 @@ def _opened(path: Path, file: tifffile.TiffFile, choice: Choice, heard: list[str
         )
     picked = pick(path, sizes, choice)
     every = [one for part in (alike if several > 1 else [first]) for one in _images(part)]
-    frames, short = _frames(path, file, every, picked)
     acquired = _acquired(file)
-    notes = (*picked.notes, *short, *(message for message in heard if "issing" in message and not short))
+    stopped = _stopped(path, file) if first.kind == "mmstack" and not first.is_multifile else ()
+    frames, short = _frames(path, file, every, picked)
     return Opened(
         frames,
         sorted({Path(str(one.parent.filehandle.path)) for one in every if one is not None}),
@@ -158,7 +158,7 @@ def _opened(path: Path, file: tifffile.TiffFile, choice: Choice, heard: list[str
         acquired.pixel_size_nm,
         acquired.exposure_ms,
         acquired.camera,
-        notes,
+        (*picked.notes, *stopped, *short),
     )
 
 
@@ -183,6 +183,24 @@ class _Virtual:
         self.dataoffsets = (page.dataoffsets[0] + position * page.nbytes,)
 
 
+def _stopped(path: Path, file: tifffile.TiffFile) -> tuple[str, ...]:
+    """A note when a lone file of a Micro-Manager stack holds less than was planned; tifffile gives what it holds."""
+    metadata = file.micromanager_metadata or {}
+    times, planned = metadata["IndexMap"][:, 2], int(metadata["Summary"].get("Frames", 1))
+    if times.min() > 0:
+        raise FormatError(
+            f"Frames of {path.name} are missing",
+            received=f"a file that begins at frame {times.min()}",
+            next_step="put all files of the movie into one folder, under their own names",
+        )
+    held = int(times.max()) + 1
+    return (_fewer(planned, held),) if held < planned else ()
+
+
+def _fewer(planned: int, held: int) -> str:
+    return f"it announces {planned} frames and holds {held}: stopped early, or files of it are missing"
+
+
 def _frames(
     path: Path, file: tifffile.TiffFile, images: Sequence[Any], picked: Picked
 ) -> tuple[Frames, tuple[str, ...]]:
@@ -201,10 +219,13 @@ def _frames(
                 received=f"{held} of {len(there)} frames, the first gap at frame {int(np.argmin(there))}",
                 next_step="put all files of the movie into one folder, under their own names",
             )
-        notes = (f"it announces {len(there)} frames and holds {held}: stopped early, or files of it are missing",)
+        notes = (_fewer(len(there), held),)
         wanted = wanted[:held]
     dtype = np.dtype(page.dtype)
     if not all(image.is_final for image in wanted):
+        for image in wanted:
+            if max(map(sum, zip(image.dataoffsets, image.databytecounts, strict=True))) > image.parent.filehandle.size:
+                raise _damaged(path, _DAMAGE, f"{image.parent.filehandle.size} bytes")
         return _Pages(wanted, size, dtype), notes
     paths = sorted({str(image.parent.filehandle.path) for image in wanted})
     numbers = {name: place for place, name in enumerate(paths)}
