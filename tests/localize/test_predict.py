@@ -10,9 +10,9 @@ import tifffile
 import torch
 
 from lucule.core import FormatError, InputError
+from lucule.io import open_movie
 from lucule.localize import Recipe, localize, train
 from lucule.localize import predict as room
-from lucule.localize.movies import open_movie
 from lucule.nn import torch_threads
 
 RECIPE = Recipe.parse(
@@ -132,7 +132,7 @@ def test_some_frames_are_localized_as_if_they_were_all(predictor):
 
 def test_bad_files_are_refused(tmp_path):
     (tmp_path / "text.tif").write_text("no image")
-    with pytest.raises(FormatError, match="cannot be read"), open_movie(tmp_path / "text.tif"):
+    with pytest.raises(FormatError, match="not a movie"), open_movie(tmp_path / "text.tif"):
         pass
     with pytest.raises(InputError, match="no such movie"), open_movie(tmp_path / "absent.tif"):
         pass

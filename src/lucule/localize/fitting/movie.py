@@ -5,20 +5,23 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 from scipy.signal import fftconvolve
 from scipy.special import gammaincc
 
-from lucule.core import SILENT, Camera, Config, InputError, Localizations, Meta, Progress, step
+from lucule.core import SILENT, Camera, Config, InputError, Localizations, Meta, Progress, package_version, step
+from lucule.core.ledger import fingerprint
+from lucule.io.movies import Movie, Roi, opened
+from lucule.localize.blocks import Block, Keep, in_blocks
 from lucule.localize.fitting import crowd, detect, spots
 from lucule.localize.fitting.bank import Bank, make_bank
 from lucule.localize.fitting.detect import Filters, Pixels
-from lucule.localize.movies import Movie, opened
 from lucule.localize.photons import to_photons
 from lucule.simulate.camera import Sensor, sensor
 from lucule.simulate.crlb import crlb, floor_of, noise_of
@@ -38,6 +41,8 @@ _WIDTH_FRAMES: Final = 40
 _WIDTH_FITS: Final = 30
 # the region loses this much precision at most, for light of a common brightness
 _PRECISION_LOST: Final = 0.07
+# a smaller region is better where neighbours stand in it
+_PRECISION_LOST_CROWDED: Final = 0.25
 _MOST_USED, _USUAL_NM = 0.8, 500.0
 _COMMON_LIGHT: Final = (2000.0, 30.0)
 _LEAST_ROI_PX, _MOST_ROI_PX = 7, 41
@@ -117,16 +122,13 @@ class Fits:
     quality: Floats
 
 
-def prepare(camera: Camera, shape: tuple[int, int], psf: PSF | str | None = None,
-            settings: FitSettings | None = None) -> Fitter:  # fmt: skip
-    """Make everything ready for frames `(rows, columns)` of a camera.
+def prepare(pixels: Sensor, psf: PSF | str | None = None, settings: FitSettings | None = None) -> Fitter:
+    """Make everything ready for the frames of a camera.
 
     Parameters
     ----------
-    camera
-        The camera.
-    shape
-        Rows and columns of a frame.
+    pixels
+        The camera's pixels.
     psf
         PSF, or the name or path of one; None: a Gaussian of free width.
     settings
@@ -140,17 +142,25 @@ def prepare(camera: Camera, shape: tuple[int, int], psf: PSF | str | None = None
     Examples
     --------
     >>> from lucule.simulate import load_camera
-    >>> prepare(load_camera("ideal"), (64, 64), "astigmatic").model
+    >>> prepare(sensor(load_camera("ideal"), (64, 64)), "astigmatic").model
     'astigmatic'
     """
     settings = settings or FitSettings()
+    camera, shape = pixels.camera, pixels.baseline.shape
+    if camera.kind != "ideal" and "electrons_per_count" not in camera.model_fields_set:
+        raise InputError(
+            "The camera has no gain, without which there are no photons and no errors",
+            received=f"kind: {camera.kind}",
+            allowed="electrons_per_count, a number or a map",
+            next_step="write it into the camera file, or measure it with lucule calibrate camera",
+        )
     kernel = compile_psf(Gaussian(sigma_nm=_WIDTH_NM, depth_nm=None) if psf is None else psf, camera.pixel_size_nm)
     model = settings.model or _natural(kernel)
     _check(model, kernel)
     if model in ("gaussian", "elliptical"):
         kernel = _in_focus(kernel)
-    pixels = sensor(camera, shape)
-    side = settings.roi_px or _region(kernel, camera, model)
+    lost = _PRECISION_LOST_CROWDED if settings.multi else _PRECISION_LOST
+    side = settings.roi_px or _region(kernel, model, lost)
     if side % 2 == 0 or side > min(shape):
         raise InputError(
             "The region of the fit cannot be used",
@@ -204,8 +214,8 @@ def _in_focus(kernel: Kernel) -> Kernel:
     return compile_psf(Gaussian(sigma_nm=width, depth_nm=None), kernel.pixel_size_nm)
 
 
-def _region(kernel: Kernel, camera: Camera, model: Model) -> int:
-    """Smallest side that keeps the precision."""
+def _region(kernel: Kernel, model: Model, lost: float) -> int:
+    """Smallest side that loses no more than this part of the precision."""
     most = min(kernel.roi_px, _MOST_ROI_PX)
     if model in ("gaussian", "elliptical"):
         return max(most, _LEAST_ROI_PX)
@@ -214,7 +224,7 @@ def _region(kernel: Kernel, camera: Camera, model: Model) -> int:
     z = np.linspace(max(_MOST_USED * low, -_USUAL_NM), min(_MOST_USED * high, _USUAL_NM), 9)
     photons, background = _COMMON_LIGHT
     middle = 0.5 * np.array(kernel.pixel_size_nm)
-    plain = Camera(kind="ideal", pixel_size_nm=camera.pixel_size_nm)
+    plain = Camera(kind="ideal", pixel_size_nm=kernel.pixel_size_nm)
 
     def bound(side: int) -> Floats:
         found = crlb(kernel, plain, *middle, z, photons, background, roi_px=side)
@@ -222,12 +232,12 @@ def _region(kernel: Kernel, camera: Camera, model: Model) -> int:
 
     whole = bound(most)
     for side in range(_LEAST_ROI_PX, most, 2):
-        if np.all(bound(side) < (1 + _PRECISION_LOST) * whole):
+        if np.all(bound(side) < (1 + lost) * whole):
             return side
     return most
 
 
-def fit_block(fitter: Fitter, counts: NDArray[Any], first: int) -> pl.DataFrame:
+def fit_block(fitter: Fitter, counts: NDArray[Any]) -> pl.DataFrame:
     """Localize a block of frames; what comes out depends on nothing else.
 
     Parameters
@@ -236,26 +246,19 @@ def fit_block(fitter: Fitter, counts: NDArray[Any], first: int) -> pl.DataFrame:
         From `prepare`.
     counts
         Frames as the camera gave them, `(n, rows, columns)`.
-    first
-        Number of the first one.
 
     Returns
     -------
-    frame, x, y, (z), photons, background, x_err, y_err, (z_err), (sigma_x, sigma_y), log_likelihood, p_fit; sorted by
-    frame.
-
-    Raises
-    ------
-    InputError
-        A value is not a number.
+    frame in the block, x, y, (z), photons, background, x_err, y_err, (z_err), (sigma_x, sigma_y), log_likelihood, p_fit;
+    sorted by frame.
     """
-    light = to_photons(counts, fitter.sensor, first)
+    light = to_photons(counts, fitter.sensor)
     light -= fitter.sensor.dark_electrons / np.float32(fitter.sensor.camera.quantum_efficiency)
     frame, found = candidates(fitter, light)
     fits = _alone(fitter, light, frame, found)
     if fitter.settings.multi:
         fits = _together(fitter, light, fits)
-    return _table(fitter, fits, first)
+    return _table(fitter, fits)
 
 
 def candidates(fitter: Fitter, light: NDArray[np.float32]) -> tuple[Ints, Floats]:
@@ -348,7 +351,7 @@ def _together(fitter: Fitter, light: NDArray[np.float32], alone: Fits) -> Fits:
     return Fits(np.repeat(np.arange(frames), counts), values[used], errors[used], quality[used])
 
 
-def _table(fitter: Fitter, fits: Fits, first: int) -> pl.DataFrame:
+def _table(fitter: Fitter, fits: Fits) -> pl.DataFrame:
     values, errors, quality = fits.values, fits.errors, fits.quality
     degrees = quality[:, spots.DEGREES]
     variance = 2 * degrees + quality[:, spots.MORE]
@@ -356,7 +359,7 @@ def _table(fitter: Fitter, fits: Fits, first: int) -> pl.DataFrame:
     p = gammaincc(degrees**2 / variance, np.maximum(quality[:, spots.CHI], 0) * degrees / variance)
     table = pl.DataFrame(
         {
-            "frame": (fits.frame + first).astype(np.uint32),
+            "frame": fits.frame.astype(np.uint32),
             "x": values[:, spots.X],
             "y": values[:, spots.Y],
             "z": values[:, spots.Z],
@@ -396,12 +399,14 @@ def _kept(fitter: Fitter, fits: Fits) -> NDArray[np.bool_]:
 
 @step
 def fit(
-    movie: Movie | str | os.PathLike[str],
+    movie: Movie | ArrayLike | str | os.PathLike[str],
     *,
     camera: Camera,
     psf: PSF | str | None = None,
     settings: FitSettings | None = None,
     frames: tuple[int, int] | None = None,
+    roi: Roi | None = None,
+    keep: str | os.PathLike[str] | None = None,
     progress: Progress = SILENT,
 ) -> Localizations:
     """Localize all frames of a movie by maximum likelihood.
@@ -409,7 +414,7 @@ def fit(
     Parameters
     ----------
     movie
-        Path of a movie, or counts `(frames, rows, columns)`: anything that gives frames when sliced.
+        Path of a movie in any format, an open `lucule.io.movies.Movie`, or counts `(frames, rows, columns)`.
     camera
         Camera of the movie.
     psf
@@ -418,12 +423,19 @@ def fit(
         How to find and fit.
     frames
         First frame, and the one after the last; None: all.
+    roi
+        First column, column after the last, first row, row after the last: only this region is localized. Positions
+        are those of the whole frame.
+    keep
+        Folder in which finished blocks of frames are kept, so that the same call goes on after an interruption; it is
+        yours to remove (`lucule.localize.blocks.remove_parts`). Only for movies in files.
 
     Returns
     -------
     Localizations
         frame, x, y, photons, background, x_err, y_err (Cramer-Rao bounds at the fit), z and z_err or sigma_x and sigma_y,
-        log_likelihood (over that of a perfect fit), p_fit (chance of a worse fit by noise alone).
+        log_likelihood (over that of a perfect fit), p_fit (chance of a worse fit by noise alone). What was noticed about
+        the movie stands in `meta.vendor["notes"]` and is logged.
 
     Raises
     ------
@@ -434,74 +446,72 @@ def fit(
     --------
     >>> from lucule.simulate import load_camera
     >>> from lucule.simulate.camera import expose
-    >>> from lucule.simulate.optics import compile_psf
     >>> light = 20 + compile_psf("gaussian_2d", 100).image(1630, 1470, 0, 3000, (32, 32))
     >>> locs = fit(expose(light[None], load_camera("ideal"), seed=1), camera=load_camera("ideal"))
     >>> len(locs), abs(locs["x"][0] - 1630) < 4 * locs["x_err"][0]
     (1, np.True_)
     """
-    settings = settings or FitSettings()
-    with opened(movie) as source:
-        total, rows, columns = source.shape
-        start, end = frames or (0, total)
-        if not 0 <= start < end <= total:
-            raise InputError("There are no such frames", received=f"{start}:{end}", allowed=f"0:{total}")
-        fitter = prepare(camera, (rows, columns), psf, settings)
+    with opened(movie, frames=frames, roi=roi) as source:
+        _, rows, columns = source.shape
+        pixels = sensor(camera, source.info.shape[1:]).crop(source.window)
+        fitter = prepare(pixels, psf, settings)
         if psf is None:
-            fitter = _with_width(fitter, source, (start, end))
-        _warn_of_noise(fitter, source, (start, end))
-        size = max(_BLOCK_PIXELS // (rows * columns), 2)
-        parts = []
-        with progress.task("Fit", end - start, "frames") as task:
-            for first in range(start, end, size):
-                counts = np.asarray(source[first : min(first + size, end)])
-                parts.append(fit_block(fitter, counts, first))
-                task.advance(len(counts))
-    table = pl.concat(parts)
+            fitter = _with_width(fitter, source)
+        identity = (str(fitter.kernel.psf), fitter.settings.model_dump(mode="json"), camera.model_dump(mode="json"))
+        table, seen = in_blocks(
+            source,
+            lambda block: fit_block(fitter, block.counts[block.own]),
+            size=max(_BLOCK_PIXELS // (rows * columns), 2),
+            pixel_size_nm=camera.pixel_size_nm,
+            saturation=min(camera.saturation, 2 ** (source.info.camera.bit_depth or 64) - 1),
+            keep=keep and Keep(Path(keep), fingerprint(source.fingerprint(), identity, package_version())),
+            progress=progress,
+        )
+        info = source.info
+        notes = [*info.notes, *info.disagreements(camera), *seen, *_noise_notes(fitter, source)]
     if not len(table):
-        logger.warning("No localization was found; is this the camera of the movie?")
+        notes.append("No localization was found; is this the camera of the movie?")
+    for note in notes:
+        logger.warning("%s", note)
     meta = Meta(
-        camera=camera, pixel_size_nm=camera.pixel_size_nm, shape_px=(rows, columns), n_frames=total, errors="crlb"
+        camera=camera,
+        pixel_size_nm=camera.pixel_size_nm,
+        shape_px=info.shape[1:],
+        n_frames=info.shape[0],
+        exposure_ms=info.exposure_ms,
+        errors="crlb",
+        vendor={"notes": notes} if notes else {},
     )
     return Localizations(table, meta)
 
 
-def _some_frames(movie: Movie, frames: tuple[int, int], number: int) -> NDArray[Any]:
-    first, last = frames
-    chosen = np.unique(np.linspace(first, last - 1, min(number, last - first)).astype(int))
-    return np.concatenate([np.asarray(movie[int(f) : int(f) + 1]) for f in chosen])
+def _some_frames(movie: Movie, number: int) -> NDArray[Any]:
+    chosen = np.unique(np.linspace(0, movie.shape[0] - 1, number).astype(int))
+    return np.concatenate([movie[int(frame) : int(frame) + 1] for frame in chosen])
 
 
-def _with_width(fitter: Fitter, movie: Movie, frames: tuple[int, int]) -> Fitter:
+def _with_width(fitter: Fitter, movie: Movie) -> Fitter:
     """Fit some frames, and prepare anew with the width that is common there."""
-    counts = _some_frames(movie, frames, _WIDTH_FRAMES)
-    found = fit_block(fitter, counts, frames[0])
+    free = prepare(fitter.sensor, None, fitter.settings.replace(multi=False))
+    found = fit_block(free, np.nan_to_num(_some_frames(movie, _WIDTH_FRAMES)))
     if len(found) < _WIDTH_FITS:
         return fitter
     bright = found.sort("photons", descending=True).head(max(len(found) // 2, _WIDTH_FITS))
     width = float(np.median(0.5 * (bright["sigma_x"] + bright["sigma_y"]).to_numpy()))
-    camera, shape = fitter.sensor.camera, (int(counts.shape[1]), int(counts.shape[2]))
-    return prepare(camera, shape, Gaussian(sigma_nm=round(width, 1), depth_nm=None), fitter.settings)
+    return prepare(fitter.sensor, Gaussian(sigma_nm=round(width, 1), depth_nm=None), fitter.settings)
 
 
-def _warn_of_noise(fitter: Fitter, movie: Movie, frames: tuple[int, int]) -> None:
+def _noise_notes(fitter: Fitter, movie: Movie) -> list[str]:
     """Say when neighbouring pixels differ by more, or by less, than the camera's gain explains."""
-    counts = _some_frames(movie, frames, 3)
-    camera = fitter.sensor.camera
-    light = to_photons(counts, fitter.sensor, frames[0])
-    saturated = float((counts >= camera.saturation).mean())
-    if saturated > 0:
-        logger.warning("%.2g %% of the pixels are saturated; fits there are wrong", 100 * saturated)
+    light = to_photons(_some_frames(movie, 3), fitter.sensor)
     level = float(np.median(light))
     if level < 0:
-        logger.warning("The counts lie below the camera's baseline; is this the camera of the movie?")
-        return
-    difference = np.diff(light, axis=2) / np.sqrt(2)
-    seen = (np.median(np.abs(difference)) / 0.6745) ** 2
+        return ["The counts lie below the camera's baseline; is this the camera of the movie?"]
+    seen = (np.median(np.abs(np.diff(light, axis=2))) / (0.6745 * np.sqrt(2))) ** 2
     expected = fitter.pixels.scale * (level + float(np.median(fitter.pixels.floor)))
-    ratio = seen / expected if expected > 0 else np.nan
-    if not 1 / _NOISE_OFF < ratio < _NOISE_OFF and not saturated:
-        logger.warning(
-            "The noise of this movie is %.2g times what the camera explains (variance); errors and false alarms are off. "
-            "Is this the camera, with its gain?", ratio,
-        )  # fmt: skip
+    if seen == 0 or expected == 0 or 1 / _NOISE_OFF < seen / expected < _NOISE_OFF:
+        return []
+    return [
+        f"The variance of this movie is {seen / expected:.2g} times what the camera's gain explains: errors and false alarms "
+        "are off. Is this the camera?"
+    ]
