@@ -41,7 +41,7 @@ def localize(
     camera: Annotated[
         str | None,
         typer.Option(
-            help="A packaged camera, a YAML file, or `movie`: as the movie says. Default: the network's; for fits `movie`."
+            help="A packaged camera, a YAML file, or `movie`: as the movie says. Default: the network's; fit: `movie`."
         ),
     ] = None,
     threshold: Annotated[
@@ -49,7 +49,9 @@ def localize(
     ] = None,
     psf: Annotated[
         str | None,
-        typer.Option(help="fit: a packaged PSF, a calibration (.h5) or a YAML file. Default: a Gaussian of free width."),
+        typer.Option(
+            help="fit: a packaged PSF, a calibration (.h5) or a YAML file; default: a Gaussian of free width."
+        ),
     ] = None,
     false_alarms: Annotated[
         float | None, typer.Option(help="fit: emitters that noise alone makes per frame; default 0.01.")

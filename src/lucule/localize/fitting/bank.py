@@ -16,8 +16,8 @@ from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 from scipy.optimize import brentq
-from scipy.signal import fftconvolve
 
 from lucule.core import InputError
 from lucule.simulate.optics import Kernel
@@ -49,7 +49,7 @@ class Bank:
     per_photon
         F in the middle of an emitter of one photon, `(k,)`.
     bleed
-        F of each filter (second index) beside an emitter of one photon at the depth of each (first index), by the offset
+        F of each filter (second index) beside an emitter of one photon at the depth of each (first index), by offset
         `(k, k, 2 side - 1, 2 side - 1)`.
     skew
         Sum of cubes of each filter, `(k,)`.
@@ -121,7 +121,6 @@ def make_bank(kernel: Kernel, side: int) -> Bank:
         mean[k] = spot.mean() / size
         down[k, :rank] = (u[:, :rank] * s[:rank]).T / size
         across[k, :rank] = v[:rank]
-    bleed = np.array([[fftconvolve(spot, one[::-1, ::-1]) for one in filters] for spot in spots])
     return Bank(
         z_nm=depths,
         down=down.astype(np.float32),
@@ -129,10 +128,18 @@ def make_bank(kernel: Kernel, side: int) -> Bank:
         mean=mean.astype(np.float32),
         filters=filters,
         per_photon=np.array([(one * spot).sum() for one, spot in zip(filters, spots, strict=True)]),
-        bleed=bleed.astype(np.float32),
+        bleed=_bleed(spots, filters),
         skew=(filters**3).sum(axis=(1, 2)),
         height_density=sum(_roughness(one) for one in filters) / (2 * pi) ** 1.5,
     )
+
+
+def _bleed(spots: Floats, filters: Floats) -> NDArray[np.float32]:
+    """Correlation of every spot with every filter."""
+    size = (2 * spots.shape[1] - 1,) * 2
+    of_spots = fft.rfft2(spots, s=size)
+    of_filters = fft.rfft2(filters[:, ::-1, ::-1], s=size)
+    return np.stack([fft.irfft2(one * of_filters, s=size).astype(np.float32) for one in of_spots])
 
 
 def _depths(kernel: Kernel, side: int) -> tuple[Floats, Floats]:

@@ -1,9 +1,9 @@
 """Emitters whose spots overlap: fitted together, and joined by those that their light had hidden.
 
 After all candidates of a frame were fitted alone, neighbours are fitted jointly, the light of everything else in the
-frame included in the model. What is left of the frame is searched with the same filters and the same height as the frame
-was; an emitter found there stays if it raises the log likelihood by half the square of that height, as one that stands
-alone must (Huang et al. 2011, Biomed Opt Express 2:1377, and Holden et al. 2011, Nat Methods 8:279, do it in this
+frame included in the model. What is left of the frame is searched with the same filters and the same height as the
+frame was; an emitter found there stays if it raises the log likelihood by half the square of that height, as one that
+stands alone must (Huang et al. 2011, Biomed Opt Express 2:1377, and Holden et al. 2011, Nat Methods 8:279, do it in this
 manner for Gaussians).
 """
 
@@ -194,8 +194,8 @@ def _box(how: Fit, group: Ints, at: Floats, rows: int, columns: int) -> tuple[in
     """First row and column, and those after the last, of the regions of a group."""
     top, left, bottom, right = rows, columns, 0, 0
     for i in group:
-        row = spots.corner_of(min(max(int(down(at[i, Y] / how.model.pixel[1])), 0), rows - 1), how.side, rows)
-        column = spots.corner_of(min(max(int(down(at[i, X] / how.model.pixel[0])), 0), columns - 1), how.side, columns)
+        row = spots.corner_of(min(max(down(at[i, Y] / how.model.pixel[1]), 0), rows - 1), how.side, rows)
+        column = spots.corner_of(min(max(down(at[i, X] / how.model.pixel[0]), 0), columns - 1), how.side, columns)
         top, left = min(top, row), min(left, column)
         bottom, right = max(bottom, row + how.side), max(right, column + how.side)
     return top, left, bottom, right

@@ -192,8 +192,8 @@ def heights(response: Image, level: Image, pixels: Pixels, height: Image, best: 
 def _limit(level: float, floor: float, skew: float, pixels: Pixels, threshold: float) -> float:
     """Height that a maximum must reach, with the skewness of the light."""
     variance = max(pixels.scale * (max(level, 0.0) + floor), _LEAST_VARIANCE)
-    skewness = skew * pixels.third * max(level, 0.0) / variance**1.5
-    return threshold + skewness * (threshold**2 - 1) / 6
+    skewness = skew * pixels.third * max(level, 0.0) / (variance * sqrt(variance))
+    return threshold + skewness * (threshold * threshold - 1) / 6
 
 
 @njit(cache=True, nogil=True)
@@ -230,7 +230,9 @@ def maxima(
         for other in range(n):
             dy, dx = r - int(found[other, ROW]), c - int(found[other, COLUMN])
             if abs(dy) <= reach and abs(dx) <= reach:
-                from_others += found[other, PHOTONS] * filters.bleed[int(found[other, DEPTH]), k, dy + reach, dx + reach]
+                from_others += (
+                    found[other, PHOTONS] * filters.bleed[int(found[other, DEPTH]), k, dy + reach, dx + reach]
+                )
         own = response[k, r, c] - from_others
         deviation = response[k, r, c] / max(height[r, c], 1e-9)
         limit = _limit(level[r, c], pixels.smooth_floor[r, c], filters.skew[k], pixels, threshold)
