@@ -25,8 +25,9 @@ Floats: TypeAlias = NDArray[np.float64]
 
 # as in the simulator: a cubic spline with such knots holds a diffraction pattern to 5e-4 of its peak
 _KNOTS_NM: Final = 60.0
-# along z the PSF changes over hundreds of nm; closer knots would only follow the noise
-_KNOTS_Z_NM: Final = 30.0
+# along z no PSF changes faster than a period of wavelength / (n - sqrt(n^2 - NA^2)), 400 nm and more; a cubic spline
+# with these knots holds that to 1e-3, and closer ones would only follow the noise
+_KNOTS_Z_NM: Final = 60.0
 _SMOOTHING: Final = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 """Weights of the penalty that are tried, for beads of mean weight 1."""
 _WITHOUT_CHOICE: Final = 1e-3
