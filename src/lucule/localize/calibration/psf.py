@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from lucule.core import SILENT, Camera, InputError, Progress, Step, package_version
 from lucule.core.files import file_sha256
 from lucule.localize.calibration.alignment import Placed, all_samples, first_places, judge_shapes, refine
-from lucule.localize.calibration.astigmatic import GaussianModel, Widths, astigmatic_model, gaussian_widths, sharpest, shifted
+from lucule.localize.calibration.astigmatic import (
+    GaussianModel,
+    astigmatic_model,
+    gaussian_widths,
+    sharpest,
+    shifted,
+)
 from lucule.localize.calibration.beads import Bead, find_beads, none_left, read_beads, rejections
 from lucule.localize.calibration.file import Calibration
 from lucule.localize.calibration.quality import bounds, remarks, spline_error, tilt, usable_range
@@ -182,12 +188,13 @@ def _result(
         "y_err_nm": precision.y,
         "z_err_nm": precision.z,
     })  # fmt: skip
+    low, high = usable_range(z, precision, astigmatic)
     return replace(
         found,
-        z_range_nm=usable_range(z, precision, astigmatic),
+        z_range_nm=(low, high),
         curves=curves,
         beads=_bead_table(placed, refused, grid.pixel_nm, focus),
-        quality=_quality(placed, refused, curves, gaussian, grid, widths),
+        quality=_quality(placed, refused, curves.filter(pl.col("z_nm").is_between(low, high)), gaussian, grid.pixel_nm),
     )
 
 
@@ -196,9 +203,9 @@ def _quality(
     refused: Sequence[Bead],
     curves: pl.DataFrame,
     gaussian: GaussianModel,
-    grid: Grid,
-    widths: Widths,
+    pixel_nm: float,
 ) -> dict[str, Any]:
+    """Numbers that judge the calibration; `curves` are those of the usable range."""
     wobble = np.hypot(curves["wobble_x_nm"].to_numpy(), curves["wobble_y_nm"].to_numpy())
     return {
         "beads_found": len(placed) + len(refused),
@@ -208,10 +215,11 @@ def _quality(
         "bleached": float(np.median([p.bead.bleached for p in placed])),
         "misfit": float(np.median([p.misfit for p in placed])),
         "largest_wobble_nm": float(wobble.max()),
-        "sigma_focus_nm": float(np.sqrt(np.min(widths.sigma_x_nm) * np.min(widths.sigma_y_nm))),
+        "smallest_sigma_x_nm": float(curves["sigma_x_nm"].min()),  # type: ignore[arg-type]
+        "smallest_sigma_y_nm": float(curves["sigma_y_nm"].min()),  # type: ignore[arg-type]
         "astigmatic_misfit": gaussian.misfit if np.isfinite(gaussian.misfit) else None,
         "gaussian_reason": gaussian.reason,
-    } | tilt(placed, grid.pixel_nm)
+    } | tilt(placed, pixel_nm)
 
 
 def _bead_table(placed: Sequence[Placed], refused: Sequence[Bead], pixel_nm: float, focus_nm: float) -> pl.DataFrame:
