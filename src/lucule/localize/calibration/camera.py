@@ -130,7 +130,7 @@ class CameraCalibration:
         for field, values_of_pixels in self.maps.items():
             name = f"{target.stem}_{field}.tif"
             with atomic_path(target.with_name(name)) as temporary:
-                tifffile.imwrite(temporary, values_of_pixels, compression="zlib", predictor=True)
+                tifffile.imwrite(temporary, values_of_pixels, compression="zlib")
             written.append(target.with_name(name))
             values[field] = name
         return [write_text(target, dump_yaml(values)), *written]

@@ -96,6 +96,16 @@ class Calibration:
         """The curves against z."""
         return self.curves
 
+    def summary(self) -> dict[str, Any]:
+        """Give the numbers that judge the calibration, units in the names."""
+        return {
+            "pixel_size_nm": self.pixel_size_nm,
+            "z_range_nm": list(self.z_range_nm),
+            "z_measured_nm": [float(self.z_nm[0]), float(self.z_nm[-1])],
+            "astigmatic": self.astigmatic is not None,
+            **self.quality,
+        }
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write `psf.h5`, at once or not at all.
 

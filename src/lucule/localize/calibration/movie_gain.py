@@ -221,6 +221,8 @@ def _estimate(
         )
     if noise == 0 and base.kind != "ideal":
         warnings.append("The read noise is not known, so that the baseline is too low by its part.")
+    if offset + _INTERVAL * offset_error < 0:
+        warnings.append("The baseline comes out below 0: something has been taken off this movie; it holds no raw counts.")
     drawn = dict.fromkeys(("baseline_spread", "gain_spread", "read_noise_spread", "hot_pixel_fraction"), 0.0)
     camera = base.replace(
         electrons_per_count=per_count, baseline=round(float(offset), 3), hot_pixel_electrons=0.0, **drawn,
