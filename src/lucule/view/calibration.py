@@ -41,15 +41,16 @@ def _beads(axes: Axes, found: Calibration) -> None:
     for mark, reason in zip(_MARKS, reasons, strict=False):
         mine = np.array([name == reason for name in names])
         axes.plot(x[mine], y[mine], mark, ms=5, color=MUTED, mfc="none", label=f"{reason} ({mine.sum()})", zorder=2)
-    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_aspect("equal", adjustable="box")
     axes.invert_yaxis()
     slope = [found.quality.get(f"tilt_{axis}_nm_per_um") for axis in "xy"]
     note = f"{len(table)} found"
     if None not in slope:
-        note += f", coverslip tilted {slope[0]:.1f} and {slope[1]:.1f} nm/µm"
+        note += f", coverslip tilted {float(np.hypot(*slope)):.1f} nm/µm"
     _title(axes, "Beads", note)
     axes.set_xlabel("µm", color=MUTED, fontsize=9)
-    _legend(axes)
+    # beside the beads, which may lie anywhere
+    axes.legend(frameon=False, fontsize=8, labelcolor=MUTED, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _range(axes: Axes, found: Calibration) -> None:
@@ -78,7 +79,7 @@ def _widths(axes: Axes, found: Calibration) -> None:
         apart = found.astigmatic.y.focus_nm - found.astigmatic.x.focus_nm
         note = f"lines: defocus curves, {100 * found.quality['astigmatic_misfit']:.1f} % off; foci {apart:+.0f} nm apart"
     _range(axes, found)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.1 * float(np.nanmax([*found.curves["sigma_x_nm"], *found.curves["sigma_y_nm"], 1.0])))
     _title(axes, "Width of a Gaussian", note)
     _legend(axes)
 
@@ -91,7 +92,9 @@ def _wobble(axes: Axes, found: Calibration) -> None:
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, -5), max(high, 5))
     _range(axes, found)
-    _title(axes, "Wobble", f"at most {found.quality['largest_wobble_nm']:.1f} nm in the usable range")
+    largest = found.quality["largest_wobble_nm"]
+    note = "the PSF is no Gaussian" if largest is None else f"at most {largest:.1f} nm in the usable range"
+    _title(axes, "Wobble of a Gaussian fit", note)
     _legend(axes)
 
 

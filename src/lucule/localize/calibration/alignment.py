@@ -22,7 +22,7 @@ _SMOOTH_PLANES: Final = 1.5
 _LARGEST_STEP: Final = np.array([0.4, 0.4, 60.0])
 _TINY: Final = 1e-9
 # a bead of another shape: light that the average does not explain, beyond noise
-_OTHER_SHAPE: Final = 0.15
+_OTHER_SHAPE: Final = 0.2
 _OUTLIER: Final = 4.0
 _MAD: Final = 1.4826
 # a bright bead counts at most this many times as much as the median one
@@ -200,14 +200,13 @@ def misfit(placed: Placed, model: Model) -> float:
     """Light of a bead that the PSF does not explain, beyond noise, relative to the light itself (root mean square)."""
     grid = model.grid
     samples = placed.samples(np.inf)
-    seen, covered = onto_planes(samples, grid)
+    seen, covered, left = onto_planes(samples, grid)
     expected = model.on(grid.z_nm[covered], placed.offset_px)[0]
     difference = (seen[covered] - expected)[:, samples.seen]
-    # neighbouring planes differ by noise alone, twice; averaging planes onto the knots takes its share away
-    noise = np.diff(samples.planes, axis=0)[:, samples.seen].var() / 2
-    shrinks = min(abs(placed.bead.stage_nm[1] - placed.bead.stage_nm[0]) / grid.step_nm, 1.0)
+    # second differences of the planes show noise alone, with six times its variance
+    noise = float(np.diff(samples.planes, n=2, axis=0)[:, samples.seen].var() / 6 * left[covered].mean())
     power = float((expected[:, samples.seen] ** 2).mean())
-    return float(np.sqrt(max(float((difference**2).mean()) - shrinks * noise, 0.0) / max(power, _TINY**2)))
+    return float(np.sqrt(max(float((difference**2).mean()) - noise, 0.0) / max(power, _TINY**2)))
 
 
 def judge_shapes(placed: Sequence[Placed], model: Model, grid: Grid) -> tuple[list[Placed], list[Bead]]:

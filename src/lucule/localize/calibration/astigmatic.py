@@ -20,16 +20,19 @@ _REACH_NM: Final = 900.0
 _ITERATIONS: Final = 40
 _PARAMETERS: Final = 6
 # planes where the PSF is wider than this many times its best are not fitted: no Gaussian holds it there
-_WIDEST: Final = 2.5
+_WIDEST: Final = 4.0
 _FEWEST: Final = 8
 _LEAST_ASTIGMATISM_NM: Final = 100.0
+# light that a Gaussian leaves over (root mean square): a fifth for a usual PSF, half and more for one with lobes
+_NO_GAUSSIAN: Final = 0.45
+_MOSTLY_NONE: Final = 0.4
 _WORST_CURVE: Final = 0.08
 _FINE: Final = 2001
 
 
 @dataclass(frozen=True, eq=False)
 class Widths:
-    """Elliptic Gaussian at each height, all `(n,)` in nm.
+    """Elliptic Gaussian at each height, all `(n,)` in nm; NaN where the PSF is none, and everywhere if it mostly is none.
 
     Attributes
     ----------
@@ -105,16 +108,25 @@ def gaussian_widths(planes: Floats, z_nm: Floats, pixel_nm: float, *, photons: f
         weight = (1 / mean).reshape(n, -1)
         right = np.einsum("anp,np->na", slopes, (data - mean).reshape(n, -1) * weight)
         fisher = np.einsum("anp,bnp,np->nab", slopes, slopes, weight, optimize=True)
-        fisher[:, range(_PARAMETERS), range(_PARAMETERS)] *= 1 + 1e-9
-        change = np.linalg.solve(fisher, right[:, :, None])[:, :, 0]
+        # scaled to a diagonal of 1, so that a trace of it keeps what no pixel tells from running away
+        scale = 1 / np.sqrt(np.maximum(fisher[:, range(_PARAMETERS), range(_PARAMETERS)], 1e-12))
+        fisher = fisher * scale[:, :, None] * scale[:, None, :] + 1e-6 * np.eye(_PARAMETERS)
+        change = scale * np.linalg.solve(fisher, (scale * right)[:, :, None])[:, :, 0]
         limit = np.stack([0.5 * at[:, 4], 0.5 * at[:, 5], 0.5 * at[:, 2], 0.5 * at[:, 3] + 1, 0.3 * at[:, 4],
                           0.3 * at[:, 5]], axis=1)  # fmt: skip
         at += np.clip(change, -limit, limit)
+        at[:, :2] = np.clip(at[:, :2], -half, half)
         at[:, 2:4] = np.maximum(at[:, 2:4], 1e-3)
         at[:, 4:] = np.clip(at[:, 4:], 0.3, 2 * half)
         if np.abs(change[:, [0, 1, 4, 5]]).max() < 1e-4:
             break
-    nm = pixel_nm * at
+    across, down = (_profile(edges, at[:, k], at[:, k + 4])[0] for k in (0, 1))
+    fitted = at[:, 2, None, None] * down[:, :, None] * across[:, None, :] + at[:, 3, None, None]
+    left_over = np.sqrt(((data - fitted) ** 2).sum(axis=(1, 2)) / (light**2).sum(axis=(1, 2)))
+    none = (left_over > _NO_GAUSSIAN) | (np.abs(at[:, :2]) >= half).any(axis=1)
+    if none.mean() > _MOSTLY_NONE:
+        none[:] = True
+    nm = np.where(none[:, None], np.nan, pixel_nm * at)
     return Widths(np.asarray(z_nm, np.float64), nm[:, 4], nm[:, 5], nm[:, 0], nm[:, 1])
 
 
@@ -157,7 +169,7 @@ def defocus_curve(z_nm: Floats, sigma_nm: Floats) -> tuple[DefocusCurve, float]:
     high = [2.0 * best, z_nm.max() + 500, 3000.0, 2.0, 3.0]
     start = [best, z_nm[smallest], spread, 0.0, 0.01]
     fitted = least_squares(miss, start, bounds=(low, high), x_scale=[best, 100, 100, 0.3, 0.3], loss="soft_l1",
-                           f_scale=0.03)  # fmt: skip
+                           f_scale=0.1)  # fmt: skip
     sigma_nm_, focus, depth, a, b = map(float, fitted.x)
     found = DefocusCurve(sigma_nm=sigma_nm_, focus_nm=focus, depth_nm=depth, a=a, b=b)
     return found, float(np.sqrt(np.mean(miss(fitted.x) ** 2)))
@@ -194,13 +206,17 @@ class GaussianModel:
 
 def astigmatic_model(widths: Widths) -> GaussianModel:
     """Fit defocus curves to the widths, where the PSF is an astigmatic Gaussian."""
-    if len(widths.z_nm) < _FEWEST:
-        return GaussianModel(None, None, np.nan, f"fewer than {_FEWEST} heights")
-    x, miss_x = defocus_curve(widths.z_nm, widths.sigma_x_nm)
-    y, miss_y = defocus_curve(widths.z_nm, widths.sigma_y_nm)
+    known = np.isfinite(widths.sigma_x_nm)
+    z = widths.z_nm[known]
+    if not len(z):
+        return GaussianModel(None, None, np.nan, "the PSF is not like a Gaussian; z = 0 is the middle of the stack")
+    if len(z) < _FEWEST:
+        return GaussianModel(None, None, np.nan, f"there are {len(z)} heights, {_FEWEST} are needed")
+    x, miss_x = defocus_curve(z, widths.sigma_x_nm[known])
+    y, miss_y = defocus_curve(z, widths.sigma_y_nm[known])
     miss = float(np.hypot(miss_x, miss_y) / np.sqrt(2))
     apart = abs(x.focus_nm - y.focus_nm)
-    low, high = float(widths.z_nm.min()), float(widths.z_nm.max())
+    low, high = float(z.min()), float(z.max())
     if miss > _WORST_CURVE:
         return GaussianModel(None, None, miss, f"its widths differ from defocus curves by {100 * miss:.0f} %")
     if apart < _LEAST_ASTIGMATISM_NM:

@@ -19,14 +19,20 @@ from lucule.simulate.camera import Sensor, sensor
 
 Floats: TypeAlias = NDArray[np.float64]
 
-# widths of the two Gaussians whose difference shows beads in the mean over the stack
-_NARROW_NM, _WIDE_NM = 200.0, 900.0
+# of the spot's size: the second Gaussian of the difference, and the distance of two maxima
+_WIDE, _ONE_MAXIMUM = 3.3, 3.0
+# The first parts two beads that are 600 nm apart. The others see a PSF with lobes as one; they are tried where the
+# first leaves nothing, and believed from this many beads on.
+_SPOTS_NM, _ENOUGH = (120.0, 250.0, 500.0), 3
 _SIGNIFICANT: Final = 8.0
+# below this part of the brightest bead there are its own diffraction rings
+_FAINTEST: Final = 0.02
 _MAD: Final = 1.4826
 # planes closer than this are averaged: the PSF does not change between them
 _PLANE_NM: Final = 20.0
-# a neighbour counts from this part of the light of the bead itself
-_NEIGHBOUR_LIGHT: Final = 0.02
+# a neighbour counts from this part of the light of the bead itself; nearby, in sizes of the spot, a faint one is part
+# of the PSF
+_NEIGHBOUR_LIGHT, _NEARBY_LIGHT, _NEARBY = 0.03, 0.25, 8.0
 # how far from its middle a neighbour out of focus still sends light
 _SPREAD_NM: Final = 600.0
 _BAD_PIXEL: Final = 6.0
@@ -130,10 +136,10 @@ def read_beads(movie: str | os.PathLike[str] | Movie, camera: Camera, settings: 
         for first, block in blocks(frames, "bead stack"):
             level = min(level, clipping_level(block, camera.saturation))
             np.maximum(highest, block.max(axis=0), out=highest)
-            index = np.arange(first, first + len(block))
-            np.add.at(total, index // group, block)
-            np.add.at(number, index // group, 1)
-            np.add.at(height, index // group, index // every)
+            for index, frame in enumerate(block, start=first):
+                total[index // group] += frame
+                number[index // group] += 1
+                height[index // group] += index // every
     counts = total / number[:, None, None].astype(np.float32)
     if np.ptp(counts) == 0:
         raise InputError("The stack holds nothing", received=f"every value is {counts.flat[0]:g}")
@@ -170,16 +176,37 @@ def find_beads(stack: BeadStack, pixel_nm: float, side_px: int, settings: PsfSet
     movie
         Number of the stack, kept with the beads.
     """
-    mean = stack.photons.mean(axis=0, dtype=np.float64)
-    band = gaussian_filter(mean, _NARROW_NM / pixel_nm) - gaussian_filter(mean, _WIDE_NM / pixel_nm)
-    noise = _MAD * float(np.median(np.abs(band - np.median(band))))
-    reach = max(round(2 * _NARROW_NM / pixel_nm), 1)
-    highest = (band == maximum_filter(band, 2 * reach + 1)) & (band > np.median(band) + _SIGNIFICANT * noise)
-    places = np.argwhere(highest & (band > 0))
+    even, odd = (stack.photons[k::2].mean(axis=0, dtype=np.float64) for k in (0, 1))
+    first: list[Bead] = []
+    for spot_nm in _SPOTS_NM if settings.spot_nm is None else (settings.spot_nm,):
+        found = _find(stack, (even, odd), spot_nm / pixel_nm, pixel_nm, side_px, settings, movie)
+        usable = sum(not bead.reason for bead in found)
+        first = first or found
+        if usable >= (_ENOUGH if found is not first else 1):
+            return found
+    return first
+
+
+def _find(
+    stack: BeadStack,
+    halves: tuple[Floats, Floats],
+    spot_px: float,
+    pixel_nm: float,
+    side_px: int,
+    settings: PsfSettings,
+    movie: int,
+) -> list[Bead]:
+    even, odd = (gaussian_filter(half, spot_px) - gaussian_filter(half, _WIDE * spot_px) for half in halves)
+    band = (even + odd) / 2
+    # what every second plane shows and the others do not is noise
+    noise = _MAD * float(np.median(np.abs(even - odd))) / 2
+    least = max(_SIGNIFICANT * noise, _FAINTEST * float(band.max()))
+    reach = max(round(_ONE_MAXIMUM * spot_px), 1)
+    highest = (band == maximum_filter(band, 2 * reach + 1)) & (band > least)
+    places = np.argwhere(highest)
     half = side_px // 2
-    found = [_cut(stack, int(row), int(column), half, movie) for row, column in places]
-    found = _judge_light(found, settings)
-    return _judge_neighbours(found, band[tuple(places.T)], half, pixel_nm)
+    found = _judge_light([_cut(stack, int(row), int(column), half, movie) for row, column in places], settings)
+    return _judge_neighbours(found, band[tuple(places.T)], half, spot_px, pixel_nm)
 
 
 def _cut(stack: BeadStack, row: int, column: int, half: int, movie: int) -> Bead:
@@ -221,14 +248,17 @@ def _judge_light(found: Sequence[Bead], settings: PsfSettings) -> list[Bead]:
     return judged
 
 
-def _judge_neighbours(found: Sequence[Bead], height: Floats, half: int, pixel_nm: float) -> list[Bead]:
+def _judge_neighbours(
+    found: Sequence[Bead], height: Floats, half: int, spot_px: float, pixel_nm: float
+) -> list[Bead]:
     """Refuse beads whose window holds light of another; a much brighter one is undisturbed by a faint one."""
     place = np.array([(bead.row, bead.column) for bead in found], dtype=np.float64).reshape(-1, 2)
     limit = half + _SPREAD_NM / pixel_nm
     judged = []
     for i, bead in enumerate(found):
         distance = np.abs(place - place[i]).max(axis=1)
-        near = (distance < limit) & (height > _NEIGHBOUR_LIGHT * height[i])
+        least = np.where(distance < _NEARBY * spot_px, _NEARBY_LIGHT, _NEIGHBOUR_LIGHT)
+        near = (distance < limit) & (height > least * height[i])
         near[i] = False
         if near.any():
             gap = pixel_nm * float(np.hypot(*(place[near] - place[i]).T).min())

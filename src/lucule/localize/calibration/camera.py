@@ -342,11 +342,13 @@ def _transfer(black: Moments, bright: Sequence[Moments]) -> tuple[float, tuple[f
 
 
 def _points(m: Floats, v: Floats) -> Floats:
-    """Means of mean and variance in bins of the mean, for the plot."""
-    flat_m, flat_v = m.ravel(), v.ravel()
-    order = np.argsort(flat_m)
-    groups = np.array_split(order, min(_BINS, len(order)))
-    return np.array([(flat_m[g].mean(), flat_v[g].mean()) for g in groups])
+    """Means of mean and variance in bins of the mean, for each movie, for the plot."""
+    points = []
+    for mean, variance in zip(m.reshape(len(m), -1), v.reshape(len(v), -1), strict=True):
+        order = np.argsort(mean)
+        groups = np.array_split(order, min(max(_BINS // len(m), 1), len(order)))
+        points += [(mean[g].mean(), variance[g].mean()) for g in groups]
+    return np.array(points)
 
 
 def _gain_map(black: Moments, bright: Sequence[Moments], slope: float) -> tuple[Floats, float]:

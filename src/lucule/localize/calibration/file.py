@@ -87,9 +87,17 @@ class Calibration:
         """Lateral shift (x, y) of a Gaussian fit at these heights, `(n, 2)`; take it off fitted positions.
 
         The spline PSF holds it already.
+
+        Raises
+        ------
+        InputError
+            The PSF is nowhere like a Gaussian.
         """
-        at = self.curves["z_nm"].to_numpy()
-        shifts = [np.interp(z_nm, at, self.curves[f"wobble_{axis}_nm"].to_numpy()) for axis in "xy"]
+        known = self.curves.filter(pl.col("wobble_x_nm").is_finite())
+        if not len(known):
+            raise InputError("This PSF is no Gaussian, and has no wobble", next_step="fit the spline PSF, which needs none")
+        at = known["z_nm"].to_numpy()
+        shifts = [np.interp(z_nm, at, known[f"wobble_{axis}_nm"].to_numpy()) for axis in "xy"]
         return np.stack(shifts, axis=-1)
 
     def table(self) -> pl.DataFrame:

@@ -17,6 +17,7 @@ from lucule.core.files import file_sha256
 from lucule.localize.calibration.alignment import Placed, all_samples, first_places, judge_shapes, refine
 from lucule.localize.calibration.astigmatic import (
     GaussianModel,
+    Widths,
     astigmatic_model,
     gaussian_widths,
     sharpest,
@@ -49,8 +50,9 @@ def calibrate_psf(
     """Measure the PSF on stacks of beads.
 
     Beads are found and judged; each is placed in x, y and z against the common PSF, and the common PSF is the spline
-    through all of them, in turns. The focus is where the astigmatic widths are equal, without astigmatism where the PSF
-    is sharpest; there the centre of a Gaussian fit is the place of the emitter.
+    through all of them, in turns. z = 0 is where the astigmatic widths are equal, without astigmatism where the PSF is
+    sharpest, and for a PSF with lobes the middle of the stack; there the centre of a Gaussian fit is the place of the
+    emitter.
 
     Parameters
     ----------
@@ -98,9 +100,11 @@ def calibrate_psf(
             raise none_left(found, settings.window_nm)
         placed = first_places(usable)
         refused = [bead for bead in found if bead.reason]
+        smoothing: float | None = None
         for turn in range(_ROUNDS):
             grid = _grid(placed, width, settings)
-            beads, smoothing, stack = _fitted(placed, grid)
+            # beads that are not yet in place ask for more smoothing than they need
+            beads, smoothing, stack = _fitted(placed, grid, smoothing if turn > 1 else None)
             model = Model(stack, grid)
             placed = [refine(p, model) for p in placed]
             if turn > 0:
@@ -142,10 +146,10 @@ def _grid(placed: Sequence[Placed], pixel_nm: float, settings: PsfSettings) -> G
     return grid
 
 
-def _fitted(placed: Sequence[Placed], grid: Grid) -> tuple[Beads, float, Floats]:
-    """Spline through all beads; every plane holds one photon, its border is dark."""
+def _fitted(placed: Sequence[Placed], grid: Grid, smoothing: float | None = None) -> tuple[Beads, float, Floats]:
+    """Spline through all beads; every plane holds one photon, its border is dark. None: the smoothing is chosen."""
     beads = Beads(all_samples(placed), grid)
-    smoothing = beads.smoothing()
+    smoothing = beads.smoothing() if smoothing is None else smoothing
     stack = beads.stack(beads.fit(range(len(placed)), smoothing))
     edge = np.concatenate([stack[:, 0], stack[:, -1], stack[:, :, 0], stack[:, :, -1]], axis=1)
     stack = stack - np.median(edge, axis=1)[:, None, None]
@@ -165,8 +169,8 @@ def _result(
     light = {"photons": settings.photons, "background": settings.background}
     widths = gaussian_widths(planes, grid.z_nm, grid.pixel_nm, **light)
     gaussian = astigmatic_model(widths)
-    focus = gaussian.focus_nm if gaussian.focus_nm is not None else sharpest(planes, grid.z_nm)
-    centre_nm = [float(np.interp(focus, grid.z_nm, values)) for values in (widths.x_nm, widths.y_nm)]
+    focus = _focus(gaussian, widths, planes, grid)
+    centre_nm = [_at(focus, grid.z_nm, values) for values in (widths.x_nm, widths.y_nm)]
     middle = (grid.knots - 1) / 2
     x, y = (middle + nm / grid.pixel_nm * grid.per_pixel for nm in centre_nm)
     measured = Stack(
@@ -193,9 +197,24 @@ def _result(
         found,
         z_range_nm=(low, high),
         curves=curves,
-        beads=_bead_table(placed, refused, grid.pixel_nm, focus),
+        beads=_bead_table(placed, refused, grid.pixel_nm, (*centre_nm, focus)),
         quality=_quality(placed, refused, curves.filter(pl.col("z_nm").is_between(low, high)), gaussian, grid.pixel_nm),
     )
+
+
+def _focus(gaussian: GaussianModel, widths: Widths, planes: Floats, grid: Grid) -> float:
+    """Where the widths are equal; without astigmatism the sharpest plane; the middle for a PSF with lobes."""
+    if gaussian.focus_nm is not None:
+        return gaussian.focus_nm
+    if np.isfinite(widths.sigma_x_nm).any():
+        return sharpest(planes, grid.z_nm)
+    return float(grid.z_nm[0] + grid.z_nm[-1]) / 2
+
+
+def _at(z: float, z_nm: Floats, values: Floats) -> float:
+    """Value at a height, from those that are known; 0 where none is."""
+    known = np.isfinite(values)
+    return float(np.interp(z, z_nm[known], values[known])) if known.any() else 0.0
 
 
 def _quality(
@@ -206,7 +225,8 @@ def _quality(
     pixel_nm: float,
 ) -> dict[str, Any]:
     """Numbers that judge the calibration; `curves` are those of the usable range."""
-    wobble = np.hypot(curves["wobble_x_nm"].to_numpy(), curves["wobble_y_nm"].to_numpy())
+    known = curves.filter(pl.col("wobble_x_nm").is_finite())
+    wobble = np.hypot(known["wobble_x_nm"].to_numpy(), known["wobble_y_nm"].to_numpy())
     return {
         "beads_found": len(placed) + len(refused),
         "beads_used": len(placed),
@@ -214,23 +234,27 @@ def _quality(
         "photons_per_plane": float(np.median([p.bead.photons for p in placed])),
         "bleached": float(np.median([p.bead.bleached for p in placed])),
         "misfit": float(np.median([p.misfit for p in placed])),
-        "largest_wobble_nm": float(wobble.max()),
-        "smallest_sigma_x_nm": float(curves["sigma_x_nm"].min()),  # type: ignore[arg-type]
-        "smallest_sigma_y_nm": float(curves["sigma_y_nm"].min()),  # type: ignore[arg-type]
+        "largest_wobble_nm": float(wobble.max()) if len(wobble) else None,
+        "smallest_sigma_x_nm": known["sigma_x_nm"].min(),
+        "smallest_sigma_y_nm": known["sigma_y_nm"].min(),
         "astigmatic_misfit": gaussian.misfit if np.isfinite(gaussian.misfit) else None,
         "gaussian_reason": gaussian.reason,
     } | tilt(placed, pixel_nm)
 
 
-def _bead_table(placed: Sequence[Placed], refused: Sequence[Bead], pixel_nm: float, focus_nm: float) -> pl.DataFrame:
+def _bead_table(
+    placed: Sequence[Placed], refused: Sequence[Bead], pixel_nm: float, centre_nm: tuple[float, float, float]
+) -> pl.DataFrame:
+    """Beads with their places; `centre_nm` is where the emitter lies in the PSF to which they were aligned."""
+    x, y, z = centre_nm
     rows = [
         {
             "movie": p.bead.movie,
-            "x_nm": (p.bead.column + 0.5 + p.offset_px[0]) * pixel_nm,
-            "y_nm": (p.bead.row + 0.5 + p.offset_px[1]) * pixel_nm,
+            "x_nm": (p.bead.column + 0.5 + p.offset_px[0]) * pixel_nm + x,
+            "y_nm": (p.bead.row + 0.5 + p.offset_px[1]) * pixel_nm + y,
             "used": True,
             "reason": "",
-            "z_nm": -(p.focus_nm + focus_nm),
+            "z_nm": -(p.focus_nm + z),
             "photons": p.bead.photons,
             "bleached": p.bead.bleached,
             "misfit": p.misfit,

@@ -63,9 +63,9 @@ def clipping_level(values: NDArray[Any], largest: int) -> float:
     >>> clipping_level(np.minimum(np.arange(5000), 4095), 65535)
     4095.0
     """
-    top = values.max()
+    top = float(values.max())
     if top >= largest or values.dtype.kind == "f":
         return float(largest)
     piled = int((values == top).sum())
     below = int(((values < top) & (values >= top - _LEVELS)).sum()) / _LEVELS
-    return float(top) if piled >= _FEWEST_PILED and piled > _PILE * below else float(largest)
+    return top if piled >= _FEWEST_PILED and piled > _PILE * below else float(largest)

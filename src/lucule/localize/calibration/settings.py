@@ -29,6 +29,9 @@ class PsfSettings(Config):
         Frames taken at each height; they are averaged.
     window_nm
         Side of the square that holds the PSF.
+    spot_nm
+        Size of what counts as one spot in the search for beads: larger for PSFs with lobes, smaller for denser beads;
+        None: 120 nm, and larger where that finds nothing that can be used.
     dim_fraction
         Beads with less light than this part of the median are not used.
     photons, background
@@ -45,6 +48,7 @@ class PsfSettings(Config):
     z_factor: Annotated[float, Field(gt=0.2, lt=2)] = 1.0
     frames_per_step: Annotated[int, Field(ge=1)] = 1
     window_nm: Annotated[float, Field(ge=700, le=20_000)] = 2500.0
+    spot_nm: Positive | None = None
     dim_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
     photons: Positive = 5000.0
     background: Annotated[float, Field(ge=0)] = 50.0

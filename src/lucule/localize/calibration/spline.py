@@ -125,12 +125,13 @@ def basis(places: Floats, knots: int, *, slope: bool = False) -> Floats:
     return matrix
 
 
-def onto_planes(bead: Samples, grid: Grid) -> tuple[Floats, NDArray[np.bool_]]:
+def onto_planes(bead: Samples, grid: Grid) -> tuple[Floats, NDArray[np.bool_], Floats]:
     """Bring the planes of a bead to the heights of the grid, by a regression spline along z.
 
     Returns
     -------
-    `(heights, side, side)`, and at which heights the bead was measured.
+    `(heights, side, side)`; at which heights the bead was measured; and the variance of noise there, for noise of
+    variance 1 in the planes.
     """
     lowest, highest = bead.z_nm.min(), bead.z_nm.max()
     count = max(round((highest - lowest) / grid.step_nm), 1) + 1
@@ -143,7 +144,7 @@ def onto_planes(bead: Samples, grid: Grid) -> tuple[Floats, NDArray[np.bool_]]:
     wanted = basis(np.clip((grid.z_nm - lowest) / own_step, 0, count - 1), count)
     project = wanted @ np.linalg.solve(system, matrix.T)
     flat = bead.planes.reshape(len(bead.planes), -1)
-    return (project @ flat).reshape(len(grid.z_nm), *bead.planes.shape[1:]), covered
+    return (project @ flat).reshape(len(grid.z_nm), *bead.planes.shape[1:]), covered, (project**2).sum(axis=1)
 
 
 class _Layout:
@@ -183,7 +184,7 @@ class Beads:
             x, y = (sparse.csr_matrix(basis(grid.across(o), grid.knots)) for o in bead.offset_px)
             seen = bead.seen.ravel()
             self.matrix.append(sparse.kron(y, x).tocsr()[seen])
-            planes, inside = onto_planes(bead, grid)
+            planes, inside, _ = onto_planes(bead, grid)
             self.values.append(planes.reshape(len(planes), -1)[:, seen])
             covered.append(inside)
         self.covered = np.array(covered)
