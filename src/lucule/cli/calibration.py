@@ -30,7 +30,9 @@ def psf(
         typer.Option(help="What moves away from the objective's side: sample-up (default) or objective-up."),
     ] = None,
     frames_per_step: Annotated[int | None, typer.Option(help="Frames taken at each height.", min=1)] = None,
-    window_nm: Annotated[float | None, typer.Option(help="Side of the square that holds the PSF; default 2500.")] = None,
+    window_nm: Annotated[
+        float | None, typer.Option(help="Side of the square that holds the PSF; default 2500.")
+    ] = None,
     z_factor: Annotated[
         float | None, typer.Option(help="Way of the focal plane in the sample for one of the stage; default 1.")
     ] = None,
