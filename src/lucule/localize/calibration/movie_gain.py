@@ -3,8 +3,8 @@
 Light that an objective brought to the sensor has no structure finer than its resolution; noise has. The difference of
 two neighbouring frames takes off all that stands still, a filter keeps only spatial frequencies that the optics cannot
 pass (after the idea of Heintzmann et al. 2016, arXiv 1611.05654), and places where an emitter has just switched are
-left out. What is left is noise alone, and its variance against the local mean is a photon transfer curve: its slope is the
-gain times the squared excess noise factor, and it starts at the baseline, less what the read noise lifts it.
+left out. What is left is noise alone, and its variance against the local mean is a photon transfer curve: its slope is
+the gain times the squared excess noise factor, and it starts at the baseline, less what the read noise lifts it.
 """
 
 from __future__ import annotations
