@@ -272,9 +272,9 @@ def _brightest_first(
         place[rows[i] - first] = i
     chosen, light = np.empty(crowd.sum(), np.int64), np.empty(crowd.sum())
     n = 0
-    for i in place:
-        if crowd[i]:
-            chosen[n], light[n] = i, -photons[rows[i]]
+    for at in place:
+        if crowd[at]:
+            chosen[n], light[n] = at, -photons[rows[at]]
             n += 1
     return chosen[np.argsort(light, kind="mergesort")]
 
