@@ -10,16 +10,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from math import ceil, erf, exp, pi, sqrt
-from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import polars as pl
-import tifffile
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from lucule.core import Camera, FormatError, InputError, Localizations, Meta, step
+from lucule.core import Camera, InputError, Localizations, Meta, step
+from lucule.io import open_movie
 from lucule.simulate.camera import Sensor, load_camera
 from lucule.simulate.camera import sensor as sensor_of
 from lucule.simulate.imaging import CameraLike
@@ -62,7 +61,7 @@ def find_spots(
     Parameters
     ----------
     movie
-        Counts `(frames, rows, columns)`: an array, a `Movie`, or the path of a TIFF.
+        Counts `(frames, rows, columns)`: an array, a `Movie`, or the path of a movie in any format.
     camera
         The camera; only a simulated `Movie` knows its own. Where its pixels differ and no maps are given, all are taken
         as equal.
@@ -83,7 +82,7 @@ def find_spots(
     InputError
         The camera is not known, or these are no frames.
     FormatError
-        The file is no TIFF.
+        The file is no movie.
 
     Examples
     --------
@@ -122,34 +121,20 @@ def find_spots(
 
 
 def open_frames(movie: Frames | str | os.PathLike[str]) -> Frames:
-    """Open a movie without reading it as a whole where the file allows that.
+    """Open a movie, if it is a path, and see that it is one.
 
     Raises
     ------
     FormatError
-        The file cannot be read as a TIFF.
+        The file cannot be read as a movie.
     InputError
         These are no frames `(frames, rows, columns)`.
     """
-    frames: Any = movie
-    if isinstance(movie, str | os.PathLike):
-        try:
-            frames = tifffile.memmap(movie, mode="r")
-        except ValueError:  # compressed, or in pieces
-            frames = _read(Path(movie))
-        except (OSError, tifffile.TiffFileError) as error:
-            raise FormatError(f"The movie cannot be read: {error}", received=movie, allowed="a TIFF") from None
+    frames: Any = open_movie(movie) if isinstance(movie, str | os.PathLike) else movie
     if not isinstance(frames, Frames) or len(frames.shape) != 3 or not all(frames.shape):
         shape = getattr(frames, "shape", type(frames).__name__)
         raise InputError("A movie must be frames", received=shape, allowed="(frames, rows, columns)")
     return frames
-
-
-def _read(path: Path) -> NDArray[Any]:
-    try:
-        return tifffile.imread(path)
-    except (OSError, ValueError, tifffile.TiffFileError) as error:
-        raise FormatError(f"The movie cannot be read: {error}", received=path, allowed="a TIFF") from None
 
 
 def _sensor(frames: Frames, camera: CameraLike) -> Sensor:
