@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from math import ceil, erf, exp, pi, sqrt
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
@@ -92,17 +93,18 @@ def find_spots(
     >>> bool(0.6 < len(spots) / len(truth.emitters) < 1)
     True
     """
-    frames = open_frames(movie)
-    sensor = _sensor(frames, camera)
-    pixel = sensor.camera.pixel_size_nm
-    width = (sigma_nm or _USUAL_WIDTH_NM) / sqrt(pixel[0] * pixel[1])
-    rates = _Rates(sensor)
-    if sigma_nm is None:
-        for _ in range(2):
-            some = _fit_all(_some(frames), rates, width, snr)
-            if len(some[0]):
-                width = float(np.median(some[1][:, 4]))
-    number, fitted = _fit_all(_blocks(frames), rates, width, snr)
+    with open_frames(movie) as frames:
+        sensor = _sensor(frames, camera)
+        pixel = sensor.camera.pixel_size_nm
+        width = (sigma_nm or _USUAL_WIDTH_NM) / sqrt(pixel[0] * pixel[1])
+        rates = _Rates(sensor)
+        if sigma_nm is None:
+            for _ in range(2):
+                some = _fit_all(_some(frames), rates, width, snr)
+                if len(some[0]):
+                    width = float(np.median(some[1][:, 4]))
+        number, fitted = _fit_all(_blocks(frames), rates, width, snr)
+        shape = frames.shape
     columns = dict(zip(_COLUMNS, fitted.T, strict=True))
     sigma = columns.pop("sigma")
     for i, axis in enumerate("xy"):
@@ -112,16 +114,17 @@ def find_spots(
     meta = Meta(
         camera=sensor.camera,
         pixel_size_nm=pixel,
-        shape_px=frames.shape[1:],
-        n_frames=frames.shape[0],
+        shape_px=shape[1:],
+        n_frames=shape[0],
         exposure_ms=exposure_ms,
         errors="crlb",
     )
     return Localizations(data, meta)
 
 
-def open_frames(movie: Frames | str | os.PathLike[str]) -> Frames:
-    """Open a movie, if it is a path, and see that it is one.
+@contextmanager
+def open_frames(movie: Frames | str | os.PathLike[str]) -> Iterator[Frames]:
+    """Open a movie that is given as a path; see that what is given is one.
 
     Raises
     ------
@@ -130,11 +133,14 @@ def open_frames(movie: Frames | str | os.PathLike[str]) -> Frames:
     InputError
         These are no frames `(frames, rows, columns)`.
     """
-    frames: Any = open_movie(movie) if isinstance(movie, str | os.PathLike) else movie
-    if not isinstance(frames, Frames) or len(frames.shape) != 3 or not all(frames.shape):
-        shape = getattr(frames, "shape", type(frames).__name__)
+    if isinstance(movie, str | os.PathLike):
+        with open_movie(movie) as file:
+            yield file
+        return
+    if not isinstance(movie, Frames) or len(movie.shape) != 3 or not all(movie.shape):
+        shape = getattr(movie, "shape", type(movie).__name__)
         raise InputError("A movie must be frames", received=shape, allowed="(frames, rows, columns)")
-    return frames
+    yield movie
 
 
 def _sensor(frames: Frames, camera: CameraLike) -> Sensor:
