@@ -1,7 +1,6 @@
 """From movies to localizations."""
 
 from lucule.localize.matching import Matches, MatchSettings, match
-from lucule.localize.movies import open_movie
 from lucule.localize.predict import Predictor, load, localize
 from lucule.localize.recipe import Recipe
 from lucule.localize.scores import LocalizationScore, Scores, checkerboard, efficiency, jaccard, score, score_matches
@@ -20,7 +19,6 @@ __all__ = [
     "load",
     "localize",
     "match",
-    "open_movie",
     "score",
     "score_matches",
     "train",

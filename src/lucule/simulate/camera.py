@@ -97,6 +97,11 @@ class Sensor:
     read_noise: Map
     dark_electrons: Map
 
+    def crop(self, window: tuple[slice, slice]) -> Sensor:
+        """Give the pixels of some rows and columns."""
+        maps = (self.baseline, self.electrons_per_count, self.read_noise, self.dark_electrons)
+        return Sensor(self.camera, *(values[window] for values in maps))
+
 
 def sensor(camera: Camera, shape: tuple[int, int]) -> Sensor:
     """Draw or read the maps of a camera for a field of `(rows, columns)` pixels.
