@@ -10,6 +10,7 @@ import typer
 from lucule.cli import (
     analysis,
     benchmarks,
+    calibration,
     comparison,
     corrections,
     files,
@@ -46,6 +47,7 @@ for command in (
     training.models,
 ):
     app.command()(command)
+app.add_typer(calibration.calibrate, name="calibrate")
 app.add_typer(corrections.correct, name="correct")
 
 
