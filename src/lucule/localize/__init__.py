@@ -1,5 +1,6 @@
 """From movies to localizations."""
 
+from lucule.localize.fitting import FitSettings, fit
 from lucule.localize.matching import Matches, MatchSettings, match
 from lucule.localize.predict import Predictor, load, localize
 from lucule.localize.recipe import Recipe
@@ -7,6 +8,7 @@ from lucule.localize.scores import LocalizationScore, Scores, checkerboard, effi
 from lucule.localize.train import train
 
 __all__ = [
+    "FitSettings",
     "LocalizationScore",
     "MatchSettings",
     "Matches",
@@ -15,6 +17,7 @@ __all__ = [
     "Scores",
     "checkerboard",
     "efficiency",
+    "fit",
     "jaccard",
     "load",
     "localize",

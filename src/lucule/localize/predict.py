@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -23,6 +23,7 @@ from lucule.io.movies import Movie, Roi, opened
 from lucule.localize.blocks import Block, Keep, in_blocks
 from lucule.localize.decode import Found, decode
 from lucule.localize.network import MARGIN_PX, STRIDE, LocalizationNet, build
+from lucule.localize.photons import to_photons
 from lucule.localize.recipe import Recipe
 from lucule.localize.refine import refine
 from lucule.models import Card, find
@@ -279,7 +280,7 @@ def _block(rows: int, columns: int) -> int:
 
 def _find(predictor: Predictor, block: Block, pixels: Sensor, threshold: float) -> pl.DataFrame:
     """Find the emitters of a block of frames."""
-    photons = _photons(block.counts, pixels)
+    photons = to_photons(block.counts, pixels)
     spare = (block.own.start, len(photons) - block.own.stop)
     found = [_tile(predictor, photons, tile, spare, threshold) for tile in _tiles(*photons.shape[1:])]
     merged = Found(*(np.concatenate([getattr(f, name) for f in found]) for name in ("frame", "row", "column")),
@@ -287,14 +288,6 @@ def _find(predictor: Predictor, block: Block, pixels: Sensor, threshold: float) 
     order = np.lexsort((merged.column, merged.row, merged.frame))
     found_here = Found(merged.frame[order], merged.row[order], merged.column[order], merged.values[order])
     return _columns(predictor, placed(predictor, found_here, photons[block.own], noise_of(pixels)))
-
-
-def _photons(counts: NDArray[Any], pixels: Sensor) -> NDArray[np.float32]:
-    values = counts.astype(np.float32)
-    camera = pixels.camera
-    values -= pixels.baseline
-    values *= pixels.electrons_per_count / np.float32(camera.em_gain * camera.quantum_efficiency)
-    return values
 
 
 def _tiles(rows: int, columns: int) -> list[tuple[slice, slice]]:

@@ -101,6 +101,14 @@ def noise_of(camera: Camera | Sensor) -> Noise:
     return Noise(kind.quantum_efficiency, 2.0 if multiplied else 1.0, dark, read_variance / kind.em_gain**2)
 
 
+def floor_of(pixels: Sensor) -> Floats:
+    """Background, in photons per pixel, that would make the noise of each pixel of a sensor, `(rows, columns)`."""
+    noise = noise_of(pixels)
+    read = (pixels.read_noise.astype(np.float64) / pixels.camera.em_gain) ** 2
+    floor: Floats = (pixels.dark_electrons + read / noise.excess) / noise.efficiency
+    return floor
+
+
 def crlb(
     kernel: Kernel,
     camera: Camera | Sensor,
@@ -148,11 +156,7 @@ def crlb(
     if not (np.isfinite(at_x).all() and np.isfinite(at_y).all()):
         raise InputError("Positions must be finite numbers")
     noise = noise_of(camera)
-    if isinstance(camera, Sensor):
-        own = camera.dark_electrons + (camera.read_noise.astype(np.float64) / camera.camera.em_gain) ** 2 / noise.excess
-        floor = own / noise.efficiency
-    else:
-        floor = np.full((1, 1), noise.photons_per_pixel)
+    floor = floor_of(camera) if isinstance(camera, Sensor) else np.full((1, 1), noise.photons_per_pixel)
     side = _side(kernel, roi_px)
     out = np.empty((len(at_x), 5))
     _bounds(kernel.model, noise.excess / noise.efficiency, floor, side, free_z, at_x, at_y, at_z, light, level, out)
