@@ -49,7 +49,9 @@ def localize(
     ] = None,
     psf: Annotated[
         str | None,
-        typer.Option(help="fit: a packaged PSF, a calibration (.h5) or a YAML file. Default: a Gaussian of free width."),
+        typer.Option(
+            help="fit: a packaged PSF, a calibration (.h5) or a YAML file. Default: a Gaussian of free width."
+        ),
     ] = None,
     false_alarms: Annotated[
         float | None, typer.Option(help="fit: emitters that noise alone makes per frame; default 0.01.")

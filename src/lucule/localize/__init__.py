@@ -1,5 +1,7 @@
 """From movies to localizations."""
 
+from lucule.localize.export import to_onnx
+from lucule.localize.like import Likeness, like
 from lucule.localize.matching import Matches, MatchSettings, match
 from lucule.localize.predict import Predictor, load, localize
 from lucule.localize.recipe import Recipe
@@ -7,6 +9,7 @@ from lucule.localize.scores import LocalizationScore, Scores, checkerboard, effi
 from lucule.localize.train import train
 
 __all__ = [
+    "Likeness",
     "LocalizationScore",
     "MatchSettings",
     "Matches",
@@ -16,10 +19,12 @@ __all__ = [
     "checkerboard",
     "efficiency",
     "jaccard",
+    "like",
     "load",
     "localize",
     "match",
     "score",
     "score_matches",
+    "to_onnx",
     "train",
 ]

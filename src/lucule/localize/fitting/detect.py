@@ -230,7 +230,9 @@ def maxima(
         for other in range(n):
             dy, dx = r - int(found[other, ROW]), c - int(found[other, COLUMN])
             if abs(dy) <= reach and abs(dx) <= reach:
-                from_others += found[other, PHOTONS] * filters.bleed[int(found[other, DEPTH]), k, dy + reach, dx + reach]
+                from_others += (
+                    found[other, PHOTONS] * filters.bleed[int(found[other, DEPTH]), k, dy + reach, dx + reach]
+                )
         own = response[k, r, c] - from_others
         deviation = response[k, r, c] / max(height[r, c], 1e-9)
         limit = _limit(level[r, c], pixels.smooth_floor[r, c], filters.skew[k], pixels, threshold)

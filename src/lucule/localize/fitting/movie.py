@@ -268,9 +268,7 @@ def candidates(fitter: Fitter, light: NDArray[np.float32]) -> tuple[Ints, Floats
     found, number = np.empty((frames, most, detect.COLUMNS)), np.zeros(frames, np.int64)
 
     def work(a: int, b: int) -> None:
-        detect.find(
-            light, _filters(fitter.bank), fitter.pixels, fitter.threshold, _cell(fitter), a, b, found, number
-        )
+        detect.find(light, _filters(fitter.bank), fitter.pixels, fitter.threshold, _cell(fitter), a, b, found, number)
 
     share(work, frames, least=1, most=32)
     used = np.arange(most) < number[:, None]

@@ -136,7 +136,9 @@ def _store(
 
 
 @njit(cache=True, nogil=True)
-def doubled(frame: Ints, x: Floats, y: Floats, z: Floats, near_nm: float, near_z_nm: float, out: NDArray[np.bool_]) -> None:
+def doubled(
+    frame: Ints, x: Floats, y: Floats, z: Floats, near_nm: float, near_z_nm: float, out: NDArray[np.bool_]
+) -> None:
     """Which fits ended where an earlier one of the same frame is; frames are sorted."""
     start = 0
     for i in range(frame.size):
