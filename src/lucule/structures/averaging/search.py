@@ -1,0 +1,102 @@
+"""The course of a registration: several random starts, the best one sharpened, then every particle settled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lucule.structures.averaging.particles import chosen
+from lucule.structures.averaging.registration import (
+    Problem,
+    Search,
+    State,
+    added,
+    folds_of,
+    plan,
+    random_state,
+    refine,
+    weigh,
+)
+from lucule.structures.averaging.symmetry import NONE, Symmetry
+
+Floats = NDArray[np.float64]
+
+# particles on which the starts are made; all others join the best of them
+_STARTERS: Final = {2: 128, 3: 64}
+_STEPS: Final = {2: 10, 3: 7}
+_FINEST_DEG: Final = {2: 2.5, 3: 15.0}
+# the search goes on at the last blur until the fit of a step grows less than this part
+_SETTLED: Final = 0.01
+_MOST_EXTRA: Final = 8
+_REFINEMENTS: Final = 3
+
+
+def form(problem: Problem, blur_nm: float, *, starts: int, rng: np.random.Generator) -> State:
+    """The best of several random starts, with all particles weighed by it."""
+    dims = 2 if problem.grid.flat else 3
+    number = len(problem.particles)
+    most = min(number, _STARTERS[dims])
+    folds = folds_of(number, rng)
+    best, evidence = None, -np.inf
+    for _ in range(starts):
+        which = np.sort(rng.permutation(number)[:most])
+        part = replace_particles(problem, which)
+        state = random_state(part, folds[which], rng, int(folds.max()) + 1)
+        for search in schedule(problem, blur_nm, _STEPS[dims], rng):
+            state = weigh(part, state, search)
+        state = settle(part, state, search, rng)
+        if state.evidence.sum() > evidence:
+            best, evidence = (which, state), float(state.evidence.sum())
+    assert best is not None  # noqa: S101 (there is at least one start)
+    which, found = best
+    everyone = random_state(problem, folds, rng, int(folds.max()) + 1)
+    everyone.rotations[which], everyone.shifts_nm[which] = found.rotations, found.shifts_nm
+    everyone = replace(everyone, densities=found.densities)
+    for search in schedule(problem, blur_nm, 2, rng)[-1:] * 2:
+        everyone = weigh(problem, everyone, search)
+    return everyone
+
+
+def replace_particles(problem: Problem, which: NDArray[np.int64]) -> Problem:
+    """The same problem with some of the particles."""
+    return Problem.of(chosen(problem.particles, which), problem.grid, problem.tilt_deg)
+
+
+def schedule(problem: Problem, blur_nm: float, steps: int, rng: np.random.Generator) -> list[Search]:
+    """Searches from a blur that hides all but the outline to the final one."""
+    dims = 2 if problem.grid.flat else 3
+    coarse = max(0.15 * problem.particles.radius_nm, 1.5 * blur_nm)
+    reach = 2 * problem.particles.centre_error_nm
+    return plan(problem, np.geomspace(coarse, blur_nm, steps), reach, rng, _FINEST_DEG[dims])
+
+
+def settle(problem: Problem, state: State, search: Search, rng: np.random.Generator) -> State:
+    """Repeat the last search until the particles fit no better."""
+    for _ in range(_MOST_EXTRA):
+        before = float(state.evidence.sum())
+        turned = search.turned(rng, flat=problem.grid.flat, tilt_deg=problem.tilt_deg)
+        state = weigh(problem, state, turned)
+        if float(state.evidence.sum()) - before < _SETTLED * abs(before):
+            break
+    return state
+
+
+def improve(problem: Problem, state: State, symmetry: Symmetry, blur_nm: float, rng: np.random.Generator) -> State:
+    """Search all poses again with a symmetrical average."""
+    search = schedule(problem, blur_nm, 2, rng)[-1]
+    for _ in range(2):
+        state = weigh(problem, symmetry.imposed(state, problem.grid), search)
+    return state
+
+
+def sharpen(problem: Problem, state: State, blur_nm: float, symmetry: Symmetry = NONE) -> State:
+    """Settle each particle in its best pose near the present one, and add the particles up in these."""
+    step_nm = 0.7 * blur_nm
+    degrees = min(float(np.degrees(step_nm / problem.particles.radius_nm)), 10.0)
+    for _ in range(_REFINEMENTS):
+        state = refine(problem, symmetry.imposed(state, problem.grid), blur_nm, degrees, step_nm, 4)
+        state = replace(state, densities=added(problem, state))
+    return state
