@@ -1,6 +1,6 @@
 """Template-free averaging of particles: registration, symmetry, outliers, classes."""
 
-from lucule.structures.averaging.average import Average, AverageSettings, aligned, average
-from lucule.structures.averaging.particles import Particles, collect
+from lucule.structures.averaging.average import Average, AverageSettings, aligned, average, superposed
+from lucule.structures.averaging.particles import FEWEST_PARTICLES, Particles, collect
 
-__all__ = ["Average", "AverageSettings", "Particles", "aligned", "average", "collect"]
+__all__ = ["FEWEST_PARTICLES", "Average", "AverageSettings", "Particles", "aligned", "average", "collect", "superposed"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from lucule.structures.averaging.density import Grid
 from lucule.structures.averaging.particles import Particles, collect, joined
 from lucule.structures.averaging.poses import angles_deg
 from lucule.structures.averaging.registration import Problem, State, added
-from lucule.structures.averaging.search import form, improve, sharpen
+from lucule.structures.averaging.search import evidence_of, form, improve, onto, sharpen
 from lucule.structures.averaging.symmetry import NONE, Symmetry
 
 Floats = NDArray[np.float64]
@@ -208,7 +209,7 @@ def average(
             warnings.append("Turned by any angle the average fits as well: it is round, and angles mean nothing.")
     elif settings.symmetry != "none":
         found = symmetries.axis_of(state.density, problem.grid, settings.symmetry, blur_nm)
-        loss = symmetries.loss_of(problem, state, found, blur_nm)
+        loss = symmetries.loss_of(problem, state, found, blur_nm, evidence_of(problem, state, blur_nm, rng))
         found = replace(found, loss=loss)
         if loss > symmetries.ACCEPTED_LOSS:
             warnings.append(
@@ -216,8 +217,9 @@ def average(
                 "do not seem to have it."
             )
     if found.order > 1:
-        state = improve(problem, state, found, blur_nm, rng)
-        state = found.equivalent(sharpen(problem, state, blur_nm, found), rng)
+        impose = partial(found.imposed, grid=problem.grid)
+        state = improve(problem, state, impose, blur_nm, rng)
+        state = found.equivalent(sharpen(problem, state, blur_nm, impose), rng)
     class_of = np.zeros(len(full), np.int64)
     if settings.classes > 1:
         if len(full) < 2 * settings.classes:
@@ -247,7 +249,7 @@ def aligned(locs: Localizations, average: Average, *, outliers: bool = False) ->
     Returns
     -------
     Localizations
-        x, y (and z) relative to the centre of the average, nm, with `particle` and `class`; other columns as they were.
+        x, y (and z) relative to the centre of the average, nm, with `particle` and `class`; other columns stay.
     """
     particles = average.particles
     owner = particles.owner
@@ -261,6 +263,29 @@ def aligned(locs: Localizations, average: Average, *, outliers: bool = False) ->
         pl.Series("class", average.class_of[owner[keep]].astype(np.uint8)),
     )
     return Localizations(data, locs.meta.model_copy(update={"origin_nm": (0.0, 0.0, 0.0), "shape_px": None}))
+
+
+def superposed(moving: Average, fixed: Average) -> Average:
+    """The average `moving`, turned and shifted as a whole so that it lies on `fixed`."""
+    grid, blur = fixed.grid, fixed.blur_nm
+    whole = np.zeros(1, np.int64)
+    at = ~moving.outlier[moving.particles.owner]
+    points = moving.points()[at]
+    weight = moving.particles.weight[at] / moving.particles.weight[at].sum() * float(np.median(moving.particles.sites))
+    middle = np.average(points, axis=0, weights=weight)
+    one = Particles(whole, middle[None], points - middle, moving.particles.errors_nm[at], weight,
+                    np.array([0, len(points)]), np.arange(len(points)), grid.flat, whole)  # fmt: skip
+    problem = Problem.of(joined(one), grid, 180.0)
+    # two folds: one holds the fixed average, the other nothing but the one that moves
+    still = np.stack([np.zeros(grid.shape), fixed.density])
+    state = State(np.eye(3)[None], np.zeros((1, 3)), whole, still, np.zeros(1), np.zeros(1))
+    state = onto(problem, state, blur)
+    rotation, shift = state.rotations[0], state.shifts_nm[0] - state.rotations[0] @ middle
+    return replace(
+        moving, rotations=rotation @ moving.rotations, shifts_nm=moving.shifts_nm @ rotation.T + shift,
+        symmetry=replace(moving.symmetry, axis=rotation @ moving.symmetry.axis,
+                         centre_nm=rotation @ moving.symmetry.centre_nm + shift),
+    )  # fmt: skip
 
 
 def prepare(particles: Particles, settings: AverageSettings) -> tuple[Problem, float]:
@@ -284,4 +309,3 @@ def outliers(problem: Problem, state: State) -> tuple[NDArray[np.bool_], Floats]
 
 def _density_of(problem: Problem, state: State, use: NDArray[np.bool_]) -> Floats:
     return added(problem, state, use).sum(axis=0)
-

@@ -1,8 +1,8 @@
 """Particles: groups of localizations that show the same structure, centred, with what each localization counts.
 
-A dye that blinks ten times gives ten localizations of one site. If each of them counted in full, the sites that happened
-to blink most would decide how a particle is turned, and their sum would be a hot spot. So a localization counts by the
-inverse of how many of its own particle lie within its precision: resolved sites count alike.
+A dye that blinks ten times gives ten localizations of one site. If each of them counted in full, the sites that
+happened to blink most would decide how a particle is turned, and their sum would be a hot spot. So a localization
+counts by the inverse of how many of its own particle lie within its precision: resolved sites count alike.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def collect(locs: Localizations, *, column: str | None = None, flat: bool | None
             else f"The table has no column {name}",
             received="columns " + ", ".join(locs.columns),
             allowed="whole numbers, negative for localizations in no particle",
-            next_step="pick the particles (Picasso writes `group`), or find them with: lucule cluster TABLE --out GROUPED.parquet",
+            next_step="pick particles (Picasso writes `group`), or find them: lucule cluster TABLE --out GROUPED.parquet",
         )
     group = np.asarray(locs[name])
     if group.dtype.kind not in "iu":
@@ -158,7 +158,7 @@ def collect(locs: Localizations, *, column: str | None = None, flat: bool | None
     if int((~few).sum()) < FEWEST_PARTICLES:
         raise InputError(
             "There are too few particles to average",
-            received=f"{len(ids)} in column {name}, {int((~few).sum())} of them with {FEWEST_LOCALIZATIONS} or more localizations",
+            received=f"{len(ids)} in column {name}, {int((~few).sum())} with {FEWEST_LOCALIZATIONS} or more localizations",
             allowed=f"{FEWEST_PARTICLES} or more",
             next_step="name another column with --group, or pick more particles",
         )

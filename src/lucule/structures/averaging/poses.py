@@ -36,13 +36,15 @@ def space_rotations(step_deg: float, rng: np.random.Generator, tilt_deg: float =
     s = np.arange(number) + 0.5
     r, capital = np.sqrt(s / number), np.sqrt(1 - s / number)
     alpha, beta = 2 * np.pi * s / np.sqrt(2), 2 * np.pi * s / 1.533751168755204288118041
-    quaternions = np.column_stack([r * np.sin(alpha), r * np.cos(alpha), capital * np.sin(beta), capital * np.cos(beta)])
+    quaternions = np.column_stack(
+        [r * np.sin(alpha), r * np.cos(alpha), capital * np.sin(beta), capital * np.cos(beta)]
+    )
     rotations = of_quaternions(quaternions) @ random_rotations(1, rng)[0]
     return rotations[rotations[:, 2, 2] >= np.cos(np.radians(tilt_deg)) - 1e-9]
 
 
 def random_rotations(number: int, rng: np.random.Generator, *, flat: bool = False, tilt_deg: float = 180.0) -> Floats:
-    """`(number, 3, 3)` random rotations: about z where `flat`, else in space with the z axis tilted that much at most."""
+    """`(number, 3, 3)` random rotations: about z where `flat`, else in space, the z axis tilted that much at most."""
     if flat:
         return about_z(rng.uniform(0, 2 * np.pi, number))
     if tilt_deg >= 180.0:
@@ -89,7 +91,9 @@ def offsets(reach: int, *, flat: bool) -> NDArray[np.int64]:
 
 def angles_deg(rotations: Floats) -> Floats:
     """In-plane angle of each rotation, degrees from x towards y, -180 to 180."""
-    result: Floats = np.degrees(np.arctan2(rotations[:, 1, 0] - rotations[:, 0, 1], rotations[:, 0, 0] + rotations[:, 1, 1]))
+    result: Floats = np.degrees(
+        np.arctan2(rotations[:, 1, 0] - rotations[:, 0, 1], rotations[:, 0, 0] + rotations[:, 1, 1])
+    )
     return result
 
 

@@ -33,7 +33,9 @@ FOLDS: Final = 10
 _MOST_POSES: Final = 400
 _LEAST: Final = 1e-3
 # weight of the evidence while the average forms; below 1, chance patterns of labels fade instead of growing
-_TEMPER: Final = 0.7
+_TEMPER: Final = 0.5
+# poses whose log likelihood is so little below that of the best one are as good: one is drawn by lot
+_AS_GOOD: Final = 1.5
 _WIDTH_CLASSES: Final = 3
 # part of the rotations that is tried with all shifts, and their least number
 _PROMISING: Final = {2: 0.15, 3: 0.04}
@@ -158,8 +160,12 @@ def added(problem: Problem, state: State, use: NDArray[np.bool_] | None = None) 
     return densities
 
 
-def weigh(problem: Problem, state: State, search: Search) -> State:
-    """One step of expectation and maximisation: weigh all poses of each particle, and add the particles up anew."""
+def weigh(problem: Problem, state: State, search: Search, rng: np.random.Generator) -> State:
+    """One step of expectation and maximisation: weigh all poses of each particle, and add the particles up anew.
+
+    Of poses that fit alike, one is drawn: were the best always taken, gaps and crowds of labels would be laid on each
+    other, and the average would show them.
+    """
     particles, grid = problem.particles, problem.grid
     moves = search.steps * grid.voxel_nm
     shifts = grid.strides(search.steps)
@@ -167,10 +173,14 @@ def weigh(problem: Problem, state: State, search: Search) -> State:
     rotations, shift_nm = state.rotations.copy(), state.shifts_nm.copy()
     evidence, score = state.evidence.copy(), state.score.copy()
     poses = len(search.rotations) * len(shifts)
+    lots = rng.random(len(particles))
     # few shifts (in space none) tell which rotations are worth trying with all of them
     squared = (search.steps**2).sum(axis=1)
     near = np.flatnonzero(squared <= np.unique(squared)[1 if grid.flat else 0])
-    most = max(int(_PROMISING[2 if grid.flat else 3] * len(search.rotations)), min(_FEWEST_ROTATIONS, len(search.rotations) - 1))
+    most = max(
+        int(_PROMISING[2 if grid.flat else 3] * len(search.rotations)),
+        min(_FEWEST_ROTATIONS, len(search.rotations) - 1),
+    )
 
     def work(fold: int) -> None:
         tables = problem.tables(state.densities, fold, search.blur_nm)
@@ -200,9 +210,10 @@ def weigh(problem: Problem, state: State, search: Search) -> State:
                 points, weight, search.rotations[g], moves[s], probability, grid.shape,
                 grid.origin_nm, grid.voxel_nm, densities[fold],
             )  # fmt: skip
-            best = int(np.argmax(logs[likely]))
+            alike = np.where(logs[likely] > top - search.temper * _AS_GOOD, probability, 0.0)
+            drawn = int(np.searchsorted(np.cumsum(alike), lots[k] * alike.sum()))
             score[k] = top / search.temper
-            rotations[k] = search.rotations[g[best]]
+            rotations[k] = search.rotations[g[drawn]]
             mean = centre + probability @ np.einsum("gji,gj->gi", search.rotations[g], moves[s])
             shift_nm[k] = rotations[k] @ mean
 
@@ -211,7 +222,9 @@ def weigh(problem: Problem, state: State, search: Search) -> State:
     return State(rotations, shift_nm, state.folds, densities, evidence, score)
 
 
-def plan(problem: Problem, blur_nm: Floats, reach_nm: float, rng: np.random.Generator, finest_deg: float) -> list[Search]:
+def plan(
+    problem: Problem, blur_nm: Floats, reach_nm: float, rng: np.random.Generator, finest_deg: float
+) -> list[Search]:
     """Searches from the most to the least blurred, with grids as fine as each blur needs."""
     radius, flat, voxel = problem.particles.radius_nm, problem.grid.flat, problem.grid.voxel_nm
     searches = []
@@ -221,8 +234,14 @@ def plan(problem: Problem, blur_nm: Floats, reach_nm: float, rng: np.random.Gene
             rotations = plane_rotations(int(np.ceil(360 / step_deg)), rng.uniform(0, 360))
         else:
             rotations = space_rotations(step_deg, rng, problem.tilt_deg)
-        every = max(int(round(0.7 * blur / voxel)), 1)
-        reach = int(np.clip(np.ceil(max(reach_nm, blur) / (every * voxel)), 1, min(_MOST_STEPS[2 if flat else 3], problem.grid.pad[0] // every)))
+        every = max(round(0.7 * blur / voxel), 1)
+        reach = int(
+            np.clip(
+                np.ceil(max(reach_nm, blur) / (every * voxel)),
+                1,
+                min(_MOST_STEPS[2 if flat else 3], problem.grid.pad[0] // every),
+            )
+        )
         searches.append(Search(float(blur), rotations, every * offsets(reach, flat=flat)))
         reach_nm *= 0.9
     return searches

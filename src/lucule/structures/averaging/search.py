@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -20,7 +21,6 @@ from lucule.structures.averaging.registration import (
     refine,
     weigh,
 )
-from lucule.structures.averaging.symmetry import NONE, Symmetry
 
 Floats = NDArray[np.float64]
 
@@ -32,6 +32,14 @@ _FINEST_DEG: Final = {2: 2.5, 3: 15.0}
 _SETTLED: Final = 0.01
 _MOST_EXTRA: Final = 8
 _REFINEMENTS: Final = 3
+# weight of the evidence of a whole average, which leaves no doubt
+_FIRM: Final = 50.0
+
+Imposed = Callable[[State], State]
+
+
+def _as_is(state: State) -> State:
+    return state
 
 
 def form(problem: Problem, blur_nm: float, *, starts: int, rng: np.random.Generator) -> State:
@@ -46,7 +54,7 @@ def form(problem: Problem, blur_nm: float, *, starts: int, rng: np.random.Genera
         part = replace_particles(problem, which)
         state = random_state(part, folds[which], rng, int(folds.max()) + 1)
         for search in schedule(problem, blur_nm, _STEPS[dims], rng):
-            state = weigh(part, state, search)
+            state = weigh(part, state, search, rng)
         state = settle(part, state, search, rng)
         if state.evidence.sum() > evidence:
             best, evidence = (which, state), float(state.evidence.sum())
@@ -56,7 +64,7 @@ def form(problem: Problem, blur_nm: float, *, starts: int, rng: np.random.Genera
     everyone.rotations[which], everyone.shifts_nm[which] = found.rotations, found.shifts_nm
     everyone = replace(everyone, densities=found.densities)
     for search in schedule(problem, blur_nm, 2, rng)[-1:] * 2:
-        everyone = weigh(problem, everyone, search)
+        everyone = weigh(problem, everyone, search, rng)
     return everyone
 
 
@@ -78,25 +86,41 @@ def settle(problem: Problem, state: State, search: Search, rng: np.random.Genera
     for _ in range(_MOST_EXTRA):
         before = float(state.evidence.sum())
         turned = search.turned(rng, flat=problem.grid.flat, tilt_deg=problem.tilt_deg)
-        state = weigh(problem, state, turned)
+        state = weigh(problem, state, turned, rng)
         if float(state.evidence.sum()) - before < _SETTLED * abs(before):
             break
     return state
 
 
-def improve(problem: Problem, state: State, symmetry: Symmetry, blur_nm: float, rng: np.random.Generator) -> State:
+def evidence_of(problem: Problem, state: State, blur_nm: float, rng: np.random.Generator) -> float:
+    """Log likelihood of all particles over all poses, each by the average without it."""
+    search = replace(schedule(problem, blur_nm, 2, rng)[-1], temper=1.0)
+    return float(weigh(problem, state, search, rng).evidence.sum())
+
+
+def improve(problem: Problem, state: State, imposed: Imposed, blur_nm: float, rng: np.random.Generator) -> State:
     """Search all poses again with a symmetrical average."""
     search = schedule(problem, blur_nm, 2, rng)[-1]
     for _ in range(2):
-        state = weigh(problem, symmetry.imposed(state, problem.grid), search)
+        state = weigh(problem, imposed(state), search, rng)
     return state
 
 
-def sharpen(problem: Problem, state: State, blur_nm: float, symmetry: Symmetry = NONE) -> State:
+def sharpen(problem: Problem, state: State, blur_nm: float, imposed: Imposed = _as_is) -> State:
     """Settle each particle in its best pose near the present one, and add the particles up in these."""
     step_nm = 0.7 * blur_nm
     degrees = min(float(np.degrees(step_nm / problem.particles.radius_nm)), 10.0)
     for _ in range(_REFINEMENTS):
-        state = refine(problem, symmetry.imposed(state, problem.grid), blur_nm, degrees, step_nm, 4)
+        state = refine(problem, imposed(state), blur_nm, degrees, step_nm, 4)
         state = replace(state, densities=added(problem, state))
     return state
+
+
+def onto(problem: Problem, state: State, blur_nm: float) -> State:
+    """Bring particles onto densities that stay as they are: all orientations first, then ever smaller steps."""
+    rng = np.random.default_rng(0)
+    for search in schedule(problem, blur_nm, 3, rng):
+        state = replace(weigh(problem, state, replace(search, temper=_FIRM), rng), densities=state.densities)
+    step_nm = blur_nm
+    degrees = float(np.degrees(step_nm / problem.particles.radius_nm))
+    return refine(problem, state, blur_nm, min(degrees, 10.0), step_nm, 6)

@@ -1,7 +1,8 @@
 """Rotational symmetry of an average: where an n-fold axis would lie, and whether the particles speak against it.
 
-A symmetry is accepted when the symmetrised average predicts particles that are not in it nearly as well as the average
-itself. The same pictures turned and laid on each other always look alike after blurring; a lost fit is the better judge.
+A symmetry is accepted when the symmetrised average predicts particles that are not in it as well as the average itself,
+over all poses. In the best pose alone the average itself would always win, because particles with few labels can be
+turned so that their gaps coincide.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ from lucule.structures.averaging import kernels
 from lucule.structures.averaging.density import Grid, blurred, centre_of, symmetrised
 from lucule.structures.averaging.poses import around, cyclic, of_vectors, offsets
 from lucule.structures.averaging.registration import Problem, State, refine
+from lucule.structures.averaging.search import evidence_of
 
 Floats = NDArray[np.float64]
 
 ORDERS: Final = tuple(range(2, 13))
-# part of the fit that a true symmetry may lose to chance patterns of labels
-ACCEPTED_LOSS: Final = 0.03
+# part of the fit that a true symmetry may lose
+ACCEPTED_LOSS: Final = 0.005
+# orders that lose more than this in the best poses are not looked at further
+_WORTH_A_LOOK: Final = 0.1
 # densest voxels that are compared with the turned density
 _VOXELS: Final = 1500
 _AXES_STEP_DEG: Final = 15.0
@@ -110,13 +114,20 @@ def axis_of(density: Floats, grid: Grid, order: int, blur_nm: float) -> Symmetry
     return Symmetry(order, axis / np.linalg.norm(axis), centre)
 
 
-def loss_of(problem: Problem, state: State, symmetry: Symmetry, blur_nm: float) -> float:
-    """Part of the fit that is lost when the average is made symmetrical; each particle settles in both anew."""
+def loss_of(problem: Problem, state: State, symmetry: Symmetry, blur_nm: float, evidence: float) -> float:
+    """Part of the fit that is lost when the average is made symmetrical.
+
+    `evidence` is that of the average as it is; see `evidence_of`.
+    """
     step = 0.5 * blur_nm
     degrees = float(np.degrees(step / problem.particles.radius_nm))
     kept = refine(problem, state, blur_nm, degrees, step, 2).score.sum()
     turned = refine(problem, symmetry.imposed(state, problem.grid), blur_nm, degrees, step, 2).score.sum()
-    return float((kept - turned) / abs(kept))
+    in_best_pose = float((kept - turned) / abs(kept))
+    if in_best_pose > _WORTH_A_LOOK:
+        return in_best_pose
+    made = evidence_of(problem, symmetry.imposed(state, problem.grid), blur_nm, np.random.default_rng(0))
+    return float((evidence - made) / abs(kept))
 
 
 def detect(problem: Problem, state: State, blur_nm: float) -> tuple[Symmetry, dict[int, float]]:
@@ -125,9 +136,10 @@ def detect(problem: Problem, state: State, blur_nm: float) -> tuple[Symmetry, di
     Where orders are accepted that have nothing in common the average is round, and no order is meant.
     """
     losses, accepted = {}, []
+    evidence = evidence_of(problem, state, blur_nm, np.random.default_rng(0))
     for order in ORDERS:
         found = axis_of(state.density, problem.grid, order, blur_nm)
-        losses[order] = loss_of(problem, state, found, blur_nm)
+        losses[order] = loss_of(problem, state, found, blur_nm, evidence)
         if losses[order] <= ACCEPTED_LOSS:
             accepted.append(replace(found, loss=losses[order]))
     if not accepted:
