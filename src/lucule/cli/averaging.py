@@ -67,4 +67,4 @@ def average(
         result = averaging.run(locs, settings, seed=seed, progress=run.progress)
         run.warnings += result.average.warnings
         run.results = {"localizations": len(locs)} | result.summary()
-        run.results |= averaging.write(result, out, settings=settings, seed=seed, source=str(table))
+        run.results["written"] = averaging.write(result, out, settings=settings, seed=seed, source=str(table))

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from lucule import structures
 from lucule.core import SILENT, InputError, Localizations, Progress
 from lucule.process.frc import BetweenSets, between
-from lucule.structures.averaging import FEWEST_PARTICLES, Average, AverageSettings, superposed
+from lucule.structures.averaging import FEWEST_PARTICLES, Average, AverageSettings, sites, superposed
 from lucule.workflows.reading import ReadSettings
 
 
@@ -41,20 +42,25 @@ class Result:
     ----------
     average, aligned
         Registration, and the localizations in the coordinates of the average.
+    sites
+        Where the localizations of the average gather.
     resolution, resolution_reason
         Fourier correlation of averages of half of the particles each, or why there is none.
     """
 
     average: Average
     aligned: Localizations
+    sites: pl.DataFrame
     resolution: BetweenSets | None
     resolution_reason: str | None
 
     def summary(self) -> dict[str, Any]:
         """The main numbers by name."""
+        nearest = self.sites["nearest_nm"].median()
+        found = self.average.summary() | {"sites": len(self.sites), "nearest_site_nm": nearest}
         if self.resolution is None:
-            return self.average.summary() | {"half_set_frc_nm": None, "half_set_frc_nm_reason": self.resolution_reason}
-        return self.average.summary() | self.resolution.summary()
+            return found | {"half_set_frc_nm": None, "half_set_frc_nm_reason": self.resolution_reason}
+        return found | self.resolution.summary()
 
 
 def run(
@@ -80,7 +86,7 @@ def run(
                 resolution = half_sets(locs, found, settings.averaging, seed=seed)
             except InputError as error:
                 reason = error.problem
-    return Result(found, aligned, resolution, None if resolution is not None else reason)
+    return Result(found, aligned, sites(found), resolution, None if resolution is not None else reason)
 
 
 def half_sets(locs: Localizations, found: Average, settings: AverageSettings, *, seed: int) -> BetweenSets:
@@ -116,7 +122,7 @@ def half_sets(locs: Localizations, found: Average, settings: AverageSettings, *,
 
 
 def write(result: Result, folder: Path, *, settings: Settings, seed: int, source: str) -> dict[str, str]:
-    """Write `average.parquet`, `particles.csv`, `frc.csv`, `average.png` and `run.json` to a folder; give the paths."""
+    """Write `average.parquet`, tables (`particles`, `sites`, `frc`), `average.png` and `run.json`; give the paths."""
     import json
 
     from lucule.core import package_version
@@ -125,7 +131,7 @@ def write(result: Result, folder: Path, *, settings: Settings, seed: int, source
     from lucule.view.curves import save_figure
 
     written = {"aligned": str(result.aligned.save(folder / "average.parquet"))}
-    tables = {"particles": result.average.table()}
+    tables = {"particles": result.average.table(), "sites": result.sites}
     if result.resolution is not None:
         tables["frc"] = result.resolution.table()
     for name, table in tables.items():

@@ -2,5 +2,16 @@
 
 from lucule.structures.averaging.average import Average, AverageSettings, aligned, average, superposed
 from lucule.structures.averaging.particles import FEWEST_PARTICLES, Particles, collect
+from lucule.structures.averaging.sites import sites
 
-__all__ = ["FEWEST_PARTICLES", "Average", "AverageSettings", "Particles", "aligned", "average", "collect", "superposed"]
+__all__ = [
+    "FEWEST_PARTICLES",
+    "Average",
+    "AverageSettings",
+    "Particles",
+    "aligned",
+    "average",
+    "collect",
+    "sites",
+    "superposed",
+]

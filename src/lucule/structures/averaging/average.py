@@ -14,7 +14,7 @@ from pydantic import Field
 from lucule.core import SILENT, Config, InputError, Localizations, Progress, step
 from lucule.structures.averaging import symmetry as symmetries
 from lucule.structures.averaging.classes import split
-from lucule.structures.averaging.density import Grid
+from lucule.structures.averaging.density import Grid, symmetrised
 from lucule.structures.averaging.particles import Particles, collect, joined
 from lucule.structures.averaging.poses import angles_deg
 from lucule.structures.averaging.registration import Problem, State, added
@@ -108,6 +108,13 @@ class Average:
         centre = self.symmetry.centre_nm
         turned: Floats = np.concatenate([(points - centre) @ turn.T + centre for turn in self.symmetry.rotations])
         return turned
+
+    @property
+    def symmetric_density(self) -> Floats:
+        """The density with its symmetry imposed."""
+        if self.symmetry.order == 1:
+            return self.density
+        return symmetrised(self.density, self.symmetry.rotations, self.symmetry.centre_nm, self.grid)
 
     def table(self) -> pl.DataFrame:
         """One row for each particle: place, pose, weight, score, class, outlier."""
@@ -213,7 +220,7 @@ def average(
         found = replace(found, loss=loss)
         if loss > symmetries.ACCEPTED_LOSS:
             warnings.append(
-                f"The {found.order}-fold symmetry that was asked for loses {100 * loss:.0f} % of the fit: the particles "
+                f"The {found.order}-fold symmetry that was asked for loses {100 * loss:.0f} % of the fit: particles "
                 "do not seem to have it."
             )
     if found.order > 1:
@@ -249,7 +256,7 @@ def aligned(locs: Localizations, average: Average, *, outliers: bool = False) ->
     Returns
     -------
     Localizations
-        x, y (and z) relative to the centre of the average, nm, with `particle` and `class`; other columns stay.
+        x, y (and z) relative to the centre of the average, with `particle` and `class`; others stay.
     """
     particles = average.particles
     owner = particles.owner

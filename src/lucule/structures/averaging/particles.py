@@ -143,7 +143,7 @@ def collect(locs: Localizations, *, column: str | None = None, flat: bool | None
             else f"The table has no column {name}",
             received="columns " + ", ".join(locs.columns),
             allowed="whole numbers, negative for localizations in no particle",
-            next_step="pick particles (Picasso writes `group`), or find them: lucule cluster TABLE --out GROUPED.parquet",
+            next_step="pick particles (Picasso writes `group`), or group: lucule cluster TABLE --out NEW.parquet",
         )
     group = np.asarray(locs[name])
     if group.dtype.kind not in "iu":
@@ -158,7 +158,7 @@ def collect(locs: Localizations, *, column: str | None = None, flat: bool | None
     if int((~few).sum()) < FEWEST_PARTICLES:
         raise InputError(
             "There are too few particles to average",
-            received=f"{len(ids)} in column {name}, {int((~few).sum())} with {FEWEST_LOCALIZATIONS} or more localizations",
+            received=f"{len(ids)} in {name}, {int((~few).sum())} with {FEWEST_LOCALIZATIONS} or more localizations",
             allowed=f"{FEWEST_PARTICLES} or more",
             next_step="name another column with --group, or pick more particles",
         )
