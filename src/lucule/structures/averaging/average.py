@@ -24,7 +24,8 @@ from lucule.structures.averaging.symmetry import NONE, Symmetry
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-# a particle is an outlier where its fit per site lies this many standard deviations below the median, or below chance
+# a particle is an outlier where its fit per site lies this many standard deviations below the median and is below half
+# of it, or below chance
 _OUTLIER: Final = 4.0
 
 
@@ -311,7 +312,7 @@ def outliers(problem: Problem, state: State) -> tuple[NDArray[np.bool_], Floats]
     score = state.score / problem.particles.sites
     median = float(np.median(score))
     spread = 1.4826 * float(np.median(np.abs(score - median)))
-    return (score < median - _OUTLIER * max(spread, 1e-6)) | (score < 0), score
+    return (score < min(median - _OUTLIER * spread, median / 2)) | (score < 0), score
 
 
 def _density_of(problem: Problem, state: State, use: NDArray[np.bool_]) -> Floats:

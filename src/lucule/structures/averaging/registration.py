@@ -40,6 +40,9 @@ _WIDTH_CLASSES: Final = 3
 # part of the rotations that is tried with all shifts, and their least number
 _PROMISING: Final = {2: 0.15, 3: 0.04}
 _FEWEST_ROTATIONS: Final = 30
+# poses of the coarse grid that are refined in space, and how far from them at most
+_CANDIDATES: Final = 12
+_WIDEST_STEP_DEG: Final = 8.0
 # shifts each way at most
 _MOST_STEPS: Final = {2: 6, 3: 2}
 
@@ -211,7 +214,7 @@ def weigh(problem: Problem, state: State, search: Search, rng: np.random.Generat
                 grid.origin_nm, grid.voxel_nm, densities[fold],
             )  # fmt: skip
             alike = np.where(logs[likely] > top - search.temper * _AS_GOOD, probability, 0.0)
-            drawn = int(np.searchsorted(np.cumsum(alike), lots[k] * alike.sum()))
+            drawn = _drawn(alike, lots[k])
             score[k] = top / search.temper
             rotations[k] = search.rotations[g[drawn]]
             mean = centre + probability @ np.einsum("gji,gj->gi", search.rotations[g], moves[s])
@@ -247,32 +250,92 @@ def plan(
     return searches
 
 
-def refine(problem: Problem, state: State, blur_nm: float, step_deg: float, step_nm: float, halvings: int) -> State:
-    """Best pose near the present one of each particle, by ever smaller steps."""
+def settled(
+    problem: Problem, rows: slice, start: tuple[Floats, Floats], tables: NDArray[np.float32],
+    steps: tuple[float, float], halvings: int,
+) -> tuple[Floats, Floats, float]:  # fmt: skip
+    """Best pose of one particle near `start`, by ever smaller steps (degrees and nm), and its score."""
+    particles, grid = problem.particles, problem.grid
+    points, weight, classes = particles.points_nm[rows], particles.weight[rows], problem.classes[rows]
+    unit = offsets(1, flat=grid.flat).astype(np.float64)
+    (rotation, shift), (degrees, nm), score = start, steps, -np.inf
+
+    def fits_of(rotations: Floats, moves: Floats) -> Floats:
+        fits = np.empty((len(rotations), len(moves)))
+        kernels.score_between(points, weight, classes, rotations, moves, tables, grid.shape, grid.origin_nm,
+                              grid.voxel_nm, fits)  # fmt: skip
+        return fits
+
+    for _ in range(halvings):
+        for _ in range(4):
+            # angles and shifts by turns: far fewer poses than all pairs of them
+            tried = around(degrees, flat=grid.flat) @ rotation
+            turns = fits_of(tried, shift[None])[:, 0]
+            g = int(np.argmax(turns))
+            rotation, moves = tried[g], shift + nm * unit
+            shifted = fits_of(rotation[None], moves)[0]
+            at = int(np.argmax(shifted))
+            shift, score = moves[at], float(shifted[at])
+            if 2 * g + 1 == len(tried) and 2 * at + 1 == len(moves):
+                break
+        degrees, nm = degrees / 2, nm / 2
+    return rotation, shift, score
+
+
+def resettle(problem: Problem, state: State, search: Search, blur_nm: float, rng: np.random.Generator) -> State:
+    """Best pose of each particle anywhere: the most promising ones of a coarse grid, each refined at a finer blur.
+
+    In space a grid as fine as the final blur would have far too many rotations.
+    """
     particles, grid = problem.particles, problem.grid
     rotations, shift_nm, score = state.rotations.copy(), state.shifts_nm.copy(), state.score.copy()
-    unit = offsets(1, flat=grid.flat).astype(np.float64)
+    lots = rng.random(len(particles))
+    none = np.zeros(1, np.int64)
+    nm = 0.7 * blur_nm
+    degrees = min(float(np.degrees(search.blur_nm / particles.radius_nm)), _WIDEST_STEP_DEG)
+
+    def work(fold: int) -> None:
+        coarse = problem.tables(state.densities, fold, search.blur_nm)
+        fine = problem.tables(state.densities, fold, blur_nm)
+        trial = np.empty((len(search.rotations), 1))
+        for k in np.flatnonzero(state.folds == fold):
+            rows = slice(particles.starts[k], particles.starts[k + 1])
+            centre = state.rotations[k].T @ state.shifts_nm[k]
+            kernels.score_grid(particles.points_nm[rows] + centre, particles.weight[rows], problem.classes[rows],
+                               search.rotations, none, coarse, grid.shape, grid.pad, grid.origin_nm, grid.voxel_nm,
+                               trial)  # fmt: skip
+            most = min(_CANDIDATES, len(trial) - 1)
+            tried = [search.rotations[g] for g in np.argpartition(-trial[:, 0], most)[:most]]
+            found = [
+                settled(problem, rows, (r, r @ centre), fine, (degrees, nm), 3) for r in (state.rotations[k], *tried)
+            ]
+            fits = np.array([fit for *_, fit in found])
+            alike = np.where(fits > fits.max() - _AS_GOOD, np.exp(fits - fits.max()), 0.0)
+            drawn = _drawn(alike, lots[k])
+            rotations[k], shift_nm[k], score[k] = found[drawn]
+
+    with ThreadPoolExecutor(get_num_threads()) as pool:
+        list(pool.map(work, range(len(state.densities))))
+    return replace(state, rotations=rotations, shifts_nm=shift_nm, score=score)
+
+
+def _drawn(weights: Floats, lot: float) -> int:
+    """Number of an item drawn with these weights by a lot between 0 and 1."""
+    upto = np.cumsum(weights)
+    return min(int(np.searchsorted(upto, lot * upto[-1], side="right")), len(weights) - 1)
+
+
+def refine(problem: Problem, state: State, blur_nm: float, step_deg: float, step_nm: float, halvings: int) -> State:
+    """Best pose near the present one of each particle, by ever smaller steps."""
+    particles = problem.particles
+    rotations, shift_nm, score = state.rotations.copy(), state.shifts_nm.copy(), state.score.copy()
 
     def work(fold: int) -> None:
         tables = problem.tables(state.densities, fold, blur_nm)
         for k in np.flatnonzero(state.folds == fold):
             rows = slice(particles.starts[k], particles.starts[k + 1])
-            points, weight, classes = particles.points_nm[rows], particles.weight[rows], problem.classes[rows]
-            degrees, nm = step_deg, step_nm
-            for _ in range(halvings):
-                for _ in range(4):
-                    tried = around(degrees, flat=grid.flat) @ rotations[k]
-                    moves = shift_nm[k] + nm * unit
-                    fits = np.empty((len(tried), len(moves)))
-                    kernels.score_between(points, weight, classes, tried, moves, tables, grid.shape, grid.origin_nm,
-                                          grid.voxel_nm, fits)  # fmt: skip
-                    g, s = np.unravel_index(int(np.argmax(fits)), fits.shape)
-                    score[k] = fits[g, s]
-                    stays = 2 * g + 1 == len(tried) and 2 * s + 1 == len(moves)
-                    rotations[k], shift_nm[k] = tried[g], moves[s]
-                    if stays:
-                        break
-                degrees, nm = degrees / 2, nm / 2
+            start = (rotations[k], shift_nm[k])
+            rotations[k], shift_nm[k], score[k] = settled(problem, rows, start, tables, (step_deg, step_nm), halvings)
 
     with ThreadPoolExecutor(get_num_threads()) as pool:
         list(pool.map(work, range(len(state.densities))))

@@ -19,6 +19,7 @@ from lucule.structures.averaging.registration import (
     plan,
     random_state,
     refine,
+    resettle,
     weigh,
 )
 
@@ -32,6 +33,10 @@ _FINEST_DEG: Final = {2: 2.5, 3: 15.0}
 _SETTLED: Final = 0.01
 _MOST_EXTRA: Final = 8
 _REFINEMENTS: Final = 3
+# rounds in space end when fewer than this part of the particles turned by more than so many degrees
+_MOST_ROUNDS: Final = 8
+_FEW_MOVED: Final = 0.05
+_MOVED_DEG: Final = 20.0
 # weight of the evidence of a whole average, which leaves no doubt
 _FIRM: Final = 50.0
 
@@ -65,7 +70,22 @@ def form(problem: Problem, blur_nm: float, *, starts: int, rng: np.random.Genera
     everyone = replace(everyone, densities=found.densities)
     for search in schedule(problem, blur_nm, 2, rng)[-1:] * 2:
         everyone = weigh(problem, everyone, search, rng)
-    return everyone
+    return everyone if problem.grid.flat else everywhere(problem, everyone, blur_nm, rng)
+
+
+def everywhere(
+    problem: Problem, state: State, blur_nm: float, rng: np.random.Generator, imposed: Imposed = _as_is
+) -> State:
+    """In space: look for better poses among all, at the final blur, until few particles find one."""
+    for _ in range(_MOST_ROUNDS):
+        search = schedule(problem, blur_nm, 2, rng)[0]
+        before = state.rotations
+        state = resettle(problem, imposed(state), search, blur_nm, rng)
+        state = replace(state, densities=added(problem, state))
+        turned = np.einsum("nij,nij->n", before, state.rotations)
+        if float(np.mean(turned < 1 + 2 * np.cos(np.radians(_MOVED_DEG)))) < _FEW_MOVED:
+            break
+    return state
 
 
 def replace_particles(problem: Problem, which: NDArray[np.int64]) -> Problem:
@@ -103,7 +123,7 @@ def improve(problem: Problem, state: State, imposed: Imposed, blur_nm: float, rn
     search = schedule(problem, blur_nm, 2, rng)[-1]
     for _ in range(2):
         state = weigh(problem, imposed(state), search, rng)
-    return state
+    return state if problem.grid.flat else everywhere(problem, state, blur_nm, rng, imposed)
 
 
 def sharpen(problem: Problem, state: State, blur_nm: float, imposed: Imposed = _as_is) -> State:
