@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,33 +28,41 @@ _MAP: Final = "inferno"
 _PANEL_INCHES: Final = 2.6
 
 
+class _Shot(NamedTuple):
+    """One large panel: what it is called and what it shows, relative to the middle of the average."""
+
+    title: str
+    note: str
+    points_nm: Floats
+    errors_nm: Floats
+
+
 def average_plot(found: Average, resolution: BetweenSets | None = None) -> Figure:
     """Sum of all particles, the symmetrised sum, in 3D also from the side; example particles; half-set correlation."""
     from matplotlib.figure import Figure as NewFigure
 
     flat = found.particles.flat
-    keep = ~found.outlier[found.particles.owner]
+    keep = found.main[found.particles.owner]
     points, errors = found.points()[keep], found.particles.errors_nm[keep]
-    pictures: list[tuple[str, str, Floats, tuple[int, int]]] = [
-        ("Average", _counted(found), points, (0, 1)),
-    ]
+    middle = np.average(points, axis=0)
+    shots = [_Shot("Average", _counted(found), points[:, :2] - middle[:2], errors[:, :2])]
     if not flat:
-        pictures.append(("From the side", "x and z", points, (0, 2)))
+        shots.append(_Shot("From the side", "x and z", points[:, [0, 2]] - middle[[0, 2]], errors[:, [0, 2]]))
     if found.symmetry.order > 1:
-        turned = found.points(symmetric=True).reshape(found.symmetry.order, -1, 3)[:, keep].reshape(-1, 3)
-        loss = 100 * max(found.symmetry.loss, 0.0)
-        pictures.append((f"{found.symmetry.order}-fold average", f"costs {loss:.1f} % of the fit", turned, (0, 1)))
-    wide = len(pictures) + (1.3 if resolution is not None else 0)
+        order = found.symmetry.order
+        turned = found.points(symmetric=True).reshape(order, -1, 3)[:, keep, :2].reshape(-1, 2)
+        note = f"costs {100 * max(found.symmetry.loss, 0.0):.1f} % of the fit"
+        shots.append(_Shot(f"{order}-fold average", note, turned - middle[:2], np.tile(errors[:, :2], (order, 1))))
+    shots += _classes(found, middle)
+    wide = len(shots) + (1.3 if resolution is not None else 0)
     figure = NewFigure(figsize=(max(wide, 3.2) * _PANEL_INCHES, 4.6), dpi=150, layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=[1.9, 1])
-    widths = [1.0] * len(pictures) + ([1.3] if resolution is not None else [])
+    widths = [1.0] * len(shots) + ([1.3] if resolution is not None else [])
     panels = np.atleast_1d(top.subplots(1, len(widths), width_ratios=widths))
     half = 1.15 * found.particles.radius_nm
-    middle = np.average(points, axis=0)
-    for axes, (title, note, shown, plane) in zip(panels, pictures, strict=False):
-        repeated = np.tile(errors, (len(shown) // len(errors), 1))
-        _picture(axes, shown[:, plane] - middle[list(plane)], repeated[:, plane], half)
-        _title(axes, title, note)
+    for axes, shot in zip(panels, shots, strict=False):
+        _picture(axes, shot.points_nm, shot.errors_nm, half)
+        _title(axes, shot.title, shot.note)
         _bar(axes, half)
     if resolution is not None:
         _correlation(panels[-1], resolution)
@@ -74,8 +82,20 @@ def average_plot(found: Average, resolution: BetweenSets | None = None) -> Figur
     return figure
 
 
+def _classes(found: Average, middle: Floats) -> list[_Shot]:
+    """What is shown of the classes besides the largest one."""
+    whole, shots = found.points(), []
+    for c in range(1, int(found.class_of.max()) + 1):
+        of = ~found.outlier & (found.class_of == c)
+        rows = of[found.particles.owner]
+        if rows.any():
+            note = f"{int(of.sum()):,} particles"
+            shots.append(_Shot(f"Class {c}", note, whole[rows, :2] - middle[:2], found.particles.errors_nm[rows, :2]))
+    return shots
+
+
 def _counted(found: Average) -> str:
-    used = int((~found.outlier).sum())
+    used = int(found.main.sum())
     out = int(found.outlier.sum())
     return f"{used:,} particles" + (f", {out:,} outliers left out" if out else "")
 

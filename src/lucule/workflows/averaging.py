@@ -99,7 +99,7 @@ def half_sets(locs: Localizations, found: Average, settings: AverageSettings, *,
     InputError
         There are too few particles for two averages.
     """
-    used = np.flatnonzero(~found.outlier & (found.class_of == 0))
+    used = np.flatnonzero(found.main)
     if len(used) < 2 * FEWEST_PARTICLES:
         raise InputError("There are too few particles for two averages", received=len(used),
                          allowed=f"{2 * FEWEST_PARTICLES} or more")  # fmt: skip

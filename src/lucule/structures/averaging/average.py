@@ -80,7 +80,7 @@ class Average:
     losses
         Part of the fit that each tested order would lose.
     density, grid
-        The average on a grid, `(z, y, x)`, outliers left out.
+        The average of the `main` particles on a grid, `(z, y, x)`.
     blur_nm
         Final smoothing.
     warnings
@@ -109,6 +109,12 @@ class Average:
         centre = self.symmetry.centre_nm
         turned: Floats = np.concatenate([(points - centre) @ turn.T + centre for turn in self.symmetry.rotations])
         return turned
+
+    @property
+    def main(self) -> NDArray[np.bool_]:
+        """Particles of the largest class that fit, `(k,)`."""
+        result: NDArray[np.bool_] = ~self.outlier & (self.class_of == 0)
+        return result
 
     @property
     def symmetric_density(self) -> Floats:
@@ -236,7 +242,7 @@ def average(
         with progress.task("Classes"):
             class_of, state = split(problem, state, settings.classes, blur_nm, found, rng)
     outlier, score = outliers(problem, state)
-    density = state.density if not outlier.any() else _density_of(problem, state, ~outlier)
+    density = added(problem, state, ~outlier & (class_of == 0)).sum(axis=0)
     return Average(full, state.rotations, state.shifts_nm, score, outlier, class_of, found, losses, density,
                    problem.grid, blur_nm, tuple(warnings))  # fmt: skip
 
@@ -313,7 +319,3 @@ def outliers(problem: Problem, state: State) -> tuple[NDArray[np.bool_], Floats]
     median = float(np.median(score))
     spread = 1.4826 * float(np.median(np.abs(score - median)))
     return (score < min(median - _OUTLIER * spread, median / 2)) | (score < 0), score
-
-
-def _density_of(problem: Problem, state: State, use: NDArray[np.bool_]) -> Floats:
-    return added(problem, state, use).sum(axis=0)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucule.structures.averaging.density import blurred
-from lucule.structures.averaging.registration import Problem, State, added, refine
+from lucule.structures.averaging.registration import Problem, State, add_particle, added, refine
 from lucule.structures.averaging.symmetry import Symmetry
 
 Ints = NDArray[np.int64]
@@ -42,9 +42,8 @@ def split(
         class_of = changed
     order = np.argsort(-np.bincount(class_of, minlength=number), kind="stable")
     rank = np.argsort(order)
-    picked = np.array(class_of)
     rotations, shifts, score = (
-        np.stack([getattr(s, name) for s in states])[picked, np.arange(len(picked))]
+        np.stack([getattr(s, name) for s in states])[class_of, np.arange(len(class_of))]
         for name in ("rotations", "shifts_nm", "score")
     )
     settled = replace(state, rotations=rotations, shifts_nm=shifts, score=score)
@@ -57,9 +56,9 @@ def _first_guess(problem: Problem, state: State, number: int, blur_nm: float, rn
     count = len(problem.particles)
     images = np.empty((count, int(np.prod(problem.grid.shape))), np.float32)
     for k in range(count):
-        only = np.zeros(count, np.bool_)
-        only[k] = True
-        images[k] = blurred(added(problem, state, only).sum(axis=0), 1.5 * blur_nm, problem.grid).reshape(-1)
+        alone = np.zeros(problem.grid.shape)
+        add_particle(problem, state, k, alone)
+        images[k] = blurred(alone, 1.5 * blur_nm, problem.grid).reshape(-1)
     images /= np.maximum(images.sum(axis=1, keepdims=True), 1e-9)
     images -= images.mean(axis=0)
     left, strength, _ = np.linalg.svd(images, full_matrices=False)

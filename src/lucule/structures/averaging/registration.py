@@ -150,17 +150,21 @@ def random_state(problem: Problem, folds: Ints, rng: np.random.Generator, number
 
 def added(problem: Problem, state: State, use: NDArray[np.bool_] | None = None) -> Floats:
     """Densities of the folds, every particle in its best pose alone."""
-    particles, grid = problem.particles, problem.grid
     densities = np.zeros_like(state.densities)
-    for k in range(len(particles)):
-        if use is not None and not use[k]:
-            continue
-        rows = slice(particles.starts[k], particles.starts[k + 1])
-        kernels.add_up(
-            particles.points_nm[rows], particles.weight[rows], state.rotations[k : k + 1], state.shifts_nm[k : k + 1],
-            np.ones(1), grid.shape, grid.origin_nm, grid.voxel_nm, densities[state.folds[k]],
-        )  # fmt: skip
+    for k in range(len(problem.particles)):
+        if use is None or use[k]:
+            add_particle(problem, state, k, densities[state.folds[k]])
     return densities
+
+
+def add_particle(problem: Problem, state: State, k: int, density: Floats) -> None:
+    """Add one particle, in its best pose, to a density."""
+    particles, grid = problem.particles, problem.grid
+    rows = slice(particles.starts[k], particles.starts[k + 1])
+    kernels.add_up(
+        particles.points_nm[rows], particles.weight[rows], state.rotations[k : k + 1], state.shifts_nm[k : k + 1],
+        np.ones(1), grid.shape, grid.origin_nm, grid.voxel_nm, density,
+    )  # fmt: skip
 
 
 def weigh(problem: Problem, state: State, search: Search, rng: np.random.Generator) -> State:

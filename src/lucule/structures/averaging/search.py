@@ -53,18 +53,15 @@ def form(problem: Problem, blur_nm: float, *, starts: int, rng: np.random.Genera
     number = len(problem.particles)
     most = min(number, _STARTERS[dims])
     folds = folds_of(number, rng)
-    best, evidence = None, -np.inf
+    tries = []
     for _ in range(starts):
         which = np.sort(rng.permutation(number)[:most])
         part = replace_particles(problem, which)
         state = random_state(part, folds[which], rng, int(folds.max()) + 1)
         for search in schedule(problem, blur_nm, _STEPS[dims], rng):
             state = weigh(part, state, search, rng)
-        state = settle(part, state, search, rng)
-        if state.evidence.sum() > evidence:
-            best, evidence = (which, state), float(state.evidence.sum())
-    assert best is not None  # noqa: S101 (there is at least one start)
-    which, found = best
+        tries.append((which, settle(part, state, search, rng)))
+    which, found = max(tries, key=lambda tried: float(tried[1].evidence.sum()))
     everyone = random_state(problem, folds, rng, int(folds.max()) + 1)
     everyone.rotations[which], everyone.shifts_nm[which] = found.rotations, found.shifts_nm
     everyone = replace(everyone, densities=found.densities)

@@ -25,7 +25,7 @@ def sites(found: Average) -> pl.DataFrame:
     """Places where the average is densest.
 
     Each is the mean of the localizations around it, weighted with a Gaussian of twice the precision, followed from a
-    maximum of the density. Where there is a symmetry it is imposed first.
+    maximum of the density. Where there is a symmetry it is imposed first; of several classes the largest is taken.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def sites(found: Average) -> pl.DataFrame:
     """
     grid, reach = found.grid, _REACH * found.particles.precision_nm
     times = found.symmetry.order
-    keep = np.tile(~found.outlier[found.particles.owner], times)
+    keep = np.tile(found.main[found.particles.owner], times)
     points = found.points(symmetric=True)[keep]
     weight = np.tile(found.particles.weight, times)[keep]
     density = blurred(found.symmetric_density, max(found.blur_nm, found.particles.precision_nm), grid)
