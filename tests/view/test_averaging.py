@@ -44,7 +44,7 @@ def test_panels(space, order, titles) -> None:
     shown = [axes.get_title(loc="left").strip() for axes in figure.axes]
     wanted = [*titles, "Shell correlation" if space else "Ring correlation"]
     assert [title for title in shown if title] == wanted
-    assert [axes.get_title() for axes in figure.axes if axes.get_title()] == ["0", "1"]
+    assert {axes.get_title() for axes in figure.axes if axes.get_title()} == {"0", "1"}
 
 
 def test_without_a_correlation_there_is_no_panel_for_it() -> None:

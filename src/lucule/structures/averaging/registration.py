@@ -314,7 +314,7 @@ def resettle(problem: Problem, state: State, search: Search, blur_nm: float, rng
                 settled(problem, rows, (r, r @ centre), fine, (degrees, nm), 3) for r in (state.rotations[k], *tried)
             ]
             fits = np.array([fit for *_, fit in found])
-            alike = np.where(fits > fits.max() - _AS_GOOD, np.exp(fits - fits.max()), 0.0)
+            alike = np.where(fits > fits.max() - _AS_GOOD, np.exp(2 * (fits - fits.max())), 0.0)
             drawn = _drawn(alike, lots[k])
             rotations[k], shift_nm[k], score[k] = found[drawn]
 
