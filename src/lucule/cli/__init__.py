@@ -9,6 +9,7 @@ import typer
 
 from lucule.cli import (
     analysis,
+    averaging,
     benchmarks,
     calibration,
     comparison,
@@ -41,6 +42,7 @@ for command in (
     comparison.compare,
     comparison.overlap,
     corrections.resolution,
+    averaging.average,
     pipelines.run,
     pipelines.report,
     benchmarks.bench,
