@@ -9,6 +9,7 @@ import typer
 
 from lucule.cli import (
     analysis,
+    axons,
     benchmarks,
     comparison,
     corrections,
@@ -39,6 +40,7 @@ for command in (
     analysis.render,
     comparison.compare,
     comparison.overlap,
+    axons.period,
     corrections.resolution,
     pipelines.run,
     pipelines.report,
