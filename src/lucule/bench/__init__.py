@@ -27,6 +27,7 @@ NAMES = (
     "localize_study",
     "process",
     "averaging",
+    "period",
 )
 
 

@@ -10,6 +10,7 @@ import typer
 from lucule.cli import (
     analysis,
     averaging,
+    axons,
     benchmarks,
     calibration,
     comparison,
@@ -41,6 +42,7 @@ for command in (
     analysis.render,
     comparison.compare,
     comparison.overlap,
+    axons.period,
     corrections.resolution,
     averaging.average,
     pipelines.run,

@@ -1,15 +1,8 @@
-"""Structures: alignment and averaging of particles."""
+"""From localizations to structures: what biologists publish of them."""
 
-from lucule.structures.averaging import (
-    Average,
-    AverageSettings,
-    aligned,
-    average,
-)
+from lucule.structures import averaging, axons
 
 __all__ = [
-    "Average",
-    "AverageSettings",
-    "aligned",
-    "average",
+    "averaging",
+    "axons",
 ]

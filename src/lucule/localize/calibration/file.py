@@ -95,9 +95,7 @@ class Calibration:
         """
         known = self.curves.filter(pl.col("wobble_x_nm").is_finite())
         if not len(known):
-            raise InputError(
-                "This PSF is no Gaussian, and has no wobble", next_step="fit the spline PSF, which needs none"
-            )
+            raise InputError("This PSF is no Gaussian, and has no wobble", next_step="fit the spline PSF, which needs none")
         at = known["z_nm"].to_numpy()
         shifts = [np.interp(z_nm, at, known[f"wobble_{axis}_nm"].to_numpy()) for axis in "xy"]
         return np.stack(shifts, axis=-1)

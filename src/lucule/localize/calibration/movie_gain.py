@@ -175,7 +175,7 @@ def _estimate(
     means: Floats, powers: Floats, groups: NDArray[np.int64], base: Camera, left_out: float, cut_off: float
 ) -> CameraCalibration:
     edges = np.unique(np.quantile(means, np.concatenate([np.linspace(0, 0.9, _BINS), [0.95, 0.98, 0.99, 0.996, 1]])))
-    if len(edges) < 4:
+    if len(edges) < 4:  # noqa: PLR2004
         raise InputError("The movie holds no light", received=f"{len(edges)} different levels")
     bins = np.clip(np.searchsorted(edges, means, side="right") - 1, 0, len(edges) - 2)
     cells = groups * (len(edges) - 1) + bins
@@ -222,9 +222,7 @@ def _estimate(
     if noise == 0 and base.kind != "ideal":
         warnings.append("The read noise is not known, so that the baseline is too low by its part.")
     if offset + _INTERVAL * offset_error < 0:
-        warnings.append(
-            "The baseline comes out below 0: something has been taken off this movie; it holds no raw counts."
-        )
+        warnings.append("The baseline comes out below 0: something has been taken off this movie; it holds no raw counts.")
     drawn = dict.fromkeys(("baseline_spread", "gain_spread", "read_noise_spread", "hot_pixel_fraction"), 0.0)
     camera = base.replace(
         electrons_per_count=per_count, baseline=round(float(offset), 3), hot_pixel_electrons=0.0, **drawn,

@@ -1,5 +1,6 @@
 """The report: sections of blocks, written as one self-contained HTML file."""
 
+from lucule.view.report.axons import axon_section
 from lucule.view.report.clusters import cluster_section, history_text
 from lucule.view.report.comparison import comparison_plots, comparison_section
 from lucule.view.report.model import (
@@ -32,6 +33,7 @@ __all__ = [
     "Text",
     "Value",
     "Warnings",
+    "axon_section",
     "cluster_section",
     "comparison_plots",
     "comparison_section",
