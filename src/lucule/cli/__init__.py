@@ -15,6 +15,7 @@ from lucule.cli import (
     files,
     localization,
     pipelines,
+    segmentation,
     training,
 )
 
@@ -47,6 +48,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(corrections.correct, name="correct")
+app.add_typer(segmentation.segment, name="segment")
 
 
 @app.callback(invoke_without_command=True)

@@ -13,6 +13,7 @@ ROOMS: Final = {
     "classify": "lucule.classify",
     "graph": "lucule.classify.graph",
     "localize": "lucule.localize",
+    "segment": "lucule.segment.packaged",
 }
 """For each `task` of a recipe the module with its `Recipe` and `train`."""
 
