@@ -35,9 +35,7 @@ def train(
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for weights and card.")],
     classes: Annotated[str | None, typer.Option(help="Names of the classes, as cell,node.")] = None,
-    kind: Annotated[
-        str, typer.Option(help="What numbers mean: auto, labels, mask, classes or strokes.")
-    ] = "auto",
+    kind: Annotated[str, typer.Option(help="What numbers mean: auto, labels, mask, classes or strokes.")] = "auto",
     some: Annotated[bool, typer.Option("--some", help="Not every object in the images is annotated.")] = False,
     seconds: Annotated[float | None, typer.Option(help="Time for the training, s.", min=1)] = None,
     architecture: Annotated[str | None, typer.Option(help="compact or deeplabv3_resnet101.")] = None,
@@ -101,9 +99,7 @@ def predict(
     ] = None,
     diameter_px: DiameterOption = None,
     pixel_size_nm: PixelSizeOption = None,
-    stage: Annotated[
-        str | None, typer.Option(help="Stage position of a pixel: six numbers a,b,x,c,d,y, um.")
-    ] = None,
+    stage: Annotated[str | None, typer.Option(help="Stage position of a pixel: six numbers a,b,x,c,d,y, um.")] = None,
     workers: WorkersOption = None,
     device: DeviceOption = "auto",
     config: ConfigOption = None,
@@ -117,9 +113,7 @@ def predict(
         from lucule.segment import objects
         from lucule.segment.batch import predict_files
 
-        settings = run.changed(
-            room.PredictSettings(), config, set_, threshold=threshold, views=views, tile_px=tile_px
-        )
+        settings = run.changed(room.PredictSettings(), config, set_, threshold=threshold, views=views, tile_px=tile_px)
         sources: list[Any] = list(images)
         if positions is not None:
             from lucule.segment.mosaic import read_positions

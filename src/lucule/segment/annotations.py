@@ -1,4 +1,4 @@
-"""What a person drew on an image: label images, masks, ImageJ ROIs, GeoJSON or sparse strokes, of one or more classes."""
+"""What a person drew on an image: label images, masks, ImageJ ROIs, GeoJSON or sparse strokes, of some classes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,18 @@ BACKGROUND: Final = "background"
 OUTLINES: Final = (".zip", ".roi", ".geojson", ".json")
 _STROKE_PX: Final = 3
 # what programs append to the name of an image when they save its annotation
-_FILLERS: Final = {"label", "labels", "mask", "masks", "roi", "rois", "annotation", "annotations", "seg", "gt", "rois set"}
+_FILLERS: Final = {
+    "label",
+    "labels",
+    "mask",
+    "masks",
+    "roi",
+    "rois",
+    "annotation",
+    "annotations",
+    "seg",
+    "gt",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +210,8 @@ def pairs(images: Sequence[Path], files: Sequence[Path]) -> list[tuple[Path, dic
 
     Examples
     --------
-    >>> found = pairs([Path("a.tif"), Path("b.tif")], [Path("m/a_labels.tif"), Path("m/b_cell.zip"), Path("m/b_node.zip")])
+    >>> drawn = [Path("m/a_labels.tif"), Path("m/b_cell.zip"), Path("m/b_node.zip")]
+    >>> found = pairs([Path("a.tif"), Path("b.tif")], drawn)
     >>> [(image.name, list(parts)) for image, parts in found]
     [('a.tif', ['']), ('b.tif', ['cell', 'node'])]
 
@@ -248,7 +260,9 @@ def _numbered(values: NDArray[np.int64]) -> NDArray[np.int32]:
 
 def _enough(names: tuple[str, ...], highest: int, what: str) -> tuple[str, ...]:
     if highest >= IGNORE or (names not in ((), (DEFAULT_CLASS,)) and highest > len(names)):
-        raise InputError(f"{what} has more classes than are named", received=f"{highest} classes", allowed=", ".join(names))
+        raise InputError(
+            f"{what} has more classes than are named", received=f"{highest} classes", allowed=", ".join(names)
+        )
     if len(names) >= highest:
         return names
     return tuple(f"class {number}" for number in range(1, highest + 1))

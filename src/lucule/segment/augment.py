@@ -107,7 +107,7 @@ def places(settings: Augment, side: int, generator: Generator) -> Tensor:
 
 
 def cut(image: Tensor, planes: Tensor, centre: tuple[float, float], offsets: Tensor) -> Crops:
-    """Cut one crop around `centre` (x, y) out of an image `(3, rows, columns)` and its planes (classes, objects, core)."""
+    """Cut one crop around `centre` (x, y) out of an image `(3, rows, columns)` and its classes, objects and cores."""
     rows, columns = image.shape[-2:]
     size = torch.tensor([columns, rows], device=image.device, dtype=torch.float32)
     grid = (2 * (offsets + torch.tensor(centre, device=image.device) + 0.5) / size - 1)[None]
@@ -161,7 +161,9 @@ def relight(image: Tensor, settings: Augment, generator: Generator) -> Tensor:
     image = image + settings.offset * (2 * draw(1, 1, 1) - 1)
     differ = (image - image.mean(dim=1, keepdim=True)).abs().amax(dim=(1, 2, 3), keepdim=True) > 1e-3
     image = image + differ * settings.colour * normal(3, 1, 1)
-    image = torch.stack([_blurred(one, float(sd)) for one, sd in zip(image, settings.blur_px * draw() ** 2, strict=True)])
+    image = torch.stack(
+        [_blurred(one, float(sd)) for one, sd in zip(image, settings.blur_px * draw() ** 2, strict=True)]
+    )
     shape = (1, side, side)
     noise = torch.where(differ, normal(3, side, side), normal(*shape).expand(n, 3, side, side))
     return (image + settings.noise * draw(1, 1, 1) ** 2 * noise).clamp(-0.5, 3.0)

@@ -46,7 +46,9 @@ def nothing(
     if light.contrast > 0 and not low / 2 <= brightest <= high * 2:
         reasons.append(f"its bright parts have {brightest:.4g} counts, {low:.4g} to {high:.4g} in training")
     if highest > how.threshold / 2:
-        reasons.append(f"the highest probability is {highest:.2f}, the threshold {how.threshold:.2f}, or parts are small")
+        reasons.append(
+            f"the highest probability is {highest:.2f}, the threshold {how.threshold:.2f}, or parts are small"
+        )
     if light.contrast > 0:
         reasons += _other_magnification(segmenter, source, light, scale, how)
     if not reasons:

@@ -252,7 +252,9 @@ def brightness(image: Any) -> Brightness:
 
 def normalised(part: Floats, scale: Brightness) -> Floats:
     """Bring counts `(channels, rows, columns)` to what networks see, `(3, rows, columns)` from about 0 to 1."""
-    low, high, noise = (np.asarray(values, np.float32)[:, None, None] for values in (scale.low, scale.high, scale.noise))
+    low, high, noise = (
+        np.asarray(values, np.float32)[:, None, None] for values in (scale.low, scale.high, scale.noise)
+    )
     span = np.maximum(high - low, np.maximum(_NOISE_RANGE * noise, np.float32(1e-12)))
     seen = np.nan_to_num((part - low) / span, nan=0.0, posinf=3.0, neginf=-0.5).clip(-0.5, 3.0)
     if len(seen) == 1:
@@ -274,7 +276,10 @@ def _samples(shape: tuple[int, int]) -> list[tuple[slice, slice]]:
 
 
 def _noise(plane: Floats) -> float:
-    """Standard deviation of the noise: the median of what a Laplacian leaves (after Immerkaer 1996, doi:10.1006/cviu.1996.0060)."""
+    """Standard deviation of the noise: the median of what a Laplacian leaves.
+
+    After Immerkaer 1996, Computer Vision and Image Understanding 64, 300.
+    """
     if min(plane.shape) < 3:
         return 0.0
     x = np.nan_to_num(plane)

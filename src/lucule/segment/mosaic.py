@@ -1,4 +1,4 @@
-"""Tiles of a slide, each in a file of its own, as one image: neighbours are combined where a window reaches over them."""
+"""Tiles of a slide, each in a file of its own, as one image: windows may reach over several of them."""
 
 from __future__ import annotations
 

@@ -303,7 +303,7 @@ def stage_positions(xy_px: NDArray[np.float64], stage: ArrayLike | None) -> NDAr
     affine = np.asarray(stage, np.float64)
     if affine.shape != (2, 3) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:, :2])) < 1e-12:
         raise InputError("The map from pixels to the stage cannot be used", received=affine.tolist(),
-                         allowed="two rows of three numbers: um for a pixel in x and in y, um of the corner")  # fmt: skip
+                         allowed="two rows of three numbers: um per pixel in x and y, um of the corner")  # fmt: skip
     positions: NDArray[np.float64] = xy_px @ affine[:, :2].T + affine[:, 2]
     return positions
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,7 +10,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from lucule.core import SILENT, Config, InputError, Progress
@@ -118,10 +117,10 @@ class Segmenter:
         pads = [(_PAD_PX, _PAD_PX + -(size + 2 * _PAD_PX) % STRIDE) for size in (rows, columns)]
         seen = torch.from_numpy(np.pad(part, ((0, 0), *pads), mode="symmetric"))[None].to(self.device)
         with torch.inference_mode():
-            total = sum(self._view(seen, turn, mirror) for turn in range(min(views, 4)) for mirror in range(1 + views // 8))
-        maps = (total / (min(views, 4) * (1 + views // 8)))[0]  # type: ignore[operator]
-        maps = maps[:, _PAD_PX : _PAD_PX + rows, _PAD_PX : _PAD_PX + columns].cpu().numpy()
-        return maps[:-1], maps[-1]
+            turns = [(turn, mirror) for turn in range(min(views, 4)) for mirror in range(1 + views // 8)]
+            maps = torch.stack([self._view(seen, *view) for view in turns]).mean(dim=0)[0]
+        inner = maps[:, _PAD_PX : _PAD_PX + rows, _PAD_PX : _PAD_PX + columns].cpu().numpy()
+        return inner[:-1], inner[-1]
 
     def _view(self, seen: Tensor, turn: int, mirror: int) -> Tensor:
         view = torch.rot90(seen.flip(-1) if mirror else seen, turn, (-2, -1))
@@ -155,8 +154,8 @@ class Segmenter:
         diameter_px
             Typical extent of an object, where the magnification differs from that of the training images.
         light
-            What is dark and bright; measured in the image by default. Single tiles of a slide are best given that of the
-            slide.
+            What is dark and bright; measured in the image by default. Single tiles of a slide are best given that of
+            the slide.
         stage
             `(2, 3)`: stage position (x, y) in um of the pixel position (x, y, 1).
         workers
@@ -278,9 +277,7 @@ def in_window(segmenter: Segmenter, source: Image, window: Window, job: _Job) ->
     classes, core = segmenter.probabilities(part, views=job.how.views)
     foreground = 1 - classes[0]
     typical = np.pi / 4 * (segmenter.diameter_px * float(segmenter.card.features["scale"])) ** 2
-    least = (
-        _LEAST_AREA * typical if job.how.least_area_px is None else job.how.least_area_px * job.scale**2
-    )
+    least = _LEAST_AREA * typical if job.how.least_area_px is None else job.how.least_area_px * job.scale**2
     labels: Labels = separate(foreground, core, threshold=job.how.threshold, least_px=least)
     zoom = (window.columns_px / part.shape[2], window.rows_px / part.shape[1])
     return pieces(labels, classes, foreground, window, zoom), float(foreground.max(initial=0.0))
@@ -294,4 +291,5 @@ def _in_file(path: Any, window: Window, job: _Job) -> tuple[list[Found], float]:
 
 @lru_cache(maxsize=2)
 def loaded(model: str, device: str) -> Segmenter:
+    """Load a network once for each process; see `load`."""
     return load(model, device=device)

@@ -94,7 +94,7 @@ class Cells(Config):
     images: int = Field(default=24, gt=0)
     scene: str = "cell"
     side_um: Positive = 110.0
-    density_per_mm2: tuple[Positive, Positive] = (100.0, 700.0)
+    density_per_mm2: tuple[Positive, Positive] = (100.0, 500.0)
     pixel_size_nm: Positive = 400.0
     channels: tuple[str, ...] = ("cell", "cytoplasm", "cell", "dyes", "cell", "cytoplasm")
     photons: tuple[Positive, Positive] = (500.0, 20_000.0)
@@ -226,7 +226,9 @@ def _noise(rng: Generator, shape: tuple[int, ...], length: float) -> Floats:
     small = rng.normal(size=tuple(int(side / coarse) + 4 for side in shape))
     smooth = gaussian_filter(small, length / coarse)
     smooth = (smooth - smooth.mean()) / max(float(smooth.std()), 1e-9)
-    return np.asarray(zoom(smooth, coarse, order=1)[: shape[0], : shape[1]]) if coarse > 1 else smooth[: shape[0], : shape[1]]
+    if coarse > 1:
+        smooth = zoom(smooth, coarse, order=1)
+    return np.asarray(smooth[: shape[0], : shape[1]])
 
 
 def _filaments(rng: Generator, shape: tuple[int, ...]) -> Floats:

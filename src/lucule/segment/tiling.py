@@ -7,6 +7,7 @@ so that what the border cut is seen as a whole in the second pass.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 GUARD_PX: Final = 16
@@ -58,11 +59,7 @@ def first_pass(shape: tuple[int, int], side: int) -> list[Window]:
     [(0, 100, 0, 125), (0, 100, 125, 250)]
     """
     rows, columns = (_edges(size, side) for size in shape)
-    return [
-        Window(top, bottom, left, right)
-        for top, bottom in zip(rows[:-1], rows[1:], strict=True)
-        for left, right in zip(columns[:-1], columns[1:], strict=True)
-    ]
+    return [Window(top, bottom, left, right) for top, bottom in pairwise(rows) for left, right in pairwise(columns)]
 
 
 def second_pass(shape: tuple[int, int], side: int, reach: int) -> list[Window]:
@@ -76,10 +73,10 @@ def second_pass(shape: tuple[int, int], side: int, reach: int) -> list[Window]:
     rows, columns = (_edges(size, side) for size in shape)
     windows = []
     for border in columns[1:-1]:
-        for top, bottom in zip(rows[:-1], rows[1:], strict=True):
+        for top, bottom in pairwise(rows):
             windows.append(_clipped(top - reach, bottom + reach, border - reach, border + reach, shape))
     for border in rows[1:-1]:
-        for left, right in zip(columns[:-1], columns[1:], strict=True):
+        for left, right in pairwise(columns):
             windows.append(_clipped(border - reach, border + reach, left - reach, right + reach, shape))
     return windows
 

@@ -201,7 +201,7 @@ def loss(logits: Tensor, crops: Crops, classes: int) -> tuple[Tensor, dict[str, 
 
 
 def half(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of layers in half precision, which is all they need on disk; what is counted or averaged stays as it is."""
+    """Weights of layers in half precision, which is all that they need on disk."""
     return {name: tensor.half() if tensor.is_floating_point() and tensor.ndim > 1 else tensor
             for name, tensor in state.items()}  # fmt: skip
 

@@ -42,9 +42,7 @@ class CompactNet(nn.Module):
     torch.Size([1, 3, 32, 48])
     """
 
-    def __init__(
-        self, outputs: int, *, widths: tuple[int, int, int, int] = (32, 64, 128, 160), head: int = 16
-    ) -> None:
+    def __init__(self, outputs: int, *, widths: tuple[int, int, int, int] = (32, 64, 128, 160), head: int = 16) -> None:
         super().__init__()
         half, quarter, eighth, sixteenth = widths
         self.outputs = outputs

@@ -95,7 +95,7 @@ def _backbone() -> nn.Sequential:
     inputs, dilation = 64, 1
     for number, blocks in enumerate(BLOCKS):
         width = 64 * 2**number
-        # the last two layers keep an eighth of the resolution: their stride becomes dilation, from their second block on
+        # the last two layers keep an eighth of the resolution: from their second block on, dilation replaces stride
         stride = 2 if number == 1 else 1
         first_dilation = dilation
         if number >= 2:
