@@ -93,8 +93,10 @@ def test_borders_between_tiles_leave_no_trace(side: int) -> None:
 
 
 def test_without_the_second_pass_borders_cut_objects() -> None:
-    _, labels = slide(1, 830)
-    assert scores(labels, truth_in_windows(labels, 119, reach=60, second=False).labels()).recall < 0.9
+    _, labels = slide(1, 420)
+    result = scores(labels, truth_in_windows(labels, 119, reach=60, second=False).labels())
+    assert result.precision < 0.7
+    assert result.duplicates > 0.3
 
 
 def test_objects_larger_than_any_window_are_joined() -> None:

@@ -57,11 +57,10 @@ def train(
         given: dict[str, Any] = {"architecture": architecture}
         if seconds is not None:
             given["fit"] = room.TrainSettings().fit.replace(seconds=seconds).model_dump()
-        if start is not None or (architecture or "compact") != "compact":
-            given["start"] = start or "none"
-        settings = run.changed(room.TrainSettings(), config, set_, **given)
-        if settings.start in ("none", ""):
-            settings = settings.replace(start=None)
+        begin = room.TrainSettings()
+        if start is not None or architecture not in (None, begin.architecture):
+            begin = room.TrainSettings(start=None if start in (None, "none") else start)
+        settings = run.changed(begin, config, set_, **given)
         if dry_run:
             run.plan(settings, read=[str(images), str(masks)], write=str(out))
             return

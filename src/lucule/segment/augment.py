@@ -45,6 +45,8 @@ class Augment(Config):
         Largest standard deviation of blur and of noise.
     colour
         Largest change of the light in single channels, where they differ.
+    blank
+        Part of the crops in which there is nothing but noise, so that empty fields stay empty.
     recoloured
         Part of the crops that get new colours, dark on bright ones among them: for networks of many kinds of images.
     """
@@ -60,6 +62,7 @@ class Augment(Config):
     blur_px: NotNegative = 1.0
     noise: NotNegative = 0.08
     colour: NotNegative = 0.1
+    blank: Part = 0.06
     recoloured: Part = 0.0
 
 
@@ -139,6 +142,21 @@ def paste(crops: Crops, settings: Augment, generator: Generator) -> Crops:
         for plane, given in ((classes, crops.classes), (core, crops.core), (objects, crops.objects)):
             plane[target][mask] = torch.roll(given[source], shift, (0, 1))[mask]
     return Crops(image, classes, objects, core)
+
+
+def blank(crops: Crops, settings: Augment, generator: Generator) -> Crops:
+    """Empty some crops: the brightness of their background and noise are left."""
+    if settings.blank == 0:
+        return crops
+    n, device = len(crops.image), generator.device
+    chosen = torch.rand(n, generator=generator, device=device) < settings.blank
+    ground = (crops.classes == 0).float()[:, None]
+    level = (crops.image * ground).sum(dim=(2, 3), keepdim=True) / ground.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+    strength = 0.02 + 0.13 * torch.rand(n, 1, 1, 1, generator=generator, device=device)
+    noise = torch.randn(n, 1, *crops.image.shape[2:], generator=generator, device=device)
+    image = torch.where(chosen[:, None, None, None], level + strength * noise, crops.image)
+    keep = ~chosen[:, None, None]
+    return Crops(image, crops.classes * keep, crops.objects * keep, crops.core * keep)
 
 
 def relight(image: Tensor, settings: Augment, generator: Generator) -> Tensor:

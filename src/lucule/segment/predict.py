@@ -195,8 +195,8 @@ class Segmenter:
             )
 
     def _check(self, source: Image) -> None:
-        wanted = int(self.card.features["channels"])
-        if source.channels != wanted:
+        wanted = self.card.features["channels"]
+        if wanted is not None and source.channels != wanted:
             raise InputError(
                 f"{source.name} has other channels than the training images of {self.card.name}",
                 received=f"{source.channels} channels",

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from lucule.core import InputError
 from lucule.segment.annotations import IGNORE, Annotation
-from lucule.segment.augment import Augment, Crops, cut, paste, places, relight
+from lucule.segment.augment import Augment, Crops, blank, cut, paste, places, relight
 from lucule.segment.images import Brightness, Floats, brightness, normalised, open_image
 from lucule.segment.instances import cores
 
@@ -124,8 +124,8 @@ def batch(samples: Sequence[Sample], settings: Augment, crops: int, side: int, g
         jitter = (torch.rand(2, generator=generator, device=device) - 0.5) * (side / 2)
         x, y = (pixels[pick].to(device) + jitter).tolist()
         parts.append(cut(one.image, one.planes, (x, y), places(settings, side, generator)))
-    pasted = paste(Crops.stack(parts), settings, generator)
-    return Crops(relight(pasted.image, settings, generator), pasted.classes, pasted.objects, pasted.core)
+    known = blank(paste(Crops.stack(parts), settings, generator), settings, generator)
+    return Crops(relight(known.image, settings, generator), known.classes, known.objects, known.core)
 
 
 def _nearest(plane: Any, shape: tuple[int, int]) -> Any:

@@ -157,7 +157,8 @@ def train(
         "scale": scale,
         "diameter_px": median,
         "pixel_size_nm": pixel_size_nm,
-        "channels": _channels(sources),
+        # where colours were invented, any image will do
+        "channels": None if used.augment.recoloured else _channels(sources),
         "apart": all(item.apart for item in known),
     }
     made = Card(
