@@ -27,7 +27,7 @@ from lucule.segment.scores import Scores, scores
 
 COUNTS: Final = (1, 5, 25)
 REPEATS: Final = 2
-STEPS: Final = 50
+STEPS: Final = 40
 AIMS: Final = {"fluorescence": 0.96, "histology": 0.78}
 PAPER: Final = {"fluorescence": 0.9594, "histology": 0.7583, "nodes": 0.8779, "cells": 0.9558}
 # the kinds of simulated scenes: what is drawn, how large
