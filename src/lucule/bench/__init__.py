@@ -28,6 +28,7 @@ NAMES = (
     "process",
     "averaging",
     "period",
+    "segment",
 )
 
 

@@ -18,6 +18,7 @@ from lucule.cli import (
     files,
     localization,
     pipelines,
+    segmentation,
     training,
 )
 
@@ -53,6 +54,7 @@ for command in (
     app.command()(command)
 app.add_typer(calibration.calibrate, name="calibrate")
 app.add_typer(corrections.correct, name="correct")
+app.add_typer(segmentation.segment, name="segment")
 
 
 @app.callback(invoke_without_command=True)

@@ -1,8 +1,12 @@
 """From localizations to structures: what biologists publish of them."""
 
-from lucule.structures import averaging, axons
+from lucule.structures import axons
+from lucule.structures.averaging import Average, AverageSettings, aligned, average
 
 __all__ = [
-    "averaging",
+    "Average",
+    "AverageSettings",
+    "aligned",
+    "average",
     "axons",
 ]

@@ -14,6 +14,7 @@ ROOMS: Final = {
     "classify": "lucule.classify",
     "graph": "lucule.classify.graph",
     "localize": "lucule.localize",
+    "segment": "lucule.segment.packaged",
 }
 """For each `task` of a recipe the module with its `Recipe` and `train`."""
 
