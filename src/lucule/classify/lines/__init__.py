@@ -1,0 +1,5 @@
+"""The line network: double lines at any density, with the centre that each localization belongs to."""
+
+from lucule.classify.lines.train import Recipe, train
+
+__all__ = ["Recipe", "train"]
