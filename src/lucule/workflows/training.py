@@ -12,7 +12,9 @@ from lucule.core.config import read_yaml
 ROOMS: Final = {
     "classify": "lucule.classify",
     "graph": "lucule.classify.graph",
+    "lines": "lucule.classify.lines",
     "localize": "lucule.localize",
+    "subsets": "lucule.classify.subsets",
 }
 """For each `task` of a recipe the module with its `Recipe` and `train`."""
 

@@ -36,8 +36,8 @@ from lucule.structures.sarcomeres.likelihood import (
 FEWEST: Final = 30
 _FEWEST_BLOCKS: Final = 6
 _STARTS_NM: Final = (30.0, 45.0, 60.0, 80.0, 100.0, 125.0, 155.0, 190.0, 230.0)
-_BLOCK_NM: Final = 80.0
-_BLOCK_ERRORS: Final = 5.0
+_BLOCK_NM: Final = 100.0
+_BLOCK_ERRORS: Final = 6.0
 _SHIFTS: Final = 4
 _ITERATIONS: Final = 200
 _BANDS_NM: Final = (70.0, 140.0)
@@ -46,8 +46,8 @@ _LOOKED_AT: Final = 600
 # What is known of any double line before it is measured, as mean and standard deviation of the parameters: it is about
 # straight, its lines are alike, some nm to some tens of nm wide, and few of its localizations are background. A handful
 # of epitopes, each seen a hundred times, would otherwise be taken for lines themselves.
-_BEFORE: Final = np.array([0.0, 0.0, 0.0, 0.0, 0.0, math.log(15.0), 0.0, -3.0])
-_BEFORE_SD: Final = np.array([np.inf, np.inf, 60.0, np.inf, 15.0, 0.7, 0.8, 1.0])
+_BEFORE: Final = np.array([0.0, 0.0, 0.0, 0.0, 0.0, math.log(10.0), 0.0, -3.0])
+_BEFORE_SD: Final = np.array([np.inf, np.inf, 60.0, np.inf, 15.0, 0.6, 0.8, 1.0])
 _WIDEST_NM: Final = 90.0
 _NARROWEST_NM: Final = 1.0
 
