@@ -15,6 +15,7 @@ from lucule.cli import (
     files,
     localization,
     pipelines,
+    sarcomeres,
     training,
 )
 
@@ -40,6 +41,7 @@ for command in (
     comparison.compare,
     comparison.overlap,
     corrections.resolution,
+    sarcomeres.sarcomeres,
     pipelines.run,
     pipelines.report,
     benchmarks.bench,

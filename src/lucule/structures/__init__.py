@@ -1,0 +1,7 @@
+"""Structures: sarcomeres, periodic axons, averages."""
+
+from lucule.structures import sarcomeres
+
+__all__ = [
+    "sarcomeres",
+]

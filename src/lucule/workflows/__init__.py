@@ -7,7 +7,11 @@ from typing import Any
 
 from lucule.core import InputError
 
-WORKFLOWS = ("clusters", "compare")
+WORKFLOWS = (
+    "clusters",
+    "compare",
+    "sarcomeres",
+)
 
 
 def load(name: str) -> Any:

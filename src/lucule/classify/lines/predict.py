@@ -16,8 +16,8 @@ from lucule.models import Card, find
 from lucule.nn import choose_device
 
 TASK: Final = "lines"
-_CORE_PX: Final = 448
-_HALO_PX: Final = 128
+_CORE_PX: Final = 832
+_HALO_PX: Final = 96
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,7 +16,7 @@ from lucule.classify.lines.fields import Field, SceneSettings, Windows, WindowSe
 from lucule.classify.lines.network import LineNetwork
 from lucule.core import SILENT, Progress, package_version
 from lucule.core.recipe import BaseRecipe
-from lucule.models import Card, save
+from lucule.models import Card, find, save
 from lucule.models.store import CARD
 from lucule.nn import StreamSettings, choose_device, count_parameters, train_stream
 
@@ -32,6 +32,8 @@ class Recipe(BaseRecipe):
     ----------
     widths, hidden
         Size of the network.
+    start
+        Packaged model, or folder of a trained one, whose weights the training begins with; None: new weights.
     scenes
         Simulated fields on which it is trained; each kind is used as often as it has fields.
     windows
@@ -47,6 +49,7 @@ class Recipe(BaseRecipe):
     task: Literal["lines"] = "lines"
     widths: tuple[int, ...] = (8, 16, 32, 32, 32)
     hidden: int = Setting(default=32, gt=0)
+    start: str | None = None
     scenes: tuple[SceneSettings, ...]
     windows: WindowSettings = WindowSettings()
     batch_size: int = Setting(default=8, gt=0)
@@ -95,6 +98,8 @@ def train(
     with torch.random.fork_rng([]):
         torch.manual_seed(used.seed)
         network = LineNetwork(used.widths, used.hidden)
+    if used.start is not None:
+        network.load_state_dict(find(used.start).state())
     fields = simulate_fields(used.scenes, seed=used.seed, progress=progress)
 
     def batch(step: int, generator: torch.Generator) -> Windows:
