@@ -30,8 +30,8 @@ def directions(
     Returns
     -------
     histograms
-        `(m, 30)` float32: fractions of the neighbours, from -pi on, with the largest in the bin around -pi/6. Neighbours
-        at the same place have no direction and do not count.
+        `(m, 30)` float32: fractions of the neighbours, from -pi on, with the largest in the bin around -pi/6. What lies
+        at the same place has no direction and does not count.
 
     Notes
     -----

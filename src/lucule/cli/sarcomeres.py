@@ -24,9 +24,7 @@ from lucule.cli.session import session
 
 
 def sarcomeres(
-    tables: Annotated[
-        list[Path], typer.Argument(help="Localization tables in any supported format.", readable=False)
-    ],
+    tables: Annotated[list[Path], typer.Argument(help="Localization tables in any supported format.", readable=False)],
     out: Annotated[Path, typer.Option("--out", help="Folder for all results.")],
     model: Annotated[str | None, typer.Option(help="lines, varga (needs regions), or a folder.")] = None,
     regions: Annotated[

@@ -93,9 +93,9 @@ def run(
 ) -> list[Outcome]:
     """Analyse `inputs` and write everything to the folder `out`.
 
-    Each input gets a folder with `localizations.parquet` (all rows in input order with `label`, `p_label` and `cluster`,
-    the number of the double line), `sarcomeres.parquet` and `.csv`, `filters.csv` and `aligned.parquet`. `out` gets
-    `report.html` and `run.yaml`. Work that is done already is not repeated. An input that fails is named in its outcome
+    Each input gets a folder with `localizations.parquet` (all rows in input order with `label`, `p_label` and
+    `cluster`, the number of the double line), `sarcomeres.parquet` and `.csv`, `filters.csv` and `aligned.parquet`.
+    `out` gets `report.html` and `run.yaml`. Work that is done already is not repeated. An input that fails is named in its outcome
     and in the report and does not stop the others.
 
     Returns
@@ -277,7 +277,7 @@ def doubts(locs: Localizations, measured: Sarcomeres, settings: Settings) -> lis
         said.append(f"{unclear} of {measured.rows.height} double lines have no distance; the table names the reasons.")
     if "x_err" not in locs and measured.rows.height:
         said.append(
-            f"The table has no localization errors; {settings.lines.error_nm:g} nm are assumed for all (lines.error_nm)."
+            f"The table has no localization errors; {settings.lines.error_nm:g} nm are assumed (lines.error_nm)."
         )
     return said
 
@@ -314,9 +314,7 @@ def _together(out: Path, outcomes: Sequence[Outcome]) -> Section:
     aligned = pl.concat([pl.read_parquet(out / name / ALIGNED_FILE).with_columns(file=pl.lit(name)) for name in done])
     tables = pl.concat([pl.read_parquet(out / name / "sarcomeres.parquet") for name in done])
     told = tables.filter(pl.col("line_distance_nm").is_not_null())
-    distance = combine(
-        told["line_distance_nm"].to_numpy(), told["line_distance_error_nm"].to_numpy(), tables.height
-    )
+    distance = combine(told["line_distance_nm"].to_numpy(), told["line_distance_error_nm"].to_numpy(), tables.height)
     return report.all_sarcomeres_section(tables, distance, average(aligned), averaged(aligned))
 
 

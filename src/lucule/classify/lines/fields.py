@@ -78,7 +78,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Windows:
-    """A batch: maps `(b, h, w)`; for all localizations the map, position (px), truth, vector to the centre (um), weight."""
+    """A batch: maps `(b, h, w)`; for each localization its map, position (px), truth, vector to the centre, weight."""
 
     counts: Tensor
     batch: Tensor
@@ -133,7 +133,10 @@ def window(field: Field, settings: WindowSettings, rng: np.random.Generator) -> 
     weight = _weights(field, rows)
     extra = _uniform(xy, label, middle, half, settings, rng)
     xy, centre = np.concatenate([xy, extra]), np.concatenate([centre, np.full_like(extra, np.nan)])
-    label, weight = np.concatenate([label, np.zeros(len(extra), np.bool_)]), np.concatenate([weight, np.ones(len(extra))])
+    label, weight = (
+        np.concatenate([label, np.zeros(len(extra), np.bool_)]),
+        np.concatenate([weight, np.ones(len(extra))]),
+    )
     if rng.random() < 0.4:
         xy = xy + rng.normal(0, rng.uniform(0, settings.blur_nm), xy.shape)
     angle = rng.uniform(0, 2 * np.pi)

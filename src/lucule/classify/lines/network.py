@@ -85,7 +85,7 @@ class LineNetwork(nn.Module):
         return 1 << (self.levels - 1)
 
     def forward(self, counts: Tensor, batch: Tensor, xy_px: Tensor) -> Tensor:
-        """Answers `(n, 3)` for localizations of maps `(b, h, w)`: number of the map `(n,)`, pixel positions `(n, 2)`."""
+        """Answers `(n, 3)` for localizations: counts `(b, h, w)`, map `(n,)` and pixel position `(n, 2)` of each."""
         features = self.maps(seen(counts))
         _, channels, height, width = features.shape
         index, weight = corners(xy_px, height, width)

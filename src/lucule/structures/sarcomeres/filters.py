@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ class FilterSettings(Config):
         Smallest and largest PSF width; the paper takes 112 to 160 nm for its microscope.
     precision_nm
         Largest localization error; the paper takes 20 nm.
+    shortest_nm
+        Shortest double line: the longer side of the rectangle around its convex hull.
     fewest
         Localizations that must be left of a double line.
     """
@@ -38,6 +41,7 @@ class FilterSettings(Config):
     dbscan_points: int = Field(default=5, gt=1)
     sigma_nm: tuple[float, float] | None = None
     precision_nm: float | None = Field(default=None, gt=0)
+    shortest_nm: float | None = Field(default=300.0, gt=0)
     fewest: int = Field(default=50, gt=1)
 
 
@@ -71,8 +75,8 @@ def follow_up(
     >>> rng = np.random.default_rng(1)
     >>> xy = np.vstack([rng.normal(0, 20, (200, 2)), [[180.0, 0.0]]])
     >>> left, steps = follow_up(Localizations({"x": xy[:, 0], "y": xy[:, 1]}), np.zeros(201, np.int32))
-    >>> int(left[-1]), steps["step"][:3].to_list()
-    (-1, ['classification and grouping', 'nearest neighbours', 'DBSCAN'])
+    >>> steps["step"].to_list()[1:4], steps["discarded"].to_list()[3]  # a single clump is no double line
+    (['nearest neighbours', 'DBSCAN', 'convex hull'], 196)
     """
     settings = settings or FilterSettings()
     number = np.asarray(number, np.int32).copy()
@@ -95,6 +99,11 @@ def follow_up(
         take("sigma", _within(locs, ("sigma_x", "sigma_y"), *settings.sigma_nm))
     if settings.precision_nm is not None:
         take("precision", _within(locs, ("x_err", "y_err"), 0.0, settings.precision_nm))
+    if settings.shortest_nm is not None:
+        keep = np.zeros(len(number), np.bool_)
+        for rows in members(number):
+            keep[rows] = hull_measures(xy[rows])["hull_length_nm"] >= settings.shortest_nm
+        take("convex hull", keep)
     before = int((number >= 0).sum())
     left = by_size(number, settings.fewest)
     steps.append(_counts("too few left", before, before - int((left >= 0).sum())))
@@ -105,7 +114,7 @@ def members(number: NDArray[np.int32]) -> list[NDArray[np.int64]]:
     """Rows of every double line, in the order of their numbers."""
     order = np.argsort(number, kind="stable")
     starts = np.searchsorted(number[order], np.arange(int(number.max(initial=-1)) + 2))
-    return [order[a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    return [order[a:b] for a, b in pairwise(starts)]
 
 
 def hull_measures(xy: NDArray[Any]) -> dict[str, float]:

@@ -30,10 +30,9 @@ def two_lines(
     window: float,
     scores: Floats,
 ) -> float:
-    """Negative log-likelihood of two lines; the scores of every localization are written to `scores` `(n, 8)`.
+    """Negative log-likelihood of two lines; scores of every localization are written to `scores` `(n, 8)`.
 
-    A localization at (u, v) has the density (1 - b) [(1 - p) N(u; c - h, s^2 + e^2) + p N(u; c + h, s^2 + e^2)] + b / W,
-    where N is summed over the `nodes` of the linker: how far (nm, outwards) a dye lies from the line of its epitope,
+    The density at (u, v) is (1 - b) [(1 - p) N(u; c - h, s^2 + e^2) + p N(u; c + h, s^2 + e^2)] + b / W, where N is summed over the `nodes` of the linker: how far (nm, outwards) a dye lies from the line of its epitope,
     with probability `shares`.
     """
     half, width2 = theta[3], np.exp(2 * theta[5])
@@ -76,7 +75,7 @@ def two_lines(
 
 
 @njit(cache=True, nogil=True)
-def side_of(theta: Floats, u: Floats, t: Floats, variance: Floats) -> NDArray[np.int64]:
+def side_of(theta: Floats, u: Floats, t: Floats) -> NDArray[np.int64]:
     """Which line each localization is nearer to, 0 or 1."""
     side = np.empty(u.size, np.int64)
     for i in range(u.size):

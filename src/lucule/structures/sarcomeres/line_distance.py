@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
-from lucule.core import Config, InputError
+from lucule.core import InputError
+from lucule.structures.sarcomeres.intervals import Fitted, LineSettings, before, covariance_of, places
 from lucule.structures.sarcomeres.likelihood import (
     BEND,
     DIVERGENCE,
@@ -29,56 +29,16 @@ from lucule.structures.sarcomeres.likelihood import (
     SLOPE,
     Floats,
     linker_nodes,
-    side_of,
     two_lines,
 )
 
 FEWEST: Final = 30
-_FEWEST_BLOCKS: Final = 6
+_FEWEST_BLOCKS: Final = 4
 _STARTS_NM: Final = (30.0, 45.0, 60.0, 80.0, 100.0, 125.0, 155.0, 190.0, 230.0)
-_BLOCK_NM: Final = 100.0
-_BLOCK_ERRORS: Final = 6.0
-_SHIFTS: Final = 4
 _ITERATIONS: Final = 200
+_WIDTHS_NM: Final = (1.0, 90.0)
 _BANDS_NM: Final = (70.0, 140.0)
 _LOOKED_AT: Final = 600
-
-# What is known of any double line before it is measured, as mean and standard deviation of the parameters: it is about
-# straight, its lines are alike, some nm to some tens of nm wide, and few of its localizations are background. A handful
-# of epitopes, each seen a hundred times, would otherwise be taken for lines themselves.
-_BEFORE: Final = np.array([0.0, 0.0, 0.0, 0.0, 0.0, math.log(10.0), 0.0, -3.0])
-_BEFORE_SD: Final = np.array([np.inf, np.inf, 60.0, np.inf, 15.0, 0.6, 0.8, 1.0])
-_WIDEST_NM: Final = 90.0
-_NARROWEST_NM: Final = 1.0
-
-
-class LineSettings(Config):
-    """What is known beforehand about two lines.
-
-    Attributes
-    ----------
-    linker_nm, linker
-        Length from epitope to dye, and where linkers point: `free`, `faces` (away from both faces of a disc, as in
-        TestSTORM) or `outer` (away from the middle). With 0 the distance is that of the dyes.
-    error_nm
-        Localization error where the table has none, nm.
-    reach_nm
-        Localizations farther from the middle line are not used, nm.
-    bend
-        Whether the middle line may be curved.
-    divergence
-        Whether the lines may diverge.
-    confidence
-        Of the intervals.
-    """
-
-    linker_nm: float = Field(default=0.0, ge=0)
-    linker: Literal["free", "faces", "outer"] = "free"
-    error_nm: float = Field(default=15.0, gt=0)
-    reach_nm: float = Field(default=300.0, gt=0)
-    bend: bool = True
-    divergence: bool = True
-    confidence: float = Field(default=0.95, gt=0, lt=1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,6 +63,8 @@ class LineFit:
         Fraction of the line localizations on the line at +u.
     background
         Fraction of localizations on neither line.
+    loss
+        Negative logarithm of the likelihood, as if every place along the lines were one localization.
     localizations, blocks
         How many were used, and over how many blocks their scores were summed.
     reason
@@ -122,6 +84,7 @@ class LineFit:
     divergence_interval_deg: tuple[float, float]
     share: float
     background: float
+    loss: float
     localizations: int
     blocks: int
     reason: str | None = None
@@ -133,9 +96,7 @@ class LineFit:
         return u - (self.theta[MIDDLE] + self.theta[SLOPE] * t + self.theta[BEND] * t * t), v
 
 
-def straight(
-    xy: NDArray[Any], origin_nm: tuple[float, float], direction: tuple[float, float]
-) -> tuple[Floats, Floats]:
+def straight(xy: NDArray[Any], origin_nm: tuple[float, float], direction: tuple[float, float]) -> tuple[Floats, Floats]:
     """Coordinates along a direction and across it (to its left where y points down)."""
     x, y = (np.asarray(xy[:, i], np.float64) - origin_nm[i] for i in (0, 1))
     return x * direction[0] + y * direction[1], x * direction[1] - y * direction[0]
@@ -192,7 +153,7 @@ def line_distance(
     if len(points) < FEWEST:
         return _none(points, f"only {len(points)} localizations; {FEWEST} are needed")
     variance = np.where(np.isfinite(errors) & (errors > 0), errors, settings.error_nm) ** 2
-    best: _Fitted | None = None
+    best: Fitted | None = None
     for origin, direction in _axes(points):
         fitted = _fit(points, variance, origin, direction, settings)
         if fitted is not None and (best is None or fitted.value < best.value):
@@ -202,27 +163,8 @@ def line_distance(
     return _finish(best, settings, None if groups is None else np.asarray(groups))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Fitted:
-    """A fit before its interval; `value` is the mean negative log-likelihood of all localizations."""
-
-    value: float
-    theta: Floats
-    free: NDArray[np.int64]
-    u: Floats
-    t: Floats
-    variance: Floats
-    rows: NDArray[np.int64]
-    scale: float
-    window: float
-    nodes: Floats
-    shares: Floats
-    origin: tuple[float, float]
-    direction: tuple[float, float]
-
-
 def _axes(points: Floats) -> list[tuple[tuple[float, float], tuple[float, float]]]:
-    """Where the middle is and where the myofibril may point: across the long side, and along it where both are alike."""
+    """Where the middle is and where the myofibril may point: across the long side; along it where both are alike."""
     centre = np.median(points, axis=0)
     values, vectors = np.linalg.eigh(np.cov((points - centre).T))
     origin = (float(centre[0]), float(centre[1]))
@@ -238,7 +180,7 @@ def _fit(
     origin: tuple[float, float],
     direction: tuple[float, float],
     settings: LineSettings,
-) -> _Fitted | None:
+) -> Fitted | None:
     from scipy.optimize import minimize
 
     u, v = straight(points, origin, direction)
@@ -260,21 +202,22 @@ def _fit(
     weight, scores = np.full(len(u), 1 / len(u)), np.empty((len(u), PARAMETERS))
 
     # localizations repeat each other: what was known before weighs as if there were only as many as places
-    places = _places(v, variance)
+    count = places(v, variance)
+    expected, expected_sd = before(settings)
 
     def value(free_values: Floats) -> tuple[float, Floats]:
         theta = start.copy()
         theta[free] = free_values
         total = two_lines(theta, u, t, variance, weight, nodes, shares, window, scores)
-        away = (theta - _BEFORE) / _BEFORE_SD
-        return total + 0.5 * float(away @ away) / places, (away / _BEFORE_SD / places - scores.sum(axis=0))[free]
+        away = (theta - expected) / expected_sd
+        return total + 0.5 * float(away @ away) / count, (away / expected_sd / count - scores.sum(axis=0))[free]
 
     start = np.zeros(PARAMETERS)
-    start[[LOG_WIDTH, LOGIT_BACKGROUND]] = _BEFORE[[LOG_WIDTH, LOGIT_BACKGROUND]]
+    start[[LOG_WIDTH, LOGIT_BACKGROUND]] = expected[[LOG_WIDTH, LOGIT_BACKGROUND]]
     starts = _starts(u, variance, weight, start, nodes, shares, window)
     lower, upper = np.full(PARAMETERS, -np.inf), np.full(PARAMETERS, np.inf)
     lower[HALF], upper[HALF] = 0.0, settings.reach_nm
-    lower[LOG_WIDTH], upper[LOG_WIDTH] = math.log(_NARROWEST_NM), math.log(_WIDEST_NM)
+    lower[LOG_WIDTH], upper[LOG_WIDTH] = math.log(_WIDTHS_NM[0]), math.log(_WIDTHS_NM[1])
     lower[LOGIT_SHARE], upper[LOGIT_SHARE] = -4.0, 4.0
     lower[LOGIT_BACKGROUND], upper[LOGIT_BACKGROUND] = -9.0, 0.0
     # lengths in tens of nm, so that all parameters change by about one
@@ -298,7 +241,7 @@ def _fit(
         return None
     theta = np.zeros(PARAMETERS)
     theta[free] = found.x * unit[free]
-    return _Fitted(float(found.fun) * len(u) / len(points) + math.log(window) * (1 - len(u) / len(points)), theta, free,
+    return Fitted(float(found.fun) * len(u) / len(points) + math.log(window) * (1 - len(u) / len(points)), theta, free,
                    u, t, variance, rows, scale, window, nodes, shares, origin, direction)  # fmt: skip
 
 
@@ -321,12 +264,12 @@ def _starts(
     return [tried for _, tried in best.values()]
 
 
-def _finish(fitted: _Fitted, settings: LineSettings, groups: NDArray[Any] | None) -> LineFit:
+def _finish(fitted: Fitted, settings: LineSettings, groups: NDArray[Any] | None) -> LineFit:
     """The interval, from scores that are summed over what repeats the same error."""
     from scipy.stats import t as student
 
     theta, free = fitted.theta, fitted.free
-    covariance, blocks = _covariance(fitted, groups)
+    covariance, blocks = covariance_of(fitted, settings, groups)
     where = {int(parameter): i for i, parameter in enumerate(free)}
     distance = 2 * float(theta[HALF])
     error = 2 * math.sqrt(max(covariance[where[HALF], where[HALF]], 0.0))
@@ -351,13 +294,14 @@ def _finish(fitted: _Fitted, settings: LineSettings, groups: NDArray[Any] | None
         divergence_interval_deg=(opening - times * opening_error, opening + times * opening_error),
         share=float(1 / (1 + np.exp(-theta[LOGIT_SHARE]))),
         background=float(1 / (1 + np.exp(-theta[LOGIT_BACKGROUND]))),
+        loss=fitted.value * places(fitted.t * fitted.scale, fitted.variance),
         localizations=len(fitted.u),
         blocks=blocks,
         reason=reason,
     )
 
 
-def _doubt(fitted: _Fitted, distance: float, error: float, blocks: int) -> str | None:
+def _doubt(fitted: Fitted, distance: float, error: float, blocks: int) -> str | None:
     """Why the distance of a fit means nothing; None where it does."""
     share = 1 / (1 + math.exp(-float(fitted.theta[LOGIT_SHARE])))
     if blocks < _FEWEST_BLOCKS:
@@ -369,78 +313,9 @@ def _doubt(fitted: _Fitted, distance: float, error: float, blocks: int) -> str |
     return None
 
 
-def _covariance(fitted: _Fitted, groups: NDArray[Any] | None) -> tuple[Floats, int]:
-    """Covariance of the free parameters, and the number of groups that it counts."""
-    free, theta = fitted.free, fitted.theta
-    n = len(fitted.u)
-    weight, scores = np.ones(n), np.empty((n, PARAMETERS))
-
-    def gradient(at: Floats) -> Floats:
-        two_lines(at, fitted.u, fitted.t, fitted.variance, weight, fitted.nodes, fitted.shares, fitted.window, scores)
-        return -scores.sum(axis=0)[free]
-
-    step = np.full(PARAMETERS, 1e-3)
-    step[[MIDDLE, SLOPE, BEND, HALF, DIVERGENCE]] = 0.02
-    hessian = np.empty((len(free), len(free)))
-    for i, parameter in enumerate(free):
-        high, low = theta.copy(), theta.copy()
-        high[parameter] += step[parameter]
-        low[parameter] -= step[parameter]
-        hessian[i] = (gradient(high) - gradient(low)) / (2 * step[parameter])
-    places = _places(fitted.t * fitted.scale, fitted.variance)
-    hessian = (hessian + hessian.T) / 2 + np.diag(n / places / _BEFORE_SD[free] ** 2)
-    gradient(theta)
-    inverse = np.linalg.pinv(hessian, rcond=1e-10)
-    own = scores[:, free]
-    if groups is not None:
-        numbered = [np.unique(groups[fitted.rows], return_inverse=True)[1]]
-    else:
-        numbered = _blocks(fitted)
-    middle = np.zeros_like(hessian)
-    count = 0.0
-    products = (own[:, :, None] * own[:, None, :]).reshape(n, -1)
-    for number in numbered:
-        groups_here = int(number.max()) + 1
-        sums = np.stack([np.bincount(number, own[:, i]) for i in range(len(free))], axis=1)
-        # each group pulls the fit towards itself; this is what its score would be without that (a jackknife in one step)
-        parts = np.stack([np.bincount(number, column) for column in products.T], axis=1)
-        parts = parts.reshape(groups_here, len(free), len(free))
-        whole = parts.sum(axis=0)
-        left = np.eye(len(free)) - parts @ np.linalg.pinv(whole, rcond=1e-10)
-        freed = np.linalg.solve(left + 1e-9 * np.eye(len(free)), sums[..., None])[..., 0]
-        there = np.bincount(number).astype(np.float64)
-        several = float(there.sum() ** 2 / (there**2).sum())
-        middle += freed.T @ freed * (groups_here - 1) / groups_here / len(numbered)
-        count += several / len(numbered)
-    covariance: Floats = inverse @ middle @ inverse
-    return covariance, int(count)
-
-
-def _blocks(fitted: _Fitted) -> list[NDArray[np.int64]]:
-    """Numbers of blocks along each line, several times with other borders."""
-    length = _block_nm(fitted.variance)
-    side = side_of(fitted.theta, fitted.u, fitted.t, fitted.variance)
-    v = fitted.t * fitted.scale
-    numbers = []
-    for shift in range(_SHIFTS):
-        block = np.floor(v / length + shift / _SHIFTS).astype(np.int64)
-        numbers.append(np.unique(2 * block + side, return_inverse=True)[1])
-    return numbers
-
-
-def _block_nm(variance: Floats) -> float:
-    """Length along a line within which localizations may repeat the same error, nm."""
-    return max(_BLOCK_NM, _BLOCK_ERRORS * float(np.sqrt(np.median(variance))))
-
-
-def _places(v: Floats, variance: Floats) -> float:
-    """How many places along the two lines the localizations amount to."""
-    there = np.bincount(np.unique(np.floor(v / _block_nm(variance)).astype(np.int64), return_inverse=True)[1])
-    return float(2 * there.sum() ** 2 / (there.astype(np.float64) ** 2).sum())
-
-
 def _none(points: Floats, reason: str) -> LineFit:
     centre = np.median(points, axis=0) if len(points) else np.zeros(2)
     nan = math.nan
-    return LineFit(nan, (nan, nan), nan, (float(centre[0]), float(centre[1])), (1.0, 0.0), np.zeros(PARAMETERS), 1.0, nan,
-                   nan, nan, (nan, nan), nan, nan, len(points), 0, reason)  # fmt: skip
+    middle = (float(centre[0]), float(centre[1]))
+    return LineFit(nan, (nan, nan), nan, middle, (1.0, 0.0), np.zeros(PARAMETERS), 1.0, nan, nan, nan, (nan, nan), nan,
+                   nan, nan, len(points), 0, reason)  # fmt: skip

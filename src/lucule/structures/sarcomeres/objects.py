@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucule.core import Region
+from lucule.space import NeighbourGrid, components
 
 FEWEST: Final = 50
 _BIN_NM: Final = 40.0
-_SMOOTH_BINS: Final = 1.5
-_APART_NM: Final = 400.0
-_REACH_NM: Final = 450.0
+_SMOOTH_BINS: Final = 2.5
+_APART_NM: Final = 600.0
+_REACH_NM: Final = 700.0
 _FIRST_STEP_NM: Final = 1000.0
 _STEP_NM: Final = 500.0
 
@@ -47,6 +48,7 @@ def group_by_centre(
     [200, 200]
     """
     from scipy import ndimage
+    from scipy.spatial import cKDTree
 
     found = np.full(len(xy), -1, np.int32)
     rows = np.flatnonzero(np.asarray(label) > 0)
@@ -65,8 +67,6 @@ def group_by_centre(
     if not len(peaks):
         return found
     at = corner + (peaks + 0.5) * _BIN_NM
-    from scipy.spatial import cKDTree
-
     distance, nearest = cKDTree(at).query(votes, distance_upper_bound=_REACH_NM)
     near = np.isfinite(distance)
     found[rows[near]] = nearest[near]
@@ -147,11 +147,9 @@ def group_by_regions(
     return by_size(found, fewest)
 
 
-def largest_cluster(
-    xy: NDArray[Any], rows: NDArray[np.int64], epsilon_nm: float, min_points: int
-) -> NDArray[np.int64]:
+def largest_cluster(xy: NDArray[Any], rows: NDArray[np.int64], epsilon_nm: float, min_points: int) -> NDArray[np.int64]:
     """Rows of the largest DBSCAN cluster among some rows."""
-    from lucule.space import NeighbourGrid, components
+    from scipy.spatial import cKDTree
 
     if len(rows) < min_points:
         return rows[:0]
@@ -162,7 +160,5 @@ def largest_cluster(
     # DBSCAN joins what is up to epsilon apart, components what is nearer than their reach
     number = components(points, np.where(core, np.nextafter(np.float32(epsilon_nm), np.float32(np.inf)), 0))
     biggest = int(np.bincount(number[core]).argmax())
-    from scipy.spatial import cKDTree
-
     near = cKDTree(points[number == biggest]).query(points, distance_upper_bound=epsilon_nm * (1 + 1e-6))[0]
     return np.asarray(rows[np.isfinite(near) & ((number == biggest) | ~core)])

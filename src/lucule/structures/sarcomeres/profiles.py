@@ -1,4 +1,4 @@
-"""The shape of a double line along and across the myofibril: profiles, length, separation at the edge, radial profile."""
+"""The shape of a double line: profiles along the myofibril and over its radius, length, separation at the edge."""
 
 from __future__ import annotations
 

@@ -159,9 +159,7 @@ def _plots(table: pl.DataFrame, distance: DistanceLike, average: AverageLike | N
 
 
 def _steps(steps: pl.DataFrame) -> Table:
-    rows = tuple(
-        (row["step"], row["before"], row["discarded"], row["percent"]) for row in steps.iter_rows(named=True)
-    )
+    rows = tuple((row["step"], row["before"], row["discarded"], row["percent"]) for row in steps.iter_rows(named=True))
     return Table(
         ("Step", "Before", "Discarded", "%"), rows, title="Filters",
         note="What each step takes away, in % of what was left before it.",
@@ -175,6 +173,8 @@ def _rows(table: pl.DataFrame) -> Table:
         "line_length_nm": "Length (nm)", "divergence_deg": "Divergence (deg)", "reason": "Why no distance",
     }  # fmt: skip
     shown = table.head(_MOST_ROWS)
-    rows = tuple(tuple("" if k == "reason" and r[k] is None else r[k] for k in columns) for r in shown.iter_rows(named=True))
+    rows = tuple(
+        tuple("" if k == "reason" and r[k] is None else r[k] for k in columns) for r in shown.iter_rows(named=True)
+    )
     note = "" if table.height <= _MOST_ROWS else f"The first {_MOST_ROWS} of {table.height}; all are in sarcomeres.csv."
     return Table(tuple(columns.values()), rows, title="Double lines, the largest first", note=note)
