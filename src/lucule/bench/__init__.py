@@ -29,6 +29,7 @@ NAMES = (
     "averaging",
     "period",
     "segment",
+    "sarcomeres",
 )
 
 

@@ -18,6 +18,7 @@ from lucule.cli import (
     files,
     localization,
     pipelines,
+    sarcomeres,
     segmentation,
     training,
 )
@@ -46,6 +47,7 @@ for command in (
     axons.period,
     corrections.resolution,
     averaging.average,
+    sarcomeres.sarcomeres,
     pipelines.run,
     pipelines.report,
     benchmarks.bench,

@@ -1,6 +1,6 @@
 """From localizations to structures: what biologists publish of them."""
 
-from lucule.structures import axons
+from lucule.structures import axons, sarcomeres
 from lucule.structures.averaging import Average, AverageSettings, aligned, average
 
 __all__ = [
@@ -9,4 +9,5 @@ __all__ = [
     "aligned",
     "average",
     "axons",
+    "sarcomeres",
 ]

@@ -13,8 +13,10 @@ from lucule.core.config import read_yaml
 ROOMS: Final = {
     "classify": "lucule.classify",
     "graph": "lucule.classify.graph",
+    "lines": "lucule.classify.lines",
     "localize": "lucule.localize",
     "segment": "lucule.segment.packaged",
+    "subsets": "lucule.classify.subsets",
 }
 """For each `task` of a recipe the module with its `Recipe` and `train`."""
 

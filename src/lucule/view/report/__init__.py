@@ -19,6 +19,7 @@ from lucule.view.report.model import (
 )
 from lucule.view.report.overview import summarise
 from lucule.view.report.page import to_html, write
+from lucule.view.report.sarcomeres import all_sarcomeres_section, sarcomere_section
 
 __all__ = [
     "Block",
@@ -33,11 +34,13 @@ __all__ = [
     "Text",
     "Value",
     "Warnings",
+    "all_sarcomeres_section",
     "axon_section",
     "cluster_section",
     "comparison_plots",
     "comparison_section",
     "history_text",
+    "sarcomere_section",
     "summarise",
     "to_html",
     "write",
