@@ -117,7 +117,7 @@ class Camera(_Faulty, SimpleCameraDevice):
         super().__init__()
         self._slide = _slide_here()
         self._exposure_ms = 20.0
-        self._taken = 0
+        self._taken = self._sequence = 0
         for name, value in (("Rows", 256), ("Columns", 256)):
             self.register_property(name=name, default_value=value, is_pre_init=True)
         self.register_property(name="RealTime", default_value=0)
@@ -147,6 +147,7 @@ class Camera(_Faulty, SimpleCameraDevice):
     def start_sequence(self, n: int | None, get_buffer: Any) -> Any:
         """Give frames; a fault counts from the first of them."""
         self._taken = 0
+        self._sequence += 1
         for metadata in super().start_sequence(n, get_buffer):
             yield metadata
             if self.fault == "drop" and n is not None and self._taken >= n - 1:
@@ -158,13 +159,20 @@ class Camera(_Faulty, SimpleCameraDevice):
         if self._taken >= int(self.get_property_value("FaultAfter")):
             if self.fault == "error":
                 raise SimulatedFault("The camera reports an error.")
-            while self.fault == "dead":
-                time.sleep(0.01)
+            if self.fault == "dead":
+                self._hang()
         buffer[:] = self._slide.specimen.image(self._exposure_ms)
         self._taken += 1
         if int(self.get_property_value("RealTime")):
             time.sleep(max(self._exposure_ms / 1000 - (time.perf_counter() - begun), 0))
         return {}
+
+    def _hang(self) -> None:
+        """Give nothing, until the next sequence begins."""
+        own = self._sequence
+        while self._sequence == own:
+            time.sleep(0.01)
+        raise SimulatedFault("The camera was dead.")
 
 
 class XYStage(_Faulty, XYStageDevice):

@@ -47,7 +47,7 @@ class Microscope:
     --------
     >>> with Microscope({"based_on": "simulated", "properties": {"Camera-Rows": 64, "Camera-Columns": 64}}) as scope:
     ...     scope.move_to(75, 75)
-    ...     scope.set_channel("cell")
+    ...     _ = scope.set_channel("cell")
     ...     scope.snap().shape
     (64, 64)
     """
@@ -99,12 +99,17 @@ class Microscope:
             x, y = self.position_um
         except Exception as error:
             raise StageFault(f"The stage does not move: {_said(error)}") from error
-        if np.hypot(x - x_um, y - y_um) > self.rig.stage_tolerance_um:
+        if not self.is_at(x_um, y_um):
             raise StageFault(
                 "The stage did not arrive",
                 received=f"({x:.2f}, {y:.2f}) um",
                 allowed=f"({x_um:.2f}, {y_um:.2f}) um within {self.rig.stage_tolerance_um:g} um",
             )
+
+    def is_at(self, x_um: float, y_um: float) -> bool:
+        """Whether the stage is there, within its tolerance."""
+        x, y = self.position_um
+        return bool(np.hypot(x - x_um, y - y_um) <= self.rig.stage_tolerance_um)
 
     @property
     def z_um(self) -> float:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import Field, model_validator
 
-from lucule.core import Config, InputError
+from lucule.core import Camera, Config, InputError
 from lucule.core.config import read_yaml
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -75,6 +75,8 @@ class Rig(Config):
         By name.
     properties
         `device-property` -> value, set before the devices are initialized (`pre`) or after.
+    camera
+        What turns its counts into photons.
     pixel_size_um
         Where the configuration has none.
     illumination_radius_um
@@ -88,6 +90,7 @@ class Rig(Config):
     """
 
     configuration: str
+    camera: Camera
     lasers: dict[str, LaserLine] = {}
     channels: dict[str, Channel] = {}
     properties: dict[str, str | float | int] = {}

@@ -78,7 +78,7 @@ class Specimen:
     @cached_property
     def _camera(self) -> Any:
         first = next(iter(self.slide.cells.values())).scene
-        return first.camera or load_camera("orca_flash4")
+        return first.camera or load_camera("ideal")
 
     @cached_property
     def _sensor(self) -> Sensor:
