@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 LARGEST_SCALE_ERROR: Final = 0.05
-_UPSAMPLING: Final = 20
+_SMOOTHING_PX: Final = 2.0
+_LEAST_OVERLAP: Final = 0.5
+_REFINEMENTS: Final = 5
 _PATTERN: Final = ((1, 0), (0, 1), (-1, 0), (0, -1), (1, 1), (-1, 1), (-1, -1), (1, -1))
 
 
@@ -63,16 +65,15 @@ class Affine(Config):
         return stage
 
     @property
-    def scale(self) -> tuple[float, float]:
-        """Smallest and largest length of a movement of 1 um."""
-        values = np.linalg.svd(np.asarray(self.matrix), compute_uv=False)
-        return float(values.min()), float(values.max())
+    def scale(self) -> float:
+        """How far 1 um of the stage moves the field of view, um; mean over all directions."""
+        return float(np.sqrt(abs(np.linalg.det(np.asarray(self.matrix)))))
 
 
 def calibrate(microscope: Microscope, *, channel: str, step_um: float | None = None, images: int = 5) -> Affine:
     """Move the stage in a small pattern around where it is, and see how the picture moves.
 
-    Shifts are from phase correlation (Guizar-Sicairos et al. 2008, Opt Lett 33:156, as in scikit-image).
+    Shifts are from the correlation of the pictures with the first one, refined to parts of a pixel.
 
     Parameters
     ----------
@@ -134,11 +135,10 @@ def fit_affine(moves_um: Floats, shifts_um: Floats, *, pixel_size_um: float) -> 
             received=f"{residual:.2f} um are left over from movements of {length:.2f} um",
             next_step="choose a field and a channel with structure, in focus",
         )
-    low, high = found.scale
-    if low < 1 - LARGEST_SCALE_ERROR or high > 1 + LARGEST_SCALE_ERROR:
+    if abs(found.scale - 1) > LARGEST_SCALE_ERROR:
         raise WorkError(
             "The stage and the size of a pixel contradict each other",
-            received=f"1 um of the stage moves the picture by {low:.3f} to {high:.3f} um",
+            received=f"1 um of the stage moves the picture by {found.scale:.3f} um",
             allowed=f"1 um within {100 * LARGEST_SCALE_ERROR:g} %",
             next_step="correct the size of a pixel for this objective, and calibrate again",
         )
@@ -146,19 +146,33 @@ def fit_affine(moves_um: Floats, shifts_um: Floats, *, pixel_size_um: float) -> 
 
 
 def _clear(image: NDArray[Any]) -> Floats:
-    """Without the uneven light of a field, and falling off to its border."""
+    """Without the noise of single pixels."""
     from scipy.ndimage import gaussian_filter
-    from skimage.filters import window
 
-    values = gaussian_filter(image.astype(np.float64), 1.0)
-    values -= gaussian_filter(values, 20.0)
-    faded: Floats = values * window("hann", values.shape)  # type: ignore[no-untyped-call]
-    return faded
+    smooth: Floats = gaussian_filter(image.astype(np.float64), _SMOOTHING_PX)
+    return smooth - smooth.mean()
 
 
 def _shift_px(first: Floats, second: Floats) -> Floats:
-    """How far the field of view moved from the first to the second, (x, y)."""
+    """How far the field of view moved from the first to the second, (x, y).
+
+    The correlation is normalised over what both show (Padfield 2012, IEEE Trans Image Process 21:2706): a window that
+    fades to the border would pull the shift of the few structures of a field to zero. Then the differences that are
+    left are divided by the slopes (Lucas and Kanade 1981).
+    """
+    from scipy.ndimage import shift as moved
     from skimage.registration import phase_cross_correlation
 
-    shift, _, _ = phase_cross_correlation(first, second, upsample_factor=_UPSAMPLING, normalization=None)  # type: ignore[no-untyped-call]
-    return np.array([shift[1], shift[0]], dtype=np.float64)
+    everywhere = np.ones(first.shape, bool)
+    whole, _, _ = phase_cross_correlation(  # type: ignore[no-untyped-call]
+        first, second, reference_mask=everywhere, moving_mask=everywhere, overlap_ratio=_LEAST_OVERLAP
+    )
+    found = np.asarray(whole, np.float64)
+    rows, columns = np.gradient(first)
+    for _ in range(_REFINEMENTS):
+        back = moved(second, found, order=1, cval=np.nan)
+        both = np.isfinite(back)
+        slopes = np.stack([rows[both], columns[both], np.ones(int(both.sum()))], axis=1)
+        step = np.linalg.lstsq(slopes, back[both] - first[both], rcond=None)[0][:2]
+        found += np.clip(step, -1, 1)
+    return np.array([found[1], found[0]], dtype=np.float64)

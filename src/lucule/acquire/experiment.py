@@ -12,7 +12,7 @@ from lucule.acquire.control import Control
 from lucule.acquire.ledger import RunLedger
 from lucule.acquire.microscope import Microscope
 from lucule.acquire.plan import Plan, load_plan
-from lucule.acquire.results import PLAN_FILE, summary
+from lucule.acquire.results import PLAN_FILE, failed, summary
 from lucule.acquire.run import Run
 from lucule.acquire.worker import Worker
 from lucule.core import SILENT, InputError, Progress, package_version
@@ -21,10 +21,23 @@ from lucule.core.ledger import fingerprint
 
 @dataclass(frozen=True)
 class Summary:
-    """What came of a run: counts of tiles, objects and fields by state, frames, localizations, and its folder."""
+    """What came of a run.
+
+    Attributes
+    ----------
+    folder
+        Where everything is.
+    numbers
+        Counts of tiles, objects and fields by state, of frames, localizations and faults.
+    failures
+        One sentence for each piece of work that was given up.
+    stopped
+        Whether someone stopped it.
+    """
 
     folder: Path
     numbers: dict[str, Any]
+    failures: tuple[str, ...] = ()
     stopped: bool = False
 
 
@@ -66,24 +79,38 @@ def acquire(
         ledger.agree(fingerprints(plan))
         check_dose(plan, microscope.field_um)
         if not begun:
+            ledger.keep("field_um", microscope.field_um)
             plan.to_yaml(folder / PLAN_FILE)
         run = Run(plan, folder, ledger, microscope, worker, control or Control(), progress)
         stopped = run.all()
-        return Summary(folder, summary(ledger), stopped)
+        return Summary(folder, summary(ledger), tuple(failed(ledger)), stopped)
 
 
-def resume(folder: str | os.PathLike[str], **options: Any) -> Summary:
-    """Go on with the run in a folder; see `acquire`.
+def plan_of(folder: str | os.PathLike[str]) -> Plan:
+    """The plan of the run in a folder.
 
     Raises
     ------
     InputError
-        There is no run, or what it depends on has changed.
+        There is no run.
     """
     path = Path(folder) / PLAN_FILE
     if not path.exists():
         raise InputError("There is no run to go on with", received=folder, allowed=f"a folder with {PLAN_FILE}")
-    return acquire(Plan.from_yaml(path), folder, resume=True, **options)
+    return Plan.from_yaml(path)
+
+
+def dry_run(plan: Plan) -> dict[str, Any]:
+    """What a plan will take; the configuration is loaded, no laser is switched on.
+
+    Raises
+    ------
+    InputError
+        The plan cannot be done at this microscope, or exceeds its limits.
+    """
+    with Microscope(plan.microscope) as microscope:
+        check_dose(plan, microscope.field_um)
+        return planner.estimate(plan, shape_px=microscope.shape_px, pixel_um=microscope.pixel_size_um)
 
 
 def fingerprints(plan: Plan) -> dict[str, str]:

@@ -60,11 +60,15 @@ class Microscope:
 
     def close(self) -> None:
         """Switch the lasers off and release all devices."""
+        import pymmcore
+
         try:
             self.stop()
             self.lasers_off()
         finally:
             self.core.reset()
+            # its thread that delivers events would be cut off at the end of the program, which aborts
+            pymmcore.CMMCore.registerCallback(self.core, None)
 
     def __enter__(self) -> Self:
         return self

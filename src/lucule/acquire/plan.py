@@ -351,26 +351,67 @@ def available_plans() -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in PLANS.iterdir() if file.name.endswith(".yaml"))
 
 
-def load_plan(plan: Plan | str | os.PathLike[str] | Mapping[str, Any]) -> Plan:
-    """Give a plan by the name of a packaged one, from a YAML file, or from settings.
+def plan_path(plan: str | os.PathLike[str]) -> Path:
+    """File of a plan, given by its path or as the name of a packaged one.
+
+    Raises
+    ------
+    InputError
+        There is no such plan.
+    """
+    if str(plan) in available_plans():
+        with resources.as_file(PLANS / f"{plan}.yaml") as path:
+            return path
+    if Path(plan).is_file():
+        return Path(plan)
+    raise InputError(
+        "There is no such plan",
+        received=plan,
+        allowed=f"the path of a YAML file, or a packaged plan: {', '.join(available_plans())}",
+    )
+
+
+def load_plan(
+    plan: Plan | str | os.PathLike[str] | Mapping[str, Any], changes: Mapping[str, Any] | None = None
+) -> Plan:
+    """Give a plan by the name of a packaged one, from a YAML file, or from settings, with some values changed.
+
+    Parameters
+    ----------
+    changes
+        Nested settings; what they name replaces what stands in the plan, in every colour where they name `imaging`.
 
     Raises
     ------
     InputError
         There is no such plan, or a value cannot be used.
+
+    Examples
+    --------
+    >>> [colour.frames for colour in load_plan("demo", {"imaging": {"frames": 300}}).imaging]
+    [300]
     """
     if isinstance(plan, Plan):
-        return plan
-    if isinstance(plan, Mapping):
-        return Plan.parse(dict(plan), source="plan")
-    name = str(plan)
-    if name in available_plans():
-        with resources.as_file(PLANS / f"{name}.yaml") as path:
-            return Plan.parse(read_yaml(path), source=f"plan {name}")
-    if not Path(name).is_file():
-        raise InputError(
-            "There is no such plan",
-            received=name,
-            allowed=f"the path of a YAML file, or a packaged plan: {', '.join(available_plans())}",
-        )
-    return Plan.parse(read_yaml(name), source=name)
+        values, source = plan.model_dump(), "plan"
+    elif isinstance(plan, Mapping):
+        values, source = dict(plan), "plan"
+    else:
+        values, source = read_yaml(plan_path(plan)), str(plan)
+    return Plan.parse(_merged(values, changes or {}), source=source)
+
+
+def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for key, value in changes.items():
+        before = merged.get(key)
+        if not isinstance(value, Mapping):
+            merged[key] = value
+        elif isinstance(before, Mapping):
+            merged[key] = _merged(before, value)
+        elif isinstance(before, list | tuple):
+            merged[key] = [_merged(item, value) if isinstance(item, Mapping) else item for item in before]
+        elif key == "microscope":
+            merged[key] = {"based_on": before or "simulated", **value}
+        else:
+            merged[key] = dict(value)
+    return merged

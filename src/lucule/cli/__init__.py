@@ -8,6 +8,7 @@ from __future__ import annotations
 import typer
 
 from lucule.cli import (
+    acquisition,
     analysis,
     benchmarks,
     comparison,
@@ -40,6 +41,7 @@ for command in (
     comparison.compare,
     comparison.overlap,
     corrections.resolution,
+    acquisition.acquire,
     pipelines.run,
     pipelines.report,
     benchmarks.bench,

@@ -7,7 +7,7 @@ from typing import Any
 
 from lucule.core import InputError
 
-WORKFLOWS = ("clusters", "compare")
+WORKFLOWS = ("clusters", "compare", "experiment")
 
 
 def load(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from lucule.view.report.clusters import cluster_section, history_text
 from lucule.view.report.comparison import comparison_plots, comparison_section
+from lucule.view.report.experiment import experiment_section
 from lucule.view.report.model import (
     Block,
     Code,
@@ -35,6 +36,7 @@ __all__ = [
     "cluster_section",
     "comparison_plots",
     "comparison_section",
+    "experiment_section",
     "history_text",
     "summarise",
     "to_html",
