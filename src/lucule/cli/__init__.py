@@ -8,6 +8,7 @@ from __future__ import annotations
 import typer
 
 from lucule.cli import (
+    acquisition,
     analysis,
     averaging,
     axons,
@@ -48,6 +49,7 @@ for command in (
     corrections.resolution,
     averaging.average,
     sarcomeres.sarcomeres,
+    acquisition.acquire,
     pipelines.run,
     pipelines.report,
     benchmarks.bench,

@@ -11,6 +11,7 @@ WORKFLOWS = (
     "clusters",
     "compare",
     "axons",
+    "experiment",
     "sarcomeres",
 )
 

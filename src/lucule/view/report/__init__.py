@@ -3,6 +3,7 @@
 from lucule.view.report.axons import axon_section
 from lucule.view.report.clusters import cluster_section, history_text
 from lucule.view.report.comparison import comparison_plots, comparison_section
+from lucule.view.report.experiment import experiment_section
 from lucule.view.report.model import (
     Block,
     Code,
@@ -39,6 +40,7 @@ __all__ = [
     "cluster_section",
     "comparison_plots",
     "comparison_section",
+    "experiment_section",
     "history_text",
     "sarcomere_section",
     "summarise",
