@@ -27,6 +27,10 @@ NAMES = (
     "localize",
     "localize_study",
     "process",
+    "averaging",
+    "period",
+    "segment",
+    "sarcomeres",
 )
 
 

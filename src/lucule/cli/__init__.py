@@ -8,7 +8,10 @@ from __future__ import annotations
 import typer
 
 from lucule.cli import (
+    acquisition,
     analysis,
+    averaging,
+    axons,
     benchmarks,
     calibration,
     comparison,
@@ -16,6 +19,8 @@ from lucule.cli import (
     files,
     localization,
     pipelines,
+    sarcomeres,
+    segmentation,
     training,
 )
 
@@ -40,7 +45,11 @@ for command in (
     analysis.render,
     comparison.compare,
     comparison.overlap,
+    axons.period,
     corrections.resolution,
+    averaging.average,
+    sarcomeres.sarcomeres,
+    acquisition.acquire,
     pipelines.run,
     pipelines.report,
     benchmarks.bench,
@@ -49,6 +58,7 @@ for command in (
     app.command()(command)
 app.add_typer(calibration.calibrate, name="calibrate")
 app.add_typer(corrections.correct, name="correct")
+app.add_typer(segmentation.segment, name="segment")
 
 
 @app.callback(invoke_without_command=True)
