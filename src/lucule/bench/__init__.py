@@ -20,6 +20,7 @@ from lucule.core.files import write_text
 NAMES = (
     "neighbours",
     "classify",
+    "calibrate",
     "caml",
     "clusters",
     "simulate",

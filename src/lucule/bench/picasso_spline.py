@@ -80,7 +80,7 @@ def calibrated(kernel: Kernel, camera: Camera, seed: int) -> Fit:
         "Gain": camera.em_gain,
         "Pixelsize": pixel,
     }
-    with _quiet():
+    with quiet():
         from picasso import spline
 
         info = [{"Frames": len(beads), "Height": 104, "Width": 104}]
@@ -103,7 +103,7 @@ def calibrated(kernel: Kernel, camera: Camera, seed: int) -> Fit:
 def _localize(
     movie: NDArray[np.uint16], gradient: float, calibration: dict[str, Any], camera: dict[str, Any]
 ) -> dict[str, Floats]:
-    with _quiet(), tempfile.TemporaryDirectory() as folder:
+    with quiet(), tempfile.TemporaryDirectory() as folder:
         from picasso import localize
 
         # it takes movies from files only
@@ -125,7 +125,8 @@ def _localize(
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Keep what Picasso prints and warns of from the user."""
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),

@@ -27,10 +27,14 @@ def psf(
     out: Annotated[Path, typer.Option("--out", help="Calibration to write (.h5).")],
     direction: Annotated[
         str | None,
-        typer.Option(help="What moves away from the objective's side: sample-up (default) or objective-up."),
+        typer.Option(
+            help="What moves from frame to frame: sample-up (away from the objective; default) or objective-up."
+        ),
     ] = None,
     frames_per_step: Annotated[int | None, typer.Option(help="Frames taken at each height.", min=1)] = None,
-    window_nm: Annotated[float | None, typer.Option(help="Side of the square that holds the PSF; default 2500.")] = None,
+    window_nm: Annotated[
+        float | None, typer.Option(help="Side of the square that holds the PSF; default 2500.")
+    ] = None,
     z_factor: Annotated[
         float | None, typer.Option(help="Way of the focal plane in the sample for one of the stage; default 1.")
     ] = None,

@@ -43,10 +43,10 @@ def _beads(axes: Axes, found: Calibration) -> None:
         axes.plot(x[mine], y[mine], mark, ms=5, color=MUTED, mfc="none", label=f"{reason} ({mine.sum()})", zorder=2)
     axes.set_aspect("equal", adjustable="box")
     axes.invert_yaxis()
-    slope = [found.quality.get(f"tilt_{axis}_nm_per_um") for axis in "xy"]
     note = f"{len(table)} found"
-    if None not in slope:
-        note += f", coverslip tilted {float(np.hypot(*slope)):.1f} nm/µm"
+    if "tilt_x_nm_per_um" in found.quality:
+        tilt = np.hypot(found.quality["tilt_x_nm_per_um"], found.quality["tilt_y_nm_per_um"])
+        note += f", coverslip tilted {tilt:.1f} nm/µm"
     _title(axes, "Beads", note)
     axes.set_xlabel("µm", color=MUTED, fontsize=9)
     # beside the beads, which may lie anywhere
@@ -77,7 +77,9 @@ def _widths(axes: Axes, found: Calibration) -> None:
         for curve, colour in ((found.astigmatic.x, ACCENT), (found.astigmatic.y, SECOND)):
             axes.plot(fine, sigma_at(curve, fine), color=colour, lw=1.2, zorder=2)
         apart = found.astigmatic.y.focus_nm - found.astigmatic.x.focus_nm
-        note = f"lines: defocus curves, {100 * found.quality['astigmatic_misfit']:.1f} % off; foci {apart:+.0f} nm apart"
+        note = (
+            f"lines: defocus curves, {100 * found.quality['astigmatic_misfit']:.1f} % off; foci {apart:+.0f} nm apart"
+        )
     _range(axes, found)
     axes.set_ylim(0, 1.1 * float(np.nanmax([*found.curves["sigma_x_nm"], *found.curves["sigma_y_nm"], 1.0])))
     _title(axes, "Width of a Gaussian", note)
@@ -142,7 +144,7 @@ def _sections(axes: Axes, found: Calibration, axis: str) -> None:
     axes.text(-0.92 * reach, 0.9 * low, "0.5 µm", color="white", fontsize=7, va="bottom")
     axes.set_xticks([])
     axes.set_ylabel("z, nm", color=MUTED, fontsize=9)
-    shown = "measured | astigmatic Gaussian" if len(pictures) == 2 else "measured"  # noqa: PLR2004
+    shown = "measured | astigmatic Gaussian" if len(pictures) == 2 else "measured"
     _title(axes, f"Section {axis}z", f"{shown}, square root of the light")
 
 
@@ -165,7 +167,9 @@ def camera_page(found: CameraCalibration) -> Figure:
     line = np.array([0.0, float(x.max())])
     axes.plot(line, slope * line, color=INK, lw=1, zorder=2)
     low, high = found.counts_per_electron_interval
-    _title(axes, "Variance against mean", f"{found.counts_per_electron:.4g} counts per electron ({low:.4g} to {high:.4g})")
+    _title(
+        axes, "Variance against mean", f"{found.counts_per_electron:.4g} counts per electron ({low:.4g} to {high:.4g})"
+    )
     axes.set_xlabel("mean above the baseline, counts", color=MUTED, fontsize=9)
     axes.set_ylabel("variance above the dark, counts²", color=MUTED, fontsize=9)
     labels = {
@@ -173,15 +177,15 @@ def camera_page(found: CameraCalibration) -> Figure:
         "electrons_per_count": ("Gain", "electrons per count"),
         "read_noise_electrons": ("Read noise", "electrons"),
     }
-    for axes, (field, values) in zip(panels[1:], found.maps.items(), strict=True):  # noqa: PLR1704
+    for panel, (field, values) in zip(panels[1:], found.maps.items(), strict=True):
         flat = values.ravel()
         first, last = np.percentile(flat, (0.1, 99.9))
         edges = np.linspace(first, last if last > first else first + 1, 80)
-        axes.hist(np.clip(flat, first, last), bins=edges.tolist(), color=SOFT, lw=0, zorder=2)
-        axes.hist(np.clip(flat, first, last), bins=edges.tolist(), color=ACCENT, histtype="step", lw=1, zorder=3)
-        axes.set_yscale("log")
+        panel.hist(np.clip(flat, first, last), bins=edges.tolist(), color=SOFT, lw=0, zorder=2)
+        panel.hist(np.clip(flat, first, last), bins=edges.tolist(), color=ACCENT, histtype="step", lw=1, zorder=3)
+        panel.set_yscale("log")
         name, unit = labels[field]
-        _title(axes, name, f"median {np.median(flat):.4g}, largest {flat.max():.4g} {unit}")
-        axes.set_xlabel(unit, color=MUTED, fontsize=9)
-        axes.set_ylabel("pixels", color=MUTED, fontsize=9)
+        _title(panel, name, f"median {np.median(flat):.4g}, largest {flat.max():.4g} {unit}")
+        panel.set_xlabel(unit, color=MUTED, fontsize=9)
+        panel.set_ylabel("pixels", color=MUTED, fontsize=9)
     return figure

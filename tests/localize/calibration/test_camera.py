@@ -23,7 +23,9 @@ def movies(name, frames=150, levels=LEVELS, **changes):
     shading = np.exp(-((x - 30) ** 2 + (y - 40) ** 2) / (2 * 60**2))
     dark = expose(np.zeros((frames, *SHAPE), np.float32), pixels, seed=1)
     lamp = 1 + 0.01 * rng.standard_normal((len(levels), frames, 1, 1))
-    flats = [expose((level * shading * lamp[i]).astype(np.float32), pixels, seed=10 + i) for i, level in enumerate(levels)]
+    flats = [
+        expose((level * shading * lamp[i]).astype(np.float32), pixels, seed=10 + i) for i, level in enumerate(levels)
+    ]
     return dark, flats, pixels
 
 

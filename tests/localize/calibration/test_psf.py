@@ -53,7 +53,7 @@ def pair(request):
 @pytest.fixture(scope="module")
 def images(pair):
     """PSF with its derivatives at places all over a pixel, measured and true, `(n, 4, side, side)`, and the places."""
-    _, camera, found = pair
+    _, _, found = pair
     rng = np.random.default_rng(0)
     kernel = found.kernel()
     side = kernel.roi_px
@@ -84,7 +84,7 @@ def test_fits_with_it_are_unbiased_and_z_has_the_right_scale(images):
 
 
 def test_the_bound_is_that_of_the_true_psf(pair, images):
-    _, camera, found = pair
+    _, _, found = pair
     _, _, places, moved = images
     alike = load_camera("ideal")
     ours = crlb(found.kernel(), alike, *places.T, 5000, 50, roi_px=25)
@@ -110,7 +110,7 @@ def test_wobble_and_tilt(pair):
 
 
 def test_astigmatic_model(pair):
-    _, camera, found = pair
+    _, _, found = pair
     z = np.arange(-480.0, 481, 40)
     planes = np.stack([KERNEL.image(1050, 1050, height, 1, (21, 21)) for height in z])
     true = gaussian_widths(planes, z, 100, photons=5000, background=50)

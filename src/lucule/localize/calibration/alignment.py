@@ -220,7 +220,7 @@ def judge_shapes(placed: Sequence[Placed], model: Model, grid: Grid) -> tuple[li
         covered = np.count_nonzero((p.z_nm >= grid.z_nm[0]) & (p.z_nm <= grid.z_nm[-1])) / len(p.z_nm)
         if not np.isfinite(p.misfit) or p.misfit > limit:
             refused.append(p.bead.rejected(f"other shape: {100 * p.misfit:.0f} % of its light differ from the average"))
-        elif covered < 0.5:  # noqa: PLR2004
+        elif covered < 0.5:
             refused.append(p.bead.rejected(f"other height: in focus {p.focus_nm:+,.0f} nm from the middle"))
         else:
             kept.append(p)

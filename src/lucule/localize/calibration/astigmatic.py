@@ -32,7 +32,7 @@ _FINE: Final = 2001
 
 @dataclass(frozen=True, eq=False)
 class Widths:
-    """Elliptic Gaussian at each height, all `(n,)` in nm; NaN where the PSF is none, and everywhere if it mostly is none.
+    """Elliptic Gaussian at each height, all `(n,)` in nm; NaN where the PSF is none; everywhere if it mostly is none.
 
     Attributes
     ----------
@@ -120,8 +120,8 @@ def gaussian_widths(planes: Floats, z_nm: Floats, pixel_nm: float, *, photons: f
         at[:, 4:] = np.clip(at[:, 4:], 0.3, 2 * half)
         if np.abs(change[:, [0, 1, 4, 5]]).max() < 1e-4:
             break
-    across, down = (_profile(edges, at[:, k], at[:, k + 4])[0] for k in (0, 1))
-    fitted = at[:, 2, None, None] * down[:, :, None] * across[:, None, :] + at[:, 3, None, None]
+    columns_fit, rows_fit = (_profile(edges, at[:, k], at[:, k + 4])[0] for k in (0, 1))
+    fitted = at[:, 2, None, None] * rows_fit[:, :, None] * columns_fit[:, None, :] + at[:, 3, None, None]
     left_over = np.sqrt(((data - fitted) ** 2).sum(axis=(1, 2)) / (light**2).sum(axis=(1, 2)))
     none = (left_over > _NO_GAUSSIAN) | (np.abs(at[:, :2]) >= half).any(axis=1)
     if none.mean() > _MOSTLY_NONE:
@@ -160,10 +160,12 @@ def defocus_curve(z_nm: Floats, sigma_nm: Floats) -> tuple[DefocusCurve, float]:
 
     def curve(p: Floats) -> Floats:
         u = (z - p[1]) / p[2]
-        return p[0] * np.sqrt(np.maximum(1 + u**2 * (1 + p[3] * u + p[4] * u**2), 1e-4))
+        width: Floats = p[0] * np.sqrt(np.maximum(1 + u**2 * (1 + p[3] * u + p[4] * u**2), 1e-4))
+        return width
 
     def miss(p: Floats) -> Floats:
-        return curve(p) / sigma - 1
+        relative: Floats = curve(p) / sigma - 1
+        return relative
 
     low = [0.3 * best, z_nm.min() - 500, 50.0, -2.0, 0.0]
     high = [2.0 * best, z_nm.max() + 500, 3000.0, 2.0, 3.0]
@@ -239,7 +241,7 @@ def astigmatic_model(widths: Widths) -> GaussianModel:
 
 
 def sharpest(planes: Floats, z_nm: Floats) -> float:
-    """Height at which the light is most concentrated, by the sum of squares; the focus of any PSF without astigmatism."""
+    """Height at which the light is most concentrated: the focus of a PSF without astigmatism."""
     sharp = (planes**2).sum(axis=(1, 2))
     fine = np.linspace(z_nm[0], z_nm[-1], _FINE)
     near = np.abs(z_nm - z_nm[int(np.argmax(sharp))]) <= max(3 * abs(z_nm[1] - z_nm[0]), 150)

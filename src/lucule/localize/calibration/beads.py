@@ -222,7 +222,10 @@ def _cut(stack: BeadStack, row: int, column: int, half: int, movie: int) -> Bead
     start, end = float(np.median(light[:tenth])), float(np.median(light[-tenth:]))
     bleached = 1 - end / start if start > 0 else np.nan
     bead = Bead(movie, row, column, planes, stack.stage_nm, ~stack.bad[part], float(np.median(light)), bleached)
-    near = (slice(max(row - half // 2, 0), row + half // 2 + 1), slice(max(column - half // 2, 0), column + half // 2 + 1))
+    near = (
+        slice(max(row - half // 2, 0), row + half // 2 + 1),
+        slice(max(column - half // 2, 0), column + half // 2 + 1),
+    )
     clipped = int(stack.clipped[near].sum())
     return bead.rejected(f"saturated: {clipped} pixels at the largest count") if clipped else bead
 
@@ -241,16 +244,14 @@ def _judge_light(found: Sequence[Bead], settings: PsfSettings) -> list[Bead]:
     for bead in found:
         least = settings.dim_fraction * usual
         if bead.photons < least:
-            bead = bead.rejected(f"dim: {bead.photons:,.0f} photons, below {least:,.0f}")  # noqa: PLW2901
+            bead = bead.rejected(f"dim: {bead.photons:,.0f} photons, below {least:,.0f}")
         elif bead.bleached > _LOST:
-            bead = bead.rejected(f"bleached: {100 * bead.bleached:.0f} % of its photons are lost")  # noqa: PLW2901
+            bead = bead.rejected(f"bleached: {100 * bead.bleached:.0f} % of its photons are lost")
         judged.append(bead)
     return judged
 
 
-def _judge_neighbours(
-    found: Sequence[Bead], height: Floats, half: int, spot_px: float, pixel_nm: float
-) -> list[Bead]:
+def _judge_neighbours(found: Sequence[Bead], height: Floats, half: int, spot_px: float, pixel_nm: float) -> list[Bead]:
     """Refuse beads whose window holds light of another; a much brighter one is undisturbed by a faint one."""
     place = np.array([(bead.row, bead.column) for bead in found], dtype=np.float64).reshape(-1, 2)
     limit = half + _SPREAD_NM / pixel_nm
@@ -262,7 +263,7 @@ def _judge_neighbours(
         near[i] = False
         if near.any():
             gap = pixel_nm * float(np.hypot(*(place[near] - place[i]).T).min())
-            bead = bead.rejected(f"too close: another bead {gap:,.0f} nm away")  # noqa: PLW2901
+            bead = bead.rejected(f"too close: another bead {gap:,.0f} nm away")
         judged.append(bead)
     return judged
 

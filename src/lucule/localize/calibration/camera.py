@@ -289,7 +289,7 @@ def _usable(black: Moments, bright: Sequence[Moments], warnings: list[str]) -> l
     for flat in bright:
         if flat.clipped > _CLIPPED_SHARE:
             warnings.append(
-                f"{flat.name} is saturated in {100 * flat.clipped:.1f} % of its pixels and was left out; give less light."
+                f"{flat.name} is saturated in {100 * flat.clipped:.1f} % of its pixels and left out; give less light."
             )
             continue
         light = float(np.mean(flat.mean - black.mean))

@@ -76,8 +76,9 @@ class Calibration:
     def z_nm(self) -> Floats:
         """Heights of the planes of the stack."""
         centre = self.stack.centre[0] if self.stack.centre else (len(self.stack.values) - 1) / 2
-        heights: Floats = (np.arange(len(self.stack.values)) - centre) * float(self.stack.z_step_nm or np.nan)
-        return heights
+        return np.asarray(np.arange(len(self.stack.values)) - centre, np.float64) * float(
+            self.stack.z_step_nm or np.nan
+        )
 
     def kernel(self) -> Kernel:
         """Give the spline PSF on the pixels of its camera, ready for rendering and fitting."""
@@ -95,7 +96,9 @@ class Calibration:
         """
         known = self.curves.filter(pl.col("wobble_x_nm").is_finite())
         if not len(known):
-            raise InputError("This PSF is no Gaussian, and has no wobble", next_step="fit the spline PSF, which needs none")
+            raise InputError(
+                "This PSF is no Gaussian, and has no wobble", next_step="fit the spline PSF, which needs none"
+            )
         at = known["z_nm"].to_numpy()
         shifts = [np.interp(z_nm, at, known[f"wobble_{axis}_nm"].to_numpy()) for axis in "xy"]
         return np.stack(shifts, axis=-1)

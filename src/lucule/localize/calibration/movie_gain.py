@@ -2,9 +2,9 @@
 
 Light that an objective brought to the sensor has no structure finer than its resolution; noise has. The difference of
 two neighbouring frames takes off all that stands still, a filter keeps only spatial frequencies that the optics cannot
-pass (after the idea of Heintzmann et al. 2016, arXiv 1611.05654), and places where an emitter has just switched are left
-out. What is left is noise alone, and its variance against the local mean is a photon transfer curve: its slope is the
-gain times the squared excess noise factor, and it starts at the baseline, less what the read noise lifts it.
+pass (after the idea of Heintzmann et al. 2016, arXiv 1611.05654), and places where an emitter has just switched are
+left out. What is left is noise alone, and its variance against the local mean is a photon transfer curve: its slope is
+the gain times the squared excess noise factor, and it starts at the baseline, less what the read noise lifts it.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def camera_from_movie(
 
 
 def _samples(pair: Floats, start: float, clipped: float) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Local mean, local noise power, and where nothing switched nor is clipped; thinned to nearly independent places."""
+    """Local mean, local noise power, and where nothing switched nor is clipped; thinned."""
     difference = (pair[1] - pair[0]) / np.sqrt(2)
     response = _response(difference.shape, start)
     # out to the power that white noise of variance 1 would have
@@ -175,7 +175,7 @@ def _estimate(
     means: Floats, powers: Floats, groups: NDArray[np.int64], base: Camera, left_out: float, cut_off: float
 ) -> CameraCalibration:
     edges = np.unique(np.quantile(means, np.concatenate([np.linspace(0, 0.9, _BINS), [0.95, 0.98, 0.99, 0.996, 1]])))
-    if len(edges) < 4:  # noqa: PLR2004
+    if len(edges) < 4:
         raise InputError("The movie holds no light", received=f"{len(edges)} different levels")
     bins = np.clip(np.searchsorted(edges, means, side="right") - 1, 0, len(edges) - 2)
     cells = groups * (len(edges) - 1) + bins
@@ -216,13 +216,15 @@ def _estimate(
     warnings = []
     if cut_off > _HIGHEST_START:
         warnings.append(
-            f"Pixels of {min(base.pixel_size_nm):g} nm leave the optics little that they cannot pass: the gain may be too "
+            f"Pixels of {min(base.pixel_size_nm):g} nm leave little that the optics cannot pass: the gain may be too "
             "high where emitters are bright. Dark and flat frames are surer."
         )
     if noise == 0 and base.kind != "ideal":
         warnings.append("The read noise is not known, so that the baseline is too low by its part.")
     if offset + _INTERVAL * offset_error < 0:
-        warnings.append("The baseline comes out below 0: something has been taken off this movie; it holds no raw counts.")
+        warnings.append(
+            "The baseline comes out below 0: something has been taken off this movie; it holds no raw counts."
+        )
     drawn = dict.fromkeys(("baseline_spread", "gain_spread", "read_noise_spread", "hot_pixel_fraction"), 0.0)
     camera = base.replace(
         electrons_per_count=per_count, baseline=round(float(offset), 3), hot_pixel_electrons=0.0, **drawn,

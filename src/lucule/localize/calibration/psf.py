@@ -120,7 +120,7 @@ def calibrate_psf(
         quality = result.quality | {"spline_error": error, "smoothing": smoothing}
         gaussian_reason = quality.pop("gaussian_reason")
         task.advance()
-    parameters = {"camera": kind.model_dump(mode="json"), "settings": settings.model_dump(mode="json")}
+    parameters: dict[str, Any] = {"camera": kind.model_dump(mode="json"), "settings": settings.model_dump(mode="json")}
     named = [Path(s) for s in sources if isinstance(s, str | os.PathLike)]
     parameters["movies"] = [{"name": path.name, "sha256": file_sha256(path)} for path in named]
     step = Step(function=f"{__name__}.calibrate_psf", parameters=parameters, version=package_version())
@@ -170,12 +170,11 @@ def _result(
     widths = gaussian_widths(planes, grid.z_nm, grid.pixel_nm, **light)
     gaussian = astigmatic_model(widths)
     focus = _focus(gaussian, widths, planes, grid)
-    centre_nm = [_at(focus, grid.z_nm, values) for values in (widths.x_nm, widths.y_nm)]
+    centre_nm = (_at(focus, grid.z_nm, widths.x_nm), _at(focus, grid.z_nm, widths.y_nm))
     middle = (grid.knots - 1) / 2
     x, y = (middle + nm / grid.pixel_nm * grid.per_pixel for nm in centre_nm)
-    measured = Stack(
-        stack, grid.pixel_nm / grid.per_pixel, grid.step_nm, grid.per_pixel, (float(grid.along(np.array([focus]))[0]), y, x)
-    )  # fmt: skip
+    plane = (focus - grid.z_nm[0]) / grid.step_nm
+    measured = Stack(stack, grid.pixel_nm / grid.per_pixel, grid.step_nm, grid.per_pixel, (float(plane), y, x))
     astigmatic = shifted(gaussian.psf, focus) if gaussian.psf is not None else None
     z = grid.z_nm - focus
     found = Calibration(measured, (float(z[0]), float(z[-1])), pl.DataFrame(), pl.DataFrame(), {}, astigmatic)

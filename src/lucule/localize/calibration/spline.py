@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +77,8 @@ class Grid:
     def across(self, offset_px: float) -> Floats:
         """Places of the pixels of a bead on the knots, for a bead this far from the middle of its central pixel."""
         pixels = np.arange(self.side_px) - self.side_px // 2 - offset_px
-        return np.clip(pixels * self.per_pixel + (self.knots - 1) / 2, 0, self.knots - 1)
+        places: Floats = np.clip(pixels * self.per_pixel + (self.knots - 1) / 2, 0, self.knots - 1)
+        return places
 
     def along(self, z_nm: Floats) -> Floats:
         """Heights in knots."""
@@ -118,7 +119,8 @@ def basis(places: Floats, knots: int, *, slope: bool = False) -> Floats:
     [1.0, 1.0]
     """
     cell = np.clip(np.floor(places).astype(np.int64), 0, knots - 2)
-    parts = (slopes if slope else weights).py_func(places - cell)
+    plain: Any = slopes if slope else weights  # the same formula, for an array
+    parts = plain.py_func(places - cell)
     matrix = np.zeros((len(places), knots + 2))
     for k, part in enumerate(parts):
         matrix[np.arange(len(places)), cell + k] = part

@@ -68,7 +68,10 @@ def load_psf(name: str | Path, **changes: Any) -> PSF:
         return parse_psf({"kind": "spline", "path": text} | changes, source=text)
     if text not in available_psfs():
         raise InputError(
-            "There is no such PSF", received=text, allowed=", ".join(available_psfs()), next_step="or give a .yaml file or a measured stack (.h5)"
+            "There is no such PSF",
+            received=text,
+            allowed=", ".join(available_psfs()),
+            next_step="or give a .yaml file or a measured stack (.h5)",
         )
     values = yaml.safe_load((_FOLDER / f"{text}.yaml").read_text(encoding="utf-8"))
     return parse_psf(values | changes, source=f"PSF {text}")
