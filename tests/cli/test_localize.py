@@ -13,6 +13,9 @@ import lucule
 from lucule.cli import app
 from lucule.core.config import dump_yaml
 from lucule.nn import torch_threads
+from lucule.simulate import load_camera
+from lucule.simulate.camera import expose
+from lucule.simulate.optics import compile_psf
 
 RECIPE = {
     "task": "localize",
@@ -181,3 +184,55 @@ def test_a_movie_that_is_cut_off_is_refused(trained, movie, tmp_path):
     code, answer = call("localize", movie, "--model", trained[0], "--out", tmp_path / "locs.parquet")
     assert code == 2, answer
     assert not (tmp_path / "locs.parquet").exists()
+
+
+@pytest.fixture
+def spots(tmp_path):
+    """Ten frames with one emitter each, and the camera."""
+    camera = load_camera("ideal")
+    light = 20 + compile_psf("astigmatic", 100).image(1610, 2030, 150, 6000, (36, 40))
+    tifffile.imwrite(tmp_path / "spots.tif", expose(light[None].repeat(10, axis=0), camera, seed=1))
+    camera.to_yaml(tmp_path / "camera.yaml")
+    return tmp_path / "spots.tif", tmp_path / "camera.yaml"
+
+
+@pytest.mark.parametrize("options", [["--psf", "astigmatic"], ["--psf", "astigmatic", "--multi"],
+                                     ["--model", "elliptical", "--false-alarms", "0.001"]])  # fmt: skip
+def test_a_movie_is_fitted(spots, tmp_path, options):
+    out = tmp_path / "locs.parquet"
+    code, answer = call("localize", spots[0], "--method", "fit", "--camera", spots[1], "--out", out, *options)
+    assert code == 0, answer
+    locs = lucule.Localizations.load(out)
+    assert len(locs) == 10
+    assert np.abs(locs["x"] - 1610).max() < 5 * locs["x_err"].max()
+    assert len(locs.meta.history) == 1
+    assert locs.meta.history[0].parameters["settings"]["multi"] == ("--multi" in options)
+    if "--psf" in options:
+        assert np.abs(locs["z"] - 150).max() < 5 * locs["z_err"].max()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "does not say everything about its camera"),
+        (["--camera", "ideal", "--model", "round"], "cannot be used"),
+        (["--camera", "ideal", "--psf", "absent"], "no such PSF"),
+        (["--camera", "ideal", "--threshold", "0.5"], "belongs to --method network"),
+        (["--camera", "ideal", "--false-alarms", "0"], "cannot be used"),
+        (["--camera", "gainless.yaml"], "no gain"),
+        (["--camera", "ideal", "--roi", "0:8,0:8"], "region of the fit"),
+    ],
+)
+def test_bad_input_of_a_fit_is_one_message_and_code_2(spots, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gainless.yaml").write_text("kind: scmos\npixel_size_nm: 100\nbaseline: 100\n")
+    code, answer = call("localize", spots[0], "--method", "fit", "--out", tmp_path / "locs.parquet", *options)
+    assert code == 2, answer
+    assert message in answer["error"]
+    assert not (tmp_path / "locs.parquet").exists()
+
+
+def test_options_of_a_fit_are_no_options_of_a_network(trained, movie, tmp_path):
+    code, answer = call("localize", movie, "--model", trained[0], "--out", tmp_path / "no.parquet", "--multi")
+    assert code == 2
+    assert "--multi belongs to --method fit" in answer["error"]

@@ -79,6 +79,7 @@ def test_a_wrong_symmetry_is_not_accepted() -> None:
     assert any("do not seem to have it" in warning for warning in asked.warnings)
 
 
+@pytest.mark.slow
 def test_turned_in_space() -> None:
     locs, turns = particles(TRIPOD, 16, labelled=1.0, seed=4, space=True)
     found = structures.average(locs, settings=AverageSettings(symmetry="none", starts=1))

@@ -31,6 +31,7 @@ NAMES = (
     "period",
     "segment",
     "sarcomeres",
+    "fit",
 )
 
 

@@ -10,12 +10,8 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
-from io import StringIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +20,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lucule import io, simulate, structures
+from lucule.bench.picasso_spline import quiet
 from lucule.core import Localizations
 from lucule.structures.averaging import AverageSettings, sites
 from lucule.structures.averaging.poses import about_z
@@ -161,7 +158,7 @@ def _picasso(locs: Localizations) -> tuple[Floats, float]:
     import pandas as pd
 
     pixel = 100.0
-    with _quiet():
+    with quiet():
         from picasso import average
 
         table = pd.DataFrame({"x": locs["x"] / pixel, "y": locs["y"] / pixel, "group": locs["particle"],
@@ -178,13 +175,6 @@ def _picasso(locs: Localizations) -> tuple[Floats, float]:
     )
     done = done.sort_values("row")
     return done[["x", "y"]].to_numpy() * pixel, seconds
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    with redirect_stdout(StringIO()), redirect_stderr(StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _poses(locs: Localizations, aligned: Floats, centres: Floats) -> tuple[Floats, Floats]:

@@ -55,13 +55,18 @@ def fit_block(fitter: Fitter, counts: NDArray[Any]) -> pl.DataFrame:
     frame in the block, x, y, (z), photons, background, x_err, y_err, (z_err), (sigma_x, sigma_y), log_likelihood,
     p_fit; sorted by frame.
     """
-    light = to_photons(counts, fitter.sensor)
-    light -= fitter.sensor.dark_electrons / np.float32(fitter.sensor.camera.quantum_efficiency)
+    light = in_photons(fitter, counts)
     frame, found = candidates(fitter, light)
     fits = alone(fitter, light, frame, found)
     if fitter.settings.multi:
         fits = together(fitter, light, fits)
     return _table(fitter, fits)
+
+
+def in_photons(fitter: Fitter, counts: NDArray[Any]) -> NDArray[np.float32]:
+    """Photons of frames `(n, rows, columns)`, without the camera's dark charge."""
+    dark = fitter.sensor.dark_electrons / np.float32(fitter.sensor.camera.quantum_efficiency)
+    return to_photons(counts, fitter.sensor) - dark
 
 
 def candidates(fitter: Fitter, light: NDArray[np.float32]) -> tuple[Ints, Floats]:

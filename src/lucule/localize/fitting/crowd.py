@@ -3,8 +3,7 @@
 After all candidates of a frame were fitted alone, neighbours are fitted jointly, the light of everything else in the
 frame included in the model. What is left of the frame is searched with the same filters and the same height as the
 frame was; an emitter found there stays if it raises the log likelihood by half the square of that height, as one that
-stands alone must (Huang et al. 2011, Biomed Opt Express 2:1377, and Holden et al. 2011, Nat Methods 8:279, do it in this
-manner for Gaussians).
+stands alone must (for Gaussians: Huang et al. 2011, Biomed Opt Express 2:1377; Holden et al. 2011, Nat Methods 8:279).
 """
 
 from __future__ import annotations

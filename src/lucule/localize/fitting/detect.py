@@ -88,13 +88,14 @@ def background_of(frame: Image, pixels: Pixels, cell: int, out: Image) -> None:
                 middle = total / n
             level[j, i] = middle
     for r in range(rows):
-        v = min(max((r + 0.5) * ny / rows - 0.5, 0.0), ny - 1.0)
-        j = min(int(v), max(ny - 2, 0))
+        # a slope goes on to the edge of the frame
+        v = (r + 0.5) * ny / rows - 0.5
+        j = min(max(int(v), 0), max(ny - 2, 0))
         below = min(j + 1, ny - 1)
         fy = v - j
         for c in range(columns):
-            u = min(max((c + 0.5) * nx / columns - 0.5, 0.0), nx - 1.0)
-            i = min(int(u), max(nx - 2, 0))
+            u = (c + 0.5) * nx / columns - 0.5
+            i = min(max(int(u), 0), max(nx - 2, 0))
             right = min(i + 1, nx - 1)
             fx = u - i
             upper = (1 - fx) * level[j, i] + fx * level[j, right]

@@ -66,9 +66,9 @@ def fit(
     Returns
     -------
     Localizations
-        frame, x, y, photons, background, x_err, y_err (Cramer-Rao bounds at the fit), z and z_err or sigma_x and sigma_y,
-        log_likelihood (over that of a perfect fit), p_fit (chance of a worse fit by noise alone). What was noticed about
-        the movie stands in `meta.vendor["notes"]` and is logged.
+        frame, x, y, photons, background, x_err, y_err (Cramer-Rao bounds at the fit), z and z_err or sigma_x and
+        sigma_y, log_likelihood (over that of a perfect fit), p_fit (chance of a worse fit by noise alone). What was
+        noticed about the movie stands in `meta.vendor["notes"]` and is logged.
 
     Raises
     ------
@@ -92,15 +92,16 @@ def fit(
         if psf is None:
             fitter = _with_width(fitter, source)
         identity = (str(fitter.kernel.psf), fitter.settings.model_dump(mode="json"), camera.model_dump(mode="json"))
+        kept = None
+        if keep is not None:
+            kept = Keep(Path(keep), fingerprint(source.fingerprint(), identity, package_version()))
         table, seen = in_blocks(
             source,
             lambda block: fit_block(fitter, block.counts[block.own]),
             size=max(_BLOCK_PIXELS // (rows * columns), 2),
             pixel_size_nm=camera.pixel_size_nm,
             saturation=min(camera.saturation, 2 ** (source.info.camera.bit_depth or 64) - 1),
-            keep=None
-            if keep is None
-            else Keep(Path(keep), fingerprint(source.fingerprint(), identity, package_version())),
+            keep=kept,
             progress=progress,
         )
         info = source.info

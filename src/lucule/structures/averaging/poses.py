@@ -40,7 +40,8 @@ def space_rotations(step_deg: float, rng: np.random.Generator, tilt_deg: float =
         [r * np.sin(alpha), r * np.cos(alpha), capital * np.sin(beta), capital * np.cos(beta)]
     )
     rotations = of_quaternions(quaternions) @ random_rotations(1, rng)[0]
-    return rotations[rotations[:, 2, 2] >= np.cos(np.radians(tilt_deg)) - 1e-9]
+    kept: Floats = rotations[rotations[:, 2, 2] >= np.cos(np.radians(tilt_deg)) - 1e-9]
+    return kept
 
 
 def random_rotations(number: int, rng: np.random.Generator, *, flat: bool = False, tilt_deg: float = 180.0) -> Floats:
@@ -86,7 +87,8 @@ def offsets(reach: int, *, flat: bool) -> NDArray[np.int64]:
     steps = np.arange(-reach, reach + 1)
     axes = (steps, steps, np.zeros(1, np.int64) if flat else steps)
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    return grid[(grid**2).sum(axis=1) <= reach * reach + 1]
+    within: NDArray[np.int64] = grid[(grid**2).sum(axis=1) <= reach * reach + 1]
+    return within
 
 
 def angles_deg(rotations: Floats) -> Floats:

@@ -126,13 +126,6 @@ class Problem:
         classes, extra = width_classes(particles)
         return cls(particles, grid, classes, extra, tilt_deg)
 
-    def moved(self, state: State) -> Floats:
-        """Points of all particles in their best poses."""
-        owner = self.particles.owner
-        turned = np.einsum("nij,nj->ni", state.rotations[owner], self.particles.points_nm)
-        moved: Floats = turned + state.shifts_nm[owner]
-        return moved
-
     def tables(self, densities: Floats, fold: int, blur_nm: float) -> NDArray[np.float32]:
         """Log densities of all folds but one, for each class of precision."""
         others = np.maximum(densities.sum(axis=0) - densities[fold], 0)

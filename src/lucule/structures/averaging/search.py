@@ -59,7 +59,7 @@ def form(problem: Problem, blur_nm: float, *, starts: int, rng: np.random.Genera
     tries = []
     for _ in range(starts):
         which = np.sort(rng.permutation(number)[:most])
-        part = replace_particles(problem, which)
+        part = part_of(problem, which)
         state = random_state(part, folds[which], rng, int(folds.max()) + 1)
         for search in schedule(problem, blur_nm, _STEPS[dims], rng):
             state = weigh(part, state, search, rng)
@@ -103,7 +103,7 @@ def everywhere(
     return state
 
 
-def replace_particles(problem: Problem, which: NDArray[np.int64]) -> Problem:
+def part_of(problem: Problem, which: NDArray[np.int64]) -> Problem:
     """The same problem with some of the particles."""
     return Problem.of(chosen(problem.particles, which), problem.grid, problem.tilt_deg)
 
