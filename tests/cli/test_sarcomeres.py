@@ -37,11 +37,6 @@ def test_the_plan_names_all_settings_and_writes_nothing(table, tmp_path) -> None
         ["--set", "lines.linker=sideways"],
         ["--set", "colour=1"],
     ],
-        ["--model", "nothing"],
-        ["--regions", "missing.geojson"],
-        ["--set", "lines.linker=sideways"],
-        ["--set", "colour=1"],
-    ],
 )
 def test_wrong_settings_are_refused(table, tmp_path, wrong) -> None:
     code, answer = call(table, "--out", tmp_path / "out", *wrong)
