@@ -140,7 +140,7 @@ def settle(network: LineNetwork, fields: list[Field], recipe: Recipe, place: tor
     layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
     for layer in layers:
         layer.reset_running_stats()
-        layer.momentum = None  # type: ignore[assignment]
+        layer.momentum = None
     network.train()
     rng = np.random.default_rng((recipe.seed, _VALIDATION))
     with torch.no_grad():

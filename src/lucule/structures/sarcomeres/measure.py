@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from lucule.core import Localizations
 from lucule.structures.sarcomeres.filters import hull_measures, members
+from lucule.structures.sarcomeres.intervals import LineSettings
 from lucule.structures.sarcomeres.likelihood import Floats
-from lucule.structures.sarcomeres.line_distance import LineFit, LineSettings, line_distance
+from lucule.structures.sarcomeres.line_distance import LineFit, line_distance
 from lucule.structures.sarcomeres.profiles import edge_separation, line_length_nm
 
 _FEWEST_FOR_TWO: Final = 8
