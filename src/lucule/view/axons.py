@@ -89,4 +89,4 @@ def _ticks(axon: Axon, own: Period) -> list[tuple[NDArray[np.float64], NDArray[n
 
 
 def _edges(length: float) -> list[float]:
-    return (np.arange(0, length + _BIN_NM, _BIN_NM) / 1000).tolist()
+    return [float(edge) for edge in np.arange(0, length + _BIN_NM, _BIN_NM) / 1000]

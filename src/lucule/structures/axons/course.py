@@ -145,7 +145,7 @@ def _smoothed(places: Floats, middles: Floats, weights: Floats, length: float) -
     gram, target = design.T @ (weights[:, None] * design), design.T @ (weights[:, None] * middles)
     best, chosen = np.inf, target
     scale = np.trace(gram) / design.shape[1]
-    for penalty in scale * np.logspace(0.5, 6, 12):
+    for penalty in scale * np.logspace(2.5, 7, 10):
         # a little against bending itself keeps the line straight where there is nothing to follow
         factor = cho_factor(gram + penalty * change.T @ change + 1e-2 * scale * bend.T @ bend)
         coefficients = cho_solve(factor, target)

@@ -30,6 +30,12 @@ _FOLLOW: Final = 1.5
 _GAP_NM: Final = 500.0
 _MOST: Final = 500
 _LOOP: Final = 40
+_PIECE_NM: Final = 100.0
+_WINDOW: Final = 5
+_BRIDGE: Final = 9
+_END: Final = 0.4
+_BEYOND: Final = 4
+_FEWEST: Final = 5
 _SURE: Final = 6.0
 _LARGEST_FIELD_PX: Final = 6_000_000
 
@@ -92,7 +98,7 @@ def trace(xy_nm: Floats, *, settings: TraceSettings = TraceSettings()) -> list[A
     if len(xy_nm) < 2:
         return []
     found = [line for line in _lines(xy_nm, settings) if line.length_nm >= 700 * settings.shortest_um]
-    courses = []
+    courses: list[tuple[Course, float, float]] = []
     for line in found:
         width = _half_width(line, xy_nm)
         course = _trimmed(fitted(line, xy_nm, width), xy_nm, width)
@@ -119,9 +125,9 @@ def _axon(number: int, courses: list[tuple[Course, float, float]], xy: Floats) -
             there, beside = other.coordinates(xy)
             own &= ~((np.abs(beside) <= other_width) & (there >= 0) & (there <= other.length_nm))
     edges = np.flatnonzero(np.diff(np.concatenate([[False], crossed, [False]])))
-    step = course.length_nm / (len(crossed) - 1)
+    step: float = course.length_nm / (len(crossed) - 1)
     rows = np.flatnonzero(own)
-    return Axon(course, width, rows, along[rows], away[rows], contrast, edges.reshape(-1, 2) * step)
+    return Axon(course, width, rows, along[rows], away[rows], contrast, edges.reshape(-1, 2).astype(np.float64) * step)
 
 
 def _same(course: Course, other: Course) -> bool:
@@ -145,35 +151,46 @@ def _half_width(line: Course, xy: Floats) -> float:
 
 
 def _trimmed(course: Course, xy: Floats, width: float) -> Course | None:
-    """The part of the line from the first to the last of its molecules, where they are not just what lies around."""
+    """The longest part of the line along which molecules are dense, or None.
+
+    Dense is a window with two fifths of what the densest quarter has, as one has that lies just across an end, and with
+    more than what lies beside.
+    """
     along, away = course.coordinates(xy)
-    own = np.sort(along[np.abs(away) < width])
-    beside = np.count_nonzero((np.abs(away) > 1.5 * width) & (np.abs(away) < 2.5 * width) & (along > 0)) / 2
-    own = own[(own > -300) & (own < course.length_nm + 300)]
-    if len(own) < 5:
+    bins = max(int(course.length_nm / _PIECE_NM), 1) + 2 * _BEYOND
+    piece = np.floor(along / _PIECE_NM).astype(np.int64) + _BEYOND
+    known = (piece >= 0) & (piece < bins)
+    own = np.bincount(piece[known & (np.abs(away) < width)], minlength=bins)
+    beside = known & (np.abs(away) > 1.5 * width) & (np.abs(away) < 3 * width)
+    around = np.count_nonzero(beside) / bins / 1.5 * _WINDOW
+    window = np.convolve(own, np.ones(_WINDOW), "same")
+    usual = float(np.percentile(window[window > 0], 75)) if window.any() else 1.0
+    dense = window >= max(_END * usual, 2 * around + 3)
+    # gaps within a line are bridged, as over missing rings
+    closed = np.convolve(dense, np.ones(_BRIDGE), "same") > 0
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], closed, [False]])))
+    if not len(edges):
         return None
-    # an end is where five molecules lie much closer together than strangers would
-    span = own[4:] - own[:-4]
-    usual = 4 * max(course.length_nm, 1.0) / max(len(own), 1)
-    strange = 4 * max(course.length_nm, 1.0) / max(beside, 0.1)
-    dense = np.flatnonzero(span < min(4 * usual, 0.6 * strange))
-    if not len(dense):
+    runs = edges.reshape(-1, 2)
+    low, high = runs[np.diff(runs, axis=1).argmax()]
+    inside = np.flatnonzero(dense[low:high]) + low
+    first, last = (inside[0] - _BEYOND) * _PIECE_NM, (inside[-1] + 1 - _BEYOND) * _PIECE_NM
+    rows = known & (np.abs(away) < width) & (along >= first) & (along <= last)
+    if np.count_nonzero(rows) < _FEWEST:
         return None
-    low, high = own[dense[0]], own[dense[-1] + 4]
-    tangents = course.tangents
-    points = course.points_nm
-    step = course.length_nm / (len(points) - 1)
-    places = np.arange(len(points)) * step
+    return _part(course, float(along[rows].min()), float(along[rows].max()))
+
+
+def _part(course: Course, low: float, high: float) -> Course | None:
+    """The line between two distances along it; straight on beyond its ends."""
+    points, tangents = course.points_nm, course.tangents
+    places = np.linspace(0, course.length_nm, len(points))
     kept = points[(places > low) & (places < high)]
-    if len(kept) < 4:
+    if len(kept) < _FEWEST:
         return None
-    ends = []
-    if low <= 0:
-        ends.append(points[:1] + low * tangents[:1])
-    ends.append(kept)
-    if high >= course.length_nm:
-        ends.append(points[-1:] + (high - course.length_nm) * tangents[-1:])
-    return through(np.concatenate(ends))
+    before = [points[:1] + low * tangents[:1]] if low < 0 else []
+    after = [points[-1:] + (high - course.length_nm) * tangents[-1:]] if high > course.length_nm else []
+    return through(np.concatenate([*before, kept, *after]))
 
 
 def _contrast(course: Course, xy: Floats, width: float) -> float:
@@ -222,7 +239,7 @@ def _lines_of_scale(xy: Floats, scale: float, shortest: float) -> tuple[list[Cou
             break
         direction, row, column = np.unravel_index(order[at], ridge.shape)
         steps, strength = _follow(ridge, taken, float(row), float(column), int(direction), _GAP_NM / pixel)
-        _take(taken, steps, 1.7 * scale / pixel, int(round(_DIRECTIONS * 25 / 180)))
+        _take(taken, steps, 1.7 * scale / pixel, round(_DIRECTIONS * 25 / 180))
         line = low + pixel * (steps[:, 1::-1] + 0.5)
         if len(line) * pixel >= 0.7 * shortest:
             lines.append(through(line))
