@@ -23,13 +23,20 @@ Floats = NDArray[np.float64]
 
 _DIRECTIONS: Final = 24
 _SCALES_NM: Final = (100.0, 200.0)
-_LENGTH_NM: Final = 330.0
+_LENGTH_NM: Final = 450.0
 _FLANK: Final = 2.5
 _SEED: Final = 4.0
 _FOLLOW: Final = 1.5
 _GAP_NM: Final = 500.0
 _MOST: Final = 500
 _LOOP: Final = 40
+# bends in radians for a pixel, how many to either side, and what each costs; pixels looked ahead
+_BEND: Final = 0.02
+_BENDS: Final = 4
+_STRAIGHT: Final = 0.04
+_AHEAD: Final = 10
+# molecules for a length, of the faintest axon over those of the densest
+_FAINTEST: Final = 0.15
 _PIECE_NM: Final = 100.0
 _WINDOW: Final = 5
 _BRIDGE: Final = 9
@@ -97,43 +104,52 @@ def trace(xy_nm: Floats, *, settings: TraceSettings = TraceSettings()) -> list[A
     """
     if len(xy_nm) < 2:
         return []
-    found = [line for line in _lines(xy_nm, settings) if line.length_nm >= 700 * settings.shortest_um]
-    courses: list[tuple[Course, float, float]] = []
-    for line in found:
+    found = []
+    for line in _lines(xy_nm, settings):
         width = _half_width(line, xy_nm)
         course = _trimmed(fitted(line, xy_nm, width), xy_nm, width)
-        if course is None:
+        if course is not None:
+            found.append((fitted(course, xy_nm, width), width))
+    # those with most molecules first: what is left over beside them is no axon of its own
+    found.sort(key=lambda item: -np.count_nonzero(_inside(*item, xy_nm)))
+    courses: list[tuple[Course, float, float]] = []
+    left, densest = np.ones(len(xy_nm), np.bool_), 0.0
+    for course, width in found:
+        rest = _trimmed(course, xy_nm[left], width)
+        if rest is None or rest.length_nm < 1000 * settings.shortest_um:
             continue
-        course = fitted(course, xy_nm, width)
-        if course.length_nm >= 1000 * settings.shortest_um and not any(_same(course, other) for other, _, _ in courses):
-            contrast = _contrast(course, xy_nm, width)
-            if contrast >= settings.contrast:
-                courses.append((course, width, contrast))
+        own = _inside(rest, width, xy_nm)
+        density = np.count_nonzero(own & left) / rest.length_nm
+        contrast = _contrast(rest, xy_nm, width)
+        if contrast < settings.contrast or density < _FAINTEST * densest:
+            continue
+        courses.append((rest, width, contrast))
+        densest = max(densest, density)
+        left &= ~own
     courses.sort(key=lambda item: -item[0].length_nm)
     return [_axon(i, courses, xy_nm) for i in range(len(courses))]
+
+
+def _inside(course: Course, width: float, xy: Floats) -> NDArray[np.bool_]:
+    along, away = course.coordinates(xy)
+    inside: NDArray[np.bool_] = (np.abs(away) <= width) & (along >= 0) & (along <= course.length_nm)
+    return inside
 
 
 def _axon(number: int, courses: list[tuple[Course, float, float]], xy: Floats) -> Axon:
     course, width, contrast = courses[number]
     along, away = course.coordinates(xy)
-    own = (np.abs(away) <= width) & (along >= 0) & (along <= course.length_nm)
+    own = _inside(course, width, xy)
     crossed = np.zeros(len(course.points_nm), np.bool_)
     for i, (other, other_width, _) in enumerate(courses):
         if i != number:
             there, beside = other.coordinates(course.points_nm)
             crossed |= (np.abs(beside) < width + other_width) & (there > -width) & (there < other.length_nm + width)
-            there, beside = other.coordinates(xy)
-            own &= ~((np.abs(beside) <= other_width) & (there >= 0) & (there <= other.length_nm))
+            own &= ~_inside(other, other_width, xy)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], crossed, [False]])))
     step: float = course.length_nm / (len(crossed) - 1)
     rows = np.flatnonzero(own)
     return Axon(course, width, rows, along[rows], away[rows], contrast, edges.reshape(-1, 2).astype(np.float64) * step)
-
-
-def _same(course: Course, other: Course) -> bool:
-    """Whether most of a line runs along another."""
-    there, beside = other.coordinates(course.points_nm)
-    return bool(((np.abs(beside) < 150) & (there >= 0) & (there <= other.length_nm)).mean() > 0.5)
 
 
 def _half_width(line: Course, xy: Floats) -> float:
@@ -230,8 +246,7 @@ def _lines_of_scale(xy: Floats, scale: float, shortest: float) -> tuple[list[Cou
     ridge = _ridges(xy, low, extent, scale, pixel)
     taken = np.zeros(ridge.shape, np.bool_)
     lines, total = [], 0.0
-    order = np.flatnonzero(ridge >= _SEED)
-    order = order[np.argsort(-ridge.reshape(-1)[order], kind="stable")]
+    order = _seeds(ridge)
     at = 0
     for _ in range(_MOST):
         at = _next(taken.reshape(-1), order, at)
@@ -272,6 +287,19 @@ def _ridges(xy: Floats, low: Floats, extent: Floats, scale: float, pixel: float)
         difference = fft.irfft2(spectrum * (narrow - wide), s=padded)
         result[direction] = (difference / np.sqrt(unit * (flank + unit)))[: shape[0], : shape[1]]
     return result
+
+
+def _seeds(ridge: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Places and directions to begin from, the clearest first: not where lines cross."""
+    places = np.flatnonzero(ridge >= _SEED)
+    direction, where = np.divmod(places, ridge[0].size)
+    flat = ridge.reshape(len(ridge), -1)
+    other = np.zeros(len(places), np.float32)
+    apart = round(_DIRECTIONS * 40 / 180)
+    for turn in range(apart, _DIRECTIONS - apart + 1):
+        np.maximum(other, flat[(direction + turn) % _DIRECTIONS, where], out=other)
+    seeds: NDArray[np.int64] = places[np.argsort(other - flat[direction, where], kind="stable")]
+    return seeds
 
 
 @njit(cache=True, nogil=True)
@@ -324,14 +352,16 @@ def _half(
     while n < most:
         best, turn = -1e9, 0.0
         # an arc a few pixels long in every direction that a bend allows
-        for option in range(-4, 5):
-            bend = option * 0.04
-            a, yy, xx, value = angle, y, x, -0.5 * abs(bend)
-            for _ in range(6):
+        for option in range(-_BENDS, _BENDS + 1):
+            bend = option * _BEND
+            a, yy, xx, value = angle, y, x, 0.0
+            for _ in range(_AHEAD):
                 a += bend
                 yy += np.sin(a)
                 xx += np.cos(a)
                 value += _value(ridge, a, yy, xx)
+            # where lines cross, the straighter way is the likelier
+            value -= _STRAIGHT * abs(option) * abs(value)
             if value > best:
                 best, turn = value, bend
         angle += turn
