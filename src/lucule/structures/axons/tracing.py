@@ -37,6 +37,7 @@ _STRAIGHT: Final = 0.04
 _AHEAD: Final = 10
 # molecules for a length, of the faintest axon over those of the densest
 _FAINTEST: Final = 0.15
+_FILLED: Final = 0.75
 _PIECE_NM: Final = 100.0
 _WINDOW: Final = 5
 _BRIDGE: Final = 9
@@ -121,7 +122,7 @@ def trace(xy_nm: Floats, *, settings: TraceSettings = TraceSettings()) -> list[A
         own = _inside(rest, width, xy_nm)
         density = np.count_nonzero(own & left) / rest.length_nm
         contrast = _contrast(rest, xy_nm, width)
-        if contrast < settings.contrast or density < _FAINTEST * densest:
+        if contrast < settings.contrast or density < _FAINTEST * densest or _filled(rest, width, xy_nm) < _FILLED:
             continue
         courses.append((rest, width, contrast))
         densest = max(densest, density)
@@ -226,6 +227,14 @@ def _contrast(course: Course, xy: Floats, width: float) -> float:
     if (inside - most) / noise < _SURE:
         return 0.0
     return inside / max(most, 0.02 * inside)
+
+
+def _filled(course: Course, width: float, xy: Floats) -> float:
+    """Fraction of the line along which there is something: a row of clusters is no axon."""
+    along, _ = course.coordinates(xy[_inside(course, width, xy)])
+    own = np.bincount((along / _PIECE_NM).astype(np.int64), minlength=int(course.length_nm / _PIECE_NM) + 1)
+    window = np.convolve(own, np.ones(3), "valid")
+    return float((window >= max(0.15 * window.mean(), 1)).mean())
 
 
 def _lines(xy: Floats, settings: TraceSettings) -> list[Course]:
