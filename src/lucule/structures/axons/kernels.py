@@ -38,7 +38,8 @@ def profile(period: float, width: float, background: float, states: int) -> Floa
             distance = (i / n + turn) * period
             total += np.exp(-0.5 * (distance / width) ** 2)
         values[i] = total
-    return background + (1.0 - background) * values * (n / values.sum())
+    shape: Floats = background + (1.0 - background) * values * (n / values.sum())
+    return shape
 
 
 @njit(cache=True, nogil=True)
@@ -48,7 +49,8 @@ def kicks(sd: float) -> Floats:
     values = np.empty(2 * half + 1)
     for i in range(len(values)):
         values[i] = np.exp(-0.5 * ((i - half) / max(sd, 1e-3)) ** 2)
-    return values / values.sum()
+    weights: Floats = values / values.sum()
+    return weights
 
 
 @njit(cache=True, nogil=True)
@@ -177,9 +179,7 @@ def scan(along: Floats, periods: Floats, spacing_sd: float, width: float, backgr
 
 
 @njit(cache=True, nogil=True)
-def backward(
-    kept: Floats, moves: Floats, in_rings: float, crowd: NDArray[np.int64], uniform: Floats
-) -> Floats:
+def backward(kept: Floats, moves: Floats, in_rings: float, crowd: NDArray[np.int64], uniform: Floats) -> Floats:
     """One course of the offset, in states and unwrapped, drawn from its distribution given all molecules.
 
     Parameters
