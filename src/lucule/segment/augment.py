@@ -212,7 +212,8 @@ def _some_object(objects: Tensor, generator: Generator) -> Tensor | None:
     if not whole:
         return None
     pick = int(torch.randint(len(whole), (1,), generator=generator, device=generator.device))
-    return objects == whole[pick]
+    mask: Tensor = objects == whole[pick]
+    return mask
 
 
 def _smooth(channels: int, side: int, generator: Generator) -> Tensor:
@@ -232,6 +233,6 @@ def _blurred(image: Tensor, sd: float) -> Tensor:
     return F.conv2d(F.conv2d(planes, kernel), kernel.transpose(2, 3))[:, 0]
 
 
-def _between(limits: tuple[float, float], share: Tensor | float, *, logarithmic: bool) -> Tensor | float:  # type: ignore[type-arg]
+def _between(limits: tuple[float, float], share: Tensor | float, *, logarithmic: bool) -> Tensor | float:
     low, high = limits
     return low * (high / low) ** share if logarithmic else low + (high - low) * share

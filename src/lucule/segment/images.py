@@ -197,7 +197,7 @@ def _windowed(series: Any, shape: tuple[int, ...]) -> Any:
     """Compressed or tiled pages too large for the memory: blocks are read when they are looked at."""
     import zarr
 
-    array = zarr.open(series.aszarr(level=0), mode="r")
+    array: Any = zarr.open(series.aszarr(level=0), mode="r")
     return array if tuple(array.shape) == shape else array[...].reshape(shape)
 
 

@@ -30,6 +30,8 @@ STRIDE: Final = 16
 _PAD_PX: Final = 32
 # side of a tile as the network sees it
 _TILE_PX: Final = 768
+# side of a tile in pixels of the image, so that few hundred MB are in the memory
+_LARGEST_TILE_PX: Final = 4096
 # smallest object, as part of the area of a typical one
 _LEAST_AREA: Final = 0.05
 
@@ -207,7 +209,7 @@ class Segmenter:
     def _all(
         self, source: Image, path: Any, job: _Job, workers: int | None, progress: Progress
     ) -> tuple[list[Found], float]:
-        side = job.how.tile_px or round(_TILE_PX / job.scale)
+        side = job.how.tile_px or min(round(_TILE_PX / job.scale), _LARGEST_TILE_PX)
         reach = round(1.25 * max(self.card.training_range["diameter_px"][1], self.diameter_px) * self._zoom(job.scale))
         guard = max(4, round(tiling.GUARD_PX / job.scale))
         first = tiling.first_pass(source.shape, side)
@@ -267,13 +269,15 @@ def load(model: str | os.PathLike[str], *, device: str = "auto") -> Segmenter:
     network = build(packaged.card.architecture, len(packaged.card.classes) + 1, packaged.card.options)
     network.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor
                              for name, tensor in packaged.state().items()})  # fmt: skip
-    network.to(place, memory_format=torch.channels_last).eval()
+    network.to(place, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     return Segmenter(network, packaged.card, place, str(packaged.weights_path.parent))
 
 
 def in_window(segmenter: Segmenter, source: Image, window: Window, job: _Job) -> tuple[list[Found], float]:
     """Objects of one window in the coordinates of the image, and the highest probability of any."""
-    part = rescaled(normalised(source.window(*window.slices), job.light), job.scale)
+    # small first: a window of a slide may have a hundred times the pixels that the network sees
+    counts = np.nan_to_num(source.window(*window.slices), nan=float(min(job.light.low)))
+    part = normalised(rescaled(counts, job.scale), job.light)
     classes, core = segmenter.probabilities(part, views=job.how.views)
     foreground = 1 - classes[0]
     typical = np.pi / 4 * (segmenter.diameter_px * float(segmenter.card.features["scale"])) ** 2

@@ -142,7 +142,7 @@ def train(
     data = hashlib.sha256(b"".join(item.planes.cpu().numpy().tobytes() + item.image.cpu().numpy().tobytes()
                                    for item in samples)).hexdigest()  # fmt: skip
     stream = train_stream(
-        network.to(place, memory_format=torch.channels_last),
+        network.to(place, memory_format=torch.channels_last),  # type: ignore[call-overload]
         make,
         value,
         settings=used.fit,
