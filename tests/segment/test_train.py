@@ -155,7 +155,7 @@ def test_augmentation_moves_image_and_truth_together() -> None:
     image, labels = slide(2, 230)
     one = sample(image, from_array(labels), 1.0)
     generator = torch.Generator().manual_seed(1)
-    calm = Augment(gain=(1, 1), offset=0, gamma=(1, 1), shading=0, blur_px=0, noise=0, pasted=0, blank=0)
+    calm = Augment(gain=(1, 1), offset=0, gamma=(1, 1), shading=0, blur_px=0, noise=0, pasted=0, blank=0, dimmed=0)
     crops = batch([one], calm, 8, 96, generator)
     inside, outside = crops.image[:, 0][crops.classes == 1], crops.image[:, 0][crops.classes == 0]
     assert inside.mean() > 4 * outside.mean()
