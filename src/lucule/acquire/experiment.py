@@ -14,6 +14,7 @@ from lucule.acquire.microscope import Microscope
 from lucule.acquire.plan import Plan, load_plan
 from lucule.acquire.results import PLAN_FILE, failed, summary
 from lucule.acquire.run import Run
+from lucule.acquire.watchdog import watched
 from lucule.acquire.worker import Worker
 from lucule.core import SILENT, InputError, Progress, package_version
 from lucule.core.ledger import fingerprint
@@ -75,14 +76,15 @@ def acquire(
         raise InputError(
             "The folder holds a run already", received=folder, next_step=f"lucule acquire --resume {folder}"
         )
-    with RunLedger(folder) as ledger, Microscope(plan.microscope) as microscope, Worker() as worker:
+    control = control or Control()
+    with RunLedger(folder) as ledger, Microscope(plan.microscope) as microscope, Worker(control.beat) as worker:
         ledger.agree(fingerprints(plan))
         check_dose(plan, microscope.field_um)
         if not begun:
             ledger.keep("field_um", microscope.field_um)
             plan.to_yaml(folder / PLAN_FILE)
-        run = Run(plan, folder, ledger, microscope, worker, control or Control(), progress)
-        stopped = run.all()
+        with watched(folder, limit_s=plan.watchdog_s):
+            stopped = Run(plan, folder, ledger, microscope, worker, control, progress).all()
         return Summary(folder, summary(ledger), tuple(failed(ledger)), stopped)
 
 

@@ -129,7 +129,7 @@ def _threshold(overview: Overview, settings: Objects) -> tuple[Outlines, str | N
     values = gaussian_filter(overview.image.astype(np.float32), _SMOOTHING_UM / overview.pixel_um)
     if not seen.any() or np.ptp(values[seen]) == 0:
         return [], "The overview shows nothing: all its pixels are equal."
-    threshold = float(threshold_otsu(values[seen]))
+    threshold = float(threshold_otsu(values[seen]))  # type: ignore[no-untyped-call]
     above, below = values[seen & (values > threshold)], values[seen & (values <= threshold)]
     contrast = (above.mean() - below.mean()) / max(float(below.std()), 1e-9)
     if contrast < _LEAST_CONTRAST:
@@ -137,13 +137,14 @@ def _threshold(overview: Overview, settings: Objects) -> tuple[Outlines, str | N
             f"No object stands out: the bright pixels lie {contrast:.1f} standard deviations of the dark ones above "
             f"them, at least {_LEAST_CONTRAST:g} are needed. Check focus, exposure and channel of the scan."
         )
-    labels = label(binary_fill_holes(seen & (values > threshold)))
+    labels = label(binary_fill_holes(seen & (values > threshold)))  # type: ignore[no-untyped-call]
     least_px = max(settings.minimum_area_um2 / overview.pixel_um**2, 4)
     found: Outlines = []
-    for region in regionprops(labels):
+    for region in regionprops(labels):  # type: ignore[no-untyped-call]
         if region.area < least_px:
             continue
-        contour = max(find_contours(np.pad(region.image, 1).astype(np.float32), 0.5), key=len)
+        inside = np.pad(region.image, 1).astype(np.float32)
+        contour = max(find_contours(inside, 0.5), key=len)  # type: ignore[no-untyped-call]
         # the middle of pixel (0, 0) is (0.5, 0.5), and one pixel was put around
         xy = contour[:, ::-1] - 0.5 + (region.bbox[1], region.bbox[0])
         polygon = shapely.simplify(shapely.make_valid(shapely.Polygon(xy)), 0.5)

@@ -34,7 +34,7 @@ def acquire(
 
         if (plan is None) == (resume is None) or (resume is not None and set_):
             raise InputError("Exactly one plan or one run is needed", allowed="lucule acquire PLAN, or --resume FOLDER")
-        settings = experiment.plan_of(resume) if plan is None else load_plan(plan, parse_assignments(set_))
+        settings = load_plan(plan, parse_assignments(set_)) if plan else experiment.plan_of(resume or "")
         if calibrate is not None:
             run.results = _calibrate(settings, calibrate)
             return
