@@ -26,6 +26,7 @@ NAMES = (
     "localize",
     "localize_study",
     "process",
+    "acquire",
 )
 
 

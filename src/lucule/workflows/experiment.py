@@ -134,7 +134,7 @@ def analyse(
     tables = _tables(folder, settings)
     fields = folder / FIELDS_FOLDER
     outcomes = (
-        run_all(clusters.analyse, tables, fields, settings.clusters(), workers=workers, progress=progress)
+        run_all(_analyse_field, tables, fields, settings.clusters(), workers=workers, progress=progress)
         if tables
         else []
     )
@@ -147,8 +147,16 @@ def analyse(
     return outcome
 
 
+def _analyse_field(path: Path, folder: Path, settings: clusters.Settings, progress: Progress) -> Outcome:
+    """The cluster workflow inside the outlines of the field's objects, as far as they are known."""
+    outlines = path.with_suffix(".geojson")
+    region = outlines if outlines.exists() else None
+    return clusters.analyse(path, folder, settings.replace(region=region), progress)
+
+
 def _tables(folder: Path, settings: Settings) -> list[Path]:
-    """Localizations of each finished field as a file."""
+    """Localizations of each finished field as a file, with the outlines of its objects beside it."""
+    from lucule import io
     from lucule.acquire import results
     from lucule.acquire.ledger import RunLedger
 
@@ -161,6 +169,9 @@ def _tables(folder: Path, settings: Settings) -> list[Path]:
             continue
         path = folder / FIELDS_FOLDER / f"field_{number + 1:03d}.parquet"
         if not path.exists():
+            region = results.region_of(folder / RUN_FOLDER, number, locs)
+            if region is not None:
+                io.regions.write_geojson(region, path.with_suffix(".geojson"))
             locs.save(path)
         found.append(path)
     return found
