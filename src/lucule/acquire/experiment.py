@@ -12,7 +12,7 @@ from lucule.acquire.control import Control
 from lucule.acquire.ledger import RunLedger
 from lucule.acquire.microscope import Microscope
 from lucule.acquire.plan import Plan, load_plan
-from lucule.acquire.results import PLAN_FILE, failed, summary
+from lucule.acquire.results import PLAN_FILE, failed, nothing_found, summary
 from lucule.acquire.run import Run
 from lucule.acquire.watchdog import watched
 from lucule.acquire.worker import Worker
@@ -32,6 +32,8 @@ class Summary:
         Counts of tiles, objects and fields by state, of frames, localizations and faults.
     failures
         One sentence for each piece of work that was given up.
+    notes
+        Why nothing was found in a region.
     stopped
         Whether someone stopped it.
     """
@@ -39,6 +41,7 @@ class Summary:
     folder: Path
     numbers: dict[str, Any]
     failures: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     stopped: bool = False
 
 
@@ -85,7 +88,7 @@ def acquire(
             plan.to_yaml(folder / PLAN_FILE)
         with watched(folder, limit_s=plan.watchdog_s):
             stopped = Run(plan, folder, ledger, microscope, worker, control, progress).all()
-        return Summary(folder, summary(ledger), tuple(failed(ledger)), stopped)
+        return Summary(folder, summary(ledger), tuple(failed(ledger)), tuple(nothing_found(ledger)), stopped)
 
 
 def plan_of(folder: str | os.PathLike[str]) -> Plan:

@@ -87,3 +87,8 @@ def failed(ledger: RunLedger) -> list[str]:
         for table in ("tile", "field")
         for row in ledger.rows(table, state="failed").iter_rows(named=True)
     ]
+
+
+def nothing_found(ledger: RunLedger) -> list[str]:
+    """One sentence for each region in which there was no object."""
+    return [f"{row['subject']}: {row['message']}" for row in ledger.rows("event", kind="find").iter_rows(named=True)]

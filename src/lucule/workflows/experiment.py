@@ -139,10 +139,11 @@ def analyse(
         else []
     )
     resolutions = {outcome.name: _resolution(Path(outcome.source)) for outcome in outcomes if outcome.error is None}
-    warnings = (*done.failures, *(f"{outcome.name} failed. {outcome.error}" for outcome in outcomes if outcome.error))
+    failures = (*done.failures, *(f"{outcome.name} failed. {outcome.error}" for outcome in outcomes if outcome.error))
+    warnings = (*failures, *done.notes)
     _save_sections(folder, path.stem, outcomes, resolutions, warnings)
     summary = {**_flat(done.numbers), **_medians(outcomes, list(resolutions.values()))}
-    outcome = Outcome(folder.name, str(path), summary, warnings, exit_code=1 if warnings else 0)
+    outcome = Outcome(folder.name, str(path), summary, warnings, exit_code=1 if failures else 0)
     save_outcome(outcome, folder / OUTCOME_FILE)
     return outcome
 
@@ -223,10 +224,10 @@ def _save_sections(
     run_folder = folder / RUN_FOLDER
     plan = plan_of(run_folder)
     with RunLedger(run_folder) as ledger:
-        tables = {table: ledger.rows(table) for table in ("object", "field", "burst", "event")}
+        tables = {table: ledger.rows(table) for table in ("tile", "object", "field", "burst", "event")}
         width, height = ledger.kept("field_um")
     overviews = {}
-    for region in tables["object"]["region"].unique(maintain_order=True):
+    for region in tables["tile"].filter(pl.col("state") == "done")["region"].unique(maintain_order=True):
         seen = Overview.load(run_folder / "overview" / f"{region}_{plan.scan.channels[0]}.npz")
         overviews[region] = (seen.image, seen.corner_um, seen.pixel_um)
     density = plan.imaging[0].density
