@@ -34,7 +34,6 @@ SMALL: dict[str, Any] = {
     "microscope": {
         "based_on": "simulated",
         "properties": {"Camera-Rows": 64, "Camera-Columns": 64},
-        "timeout_s": 1.0,
         "illumination_radius_um": 5.0,
     },
     "scan": {"area_um": [66, 124, 91, 149], "overview_pixel_um": 0.4},
@@ -123,7 +122,7 @@ def test_another_plan_is_no_continuation(tmp_path: Path, inline: None) -> None:
 def test_a_fault_that_stays_fails_the_field_and_one_that_passes_does_not(
     tmp_path: Path, inline: None, monkeypatch: pytest.MonkeyPatch, device: str, fault: str, kind: str
 ) -> None:
-    plan = small(objects={"fields_per_large": 1})
+    plan = small(objects={"fields_per_large": 1}, microscope={"timeout_s": 3.0})
     with monkeypatch.context() as patch:
         before_imaging(patch, set_fault(device, fault))
         failed = experiment.acquire(plan, tmp_path)
