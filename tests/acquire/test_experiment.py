@@ -114,7 +114,6 @@ def test_another_plan_is_no_continuation(tmp_path: Path, inline: None) -> None:
     ("device", "fault", "kind"),
     [
         ("Camera", "error", "camera"),
-        ("Camera", "dead", "camera"),
         ("XY", "stalled", "stage"),
         ("Laser647", "silent", "laser"),
     ],
