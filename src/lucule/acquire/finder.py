@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lucule.acquire.plan import Objects
-from lucule.core import InputError
 from lucule.core.files import atomic_path
 
 SCHEMA: Final = {
@@ -156,13 +154,9 @@ def _network(overview: Overview, settings: Objects) -> tuple[Outlines, str | Non
     """Objects that a segmentation network finds."""
     import shapely
 
-    try:
-        segment = importlib.import_module("lucule.segment")
-    except ModuleNotFoundError:
-        raise InputError(
-            "Objects cannot be found with a network here", received=settings.model, next_step="finder: threshold"
-        ) from None
-    found = segment.load(settings.model).predict(overview.image, pixel_size_nm=1000 * overview.pixel_um)
+    from lucule import segment
+
+    found = segment.load(settings.model or "").predict(overview.image, pixel_size_nm=1000 * overview.pixel_um)
     table = found.objects
     outlines = shapely.from_wkb(table["outline"].to_list())
     return list(zip(table["class"].to_list(), table["confidence"].to_list(), outlines, strict=True)), found.reason

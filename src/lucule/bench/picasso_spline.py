@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -65,7 +66,6 @@ def calibrated(kernel: Kernel, camera: Camera, seed: int) -> Fit:
         Picasso finds none of its own beads again.
     """
     rng = np.random.default_rng(seed)
-    pixel = kernel.pixel_size_nm[0]
     low, high = kernel.z_range_nm
     depths = np.arange(low, high + 1, _STEP_NM)
     centres = np.array([[i, j] for i in range(3) for j in range(3)]) * 3200.0 + 2000 + rng.uniform(-50, 50, (_BEADS, 2))
@@ -74,13 +74,8 @@ def calibrated(kernel: Kernel, camera: Camera, seed: int) -> Fit:
         for z in depths
     ])  # fmt: skip
     beads = expose(light.astype(np.float32), camera, seed=seed)
-    settings = {
-        "Baseline": float(camera.baseline),  # type: ignore[arg-type]
-        "Sensitivity": float(camera.electrons_per_count) / camera.quantum_efficiency,  # type: ignore[arg-type]
-        "Gain": camera.em_gain,
-        "Pixelsize": pixel,
-    }
-    with _quiet():
+    settings = _settings(camera)
+    with quiet():
         from picasso import spline
 
         info = [{"Frames": len(beads), "Height": 104, "Width": 104}]
@@ -100,10 +95,63 @@ def calibrated(kernel: Kernel, camera: Camera, seed: int) -> Fit:
     return Fit(calibration, settings, (sign, offset), (shift[0], shift[1]))
 
 
+def _settings(camera: Camera) -> dict[str, Any]:
+    """Give the camera as Picasso wants it."""
+    return {
+        "Baseline": float(camera.baseline),  # type: ignore[arg-type]
+        "Sensitivity": float(camera.electrons_per_count) / camera.quantum_efficiency,  # type: ignore[arg-type]
+        "Gain": camera.em_gain,
+        "Pixelsize": camera.pixel_size_nm[0],
+    }
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Processor seconds of Picasso on one thread.
+
+    Attributes
+    ----------
+    spots
+        How many it fits.
+    fits, whole
+        Seconds for the fits alone, and with the detection.
+    """
+
+    spots: int
+    fits: float
+    whole: float
+
+
+def timed(
+    movie: NDArray[np.uint16],
+    camera: Camera,
+    method: str,
+    box: int,
+    gradient: float,
+    calibration: dict[str, Any] | None = None,
+) -> Timed:
+    """Time one of Picasso's fits on a movie, after a short part of it that compiles."""
+    with quiet(), tempfile.TemporaryDirectory() as folder:
+        from picasso import localize
+
+        on_disk = np.memmap(f"{folder}/movie.raw", np.uint16, "w+", shape=movie.shape)
+        on_disk[:] = movie
+        for frames in (on_disk[:50], on_disk):
+            start = time.process_time()
+            places, _ = localize.identify(frames, gradient, box, threaded=False)
+            found = time.process_time()
+            localize.fit(
+                frames, camera_info=_settings(camera), identifications=places, box=box, fitting_method=method,
+                spline_calibration=calibration, multiprocess=False,
+            )  # fmt: skip
+            done = time.process_time()
+    return Timed(len(places), done - found, done - start)
+
+
 def _localize(
     movie: NDArray[np.uint16], gradient: float, calibration: dict[str, Any], camera: dict[str, Any]
 ) -> dict[str, Floats]:
-    with _quiet(), tempfile.TemporaryDirectory() as folder:
+    with quiet(), tempfile.TemporaryDirectory() as folder:
         from picasso import localize
 
         # it takes movies from files only
@@ -125,7 +173,8 @@ def _localize(
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Keep what Picasso prints and warns of from the user."""
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),

@@ -10,12 +10,17 @@ import typer
 from lucule.cli import (
     acquisition,
     analysis,
+    averaging,
+    axons,
     benchmarks,
+    calibration,
     comparison,
     corrections,
     files,
     localization,
     pipelines,
+    sarcomeres,
+    segmentation,
     training,
 )
 
@@ -40,7 +45,10 @@ for command in (
     analysis.render,
     comparison.compare,
     comparison.overlap,
+    axons.period,
     corrections.resolution,
+    averaging.average,
+    sarcomeres.sarcomeres,
     acquisition.acquire,
     pipelines.run,
     pipelines.report,
@@ -48,7 +56,9 @@ for command in (
     training.models,
 ):
     app.command()(command)
+app.add_typer(calibration.calibrate, name="calibrate")
 app.add_typer(corrections.correct, name="correct")
+app.add_typer(segmentation.segment, name="segment")
 
 
 @app.callback(invoke_without_command=True)

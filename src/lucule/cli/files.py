@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lucule.cli.options import (
+    ChannelOption,
     ConfigOption,
     DropOption,
     DryRunOption,
@@ -15,6 +17,8 @@ from lucule.cli.options import (
     JsonOption,
     MapOption,
     PixelSizeOption,
+    PlaneOption,
+    PositionOption,
     RegionOption,
     SetOption,
     UnitOption,
@@ -22,19 +26,27 @@ from lucule.cli.options import (
 )
 from lucule.cli.session import session
 
+if TYPE_CHECKING:
+    from lucule.io import Movie
+
+_FRAMES_LOOKED_AT = 20
+
 
 def info(
-    files: Annotated[list[Path], typer.Argument(help="Localization tables in any supported format.")],
+    files: Annotated[list[Path], typer.Argument(help="Localization tables or movies in any supported format.")],
     map_: MapOption = [],  # noqa: B006
     unit: UnitOption = None,
     pixel_size_nm: PixelSizeOption = None,
     format_: FormatOption = None,
+    channel: ChannelOption = None,
+    position: PositionOption = None,
+    z: PlaneOption = None,
     config: ConfigOption = None,
     set_: SetOption = [],  # noqa: B006
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Show what a file is: format, units, ranges, history, and what looks wrong."""
+    """Show what a table or movie is: format, units, ranges, history, camera, and what looks wrong."""
     with session(inputs=files, as_json=json) as run:
         from lucule import io
         from lucule.workflows.reading import ReadSettings, check
@@ -53,6 +65,11 @@ def info(
             return
         reports: dict[str, dict[str, Any]] = {}
         for path in files:
+            if settings.format is None and io.movies.sniff(path) is not None:
+                with io.open_movie(path, channel=channel, position=position, z=z) as movie:
+                    reports[str(path)] = _describe_movie(movie)
+                run.warnings += [f"{path.name}: {warning}" for warning in reports[str(path)]["warnings"]]
+                continue
             found = io.inspect(path)
             report: dict[str, Any] = {"format": found.title, "size_bytes": found.size_bytes}
             locs = io.read(
@@ -68,6 +85,31 @@ def info(
             run.warnings += [f"{path.name}: {warning}" for warning in report["warnings"]]
             reports[str(path)] = report
         run.results = reports if len(files) > 1 else reports[str(files[0])]
+
+
+def _describe_movie(movie: Movie) -> dict[str, Any]:
+    import numpy as np
+
+    info = movie.info
+    frames, rows, columns = info.shape
+    some = movie[:: max(frames // _FRAMES_LOOKED_AT, 1)][:_FRAMES_LOOKED_AT]
+    described: dict[str, Any] = {
+        "format": info.title,
+        "size_bytes": info.size_bytes,
+        "frames": frames,
+        "rows": rows,
+        "columns": columns,
+        "dtype": info.dtype,
+        "axes": [f"{axis} {length}" for axis, length in info.axes.items()],
+        "chosen": [f"{axis} {element}" for axis, element in info.chosen.items()],
+        "pixel_size_nm": info.pixel_size_nm and list(info.pixel_size_nm),
+        "exposure_ms": info.exposure_ms,
+        "counts_min": float(some.min()),
+        "counts_median": float(np.median(some)),
+        "counts_max": float(some.max()),
+        "camera": {key: value for key, value in asdict(info.camera).items() if value is not None},
+    }
+    return described | {"camera_needs": info.unsaid, "warnings": list(info.notes)}
 
 
 def _describe(locs: Any) -> dict[str, Any]:

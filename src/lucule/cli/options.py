@@ -25,6 +25,9 @@ PixelSizeOption = Annotated[
 ]
 DropOption = Annotated[bool, typer.Option("--drop-invalid", help="Leave out rows whose position is not a number.")]
 RegionOption = Annotated[Path | None, typer.Option("--region", help="ImageJ ROI or GeoJSON file.")]
+ChannelOption = Annotated[int | None, typer.Option("--channel", help="Channel of a movie with several, from 0.")]
+PositionOption = Annotated[int | None, typer.Option("--position", help="Position of a movie with several, from 0.")]
+PlaneOption = Annotated[int | None, typer.Option("--z", help="Plane of a movie with several, from 0.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 WorkersOption = Annotated[int | None, typer.Option("--workers", help="Processes that share the inputs.", min=1)]
 

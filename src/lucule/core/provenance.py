@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 # how something is shown or where it runs is not part of what was done
-_NOT_RECORDED = frozenset({"progress", "device", "workers", "self", "cls"})
+_NOT_RECORDED = frozenset({"progress", "device", "workers", "keep", "self", "cls"})
 
 
 def package_version() -> str:

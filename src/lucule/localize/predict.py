@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -16,10 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 from torch import Tensor
 
-from lucule.core import SILENT, Camera, InputError, Localizations, Meta, Progress, step
+from lucule.core import SILENT, Camera, InputError, Localizations, Meta, Progress, package_version, step
+from lucule.core.ledger import fingerprint
+from lucule.io.movies import Movie, Roi, opened
+from lucule.localize.blocks import Block, Keep, in_blocks
 from lucule.localize.decode import Found, decode
-from lucule.localize.movies import Movie, opened
 from lucule.localize.network import MARGIN_PX, STRIDE, LocalizationNet, build
+from lucule.localize.photons import to_photons
 from lucule.localize.recipe import Recipe
 from lucule.localize.refine import refine
 from lucule.models import Card, find
@@ -189,12 +193,14 @@ def _precision(device: torch.device, precision: Precision) -> torch.dtype:
 
 @step
 def localize(
-    movie: Movie | str | os.PathLike[str],
+    movie: Movie | ArrayLike | str | os.PathLike[str],
     *,
     model: str | os.PathLike[str] | Predictor,
     camera: Camera | None = None,
     threshold: float | None = None,
     frames: tuple[int, int] | None = None,
+    roi: Roi | None = None,
+    keep: str | os.PathLike[str] | None = None,
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> Localizations:
@@ -203,7 +209,8 @@ def localize(
     Parameters
     ----------
     movie
-        Path of a TIFF or .npy file, or counts `(frames, rows, columns)`: anything that gives frames when sliced.
+        Path of a movie in any format, an open `lucule.io.movies.Movie`, or counts `(frames, rows, columns)`: anything
+        that gives frames when sliced.
     model
         Name or folder of a model, or a loaded one.
     camera
@@ -212,36 +219,57 @@ def localize(
         Smallest probability of a localization; by default that of the model.
     frames
         First frame, and the one after the last; None: all. Frames beyond are not used as context either.
+    roi
+        First column, column after the last, first row, row after the last: only this region is localized. Positions
+        are those of the whole frame.
+    keep
+        Folder in which finished blocks of frames are kept, so that the same call goes on after an interruption; it is
+        yours to remove (`lucule.localize.blocks.remove_parts`). Only for movies in files.
 
     Returns
     -------
     Localizations
-        frame, x, y, z, photons, background, x_err, y_err, z_err (predicted standard deviations), p.
+        frame, x, y, z, photons, background, x_err, y_err, z_err (predicted standard deviations), p. What was noticed
+        about the movie (empty and saturated frames, another camera) stands in `meta.vendor["notes"]` and is logged.
 
     Raises
     ------
     InputError
-        The movie has no frames, holds values that are no numbers, or the threshold is not between 0 and 1.
+        The movie has no frames, holds values that are no numbers, there are no such frames or region, or the threshold
+        is not between 0 and 1.
     """
     predictor = model if isinstance(model, Predictor) else load(model, camera=camera, device=device)
     limit = predictor.threshold if threshold is None else threshold
     if not 0 < limit < 1:
         raise InputError("The threshold must be a probability", received=threshold, allowed="between 0 and 1")
-    with opened(movie) as source:
-        total, rows, columns = source.shape
-        start, end = frames or (0, total)
-        if not 0 <= start < end <= total:
-            raise InputError("There are no such frames", received=f"{start}:{end}", allowed=f"0:{total}")
-        parts = []
-        with progress.task("Localize", end - start, "frames") as task:
-            for first, emitters in _blocks(predictor, source, (start, end), float(predictor.laws.said(limit))):
-                parts.append(_columns(predictor, emitters, first))
-                task.advance(min(_block(rows, columns), end - first))
-    table = pl.concat(parts)
-    pixel = predictor.camera.pixel_size_nm
-    _warn(table, predictor.card, rows * columns * pixel[0] * pixel[1] / 1e6, end - start)
+    used = predictor.camera
+    with opened(movie, frames=frames, roi=roi) as source:
+        count, rows, columns = source.shape
+        pixels = sensor(used, source.info.shape[1:]).crop(source.window)
+        identity = (str(predictor), used.model_dump(mode="json"), limit, predictor.refined, str(predictor.precision))
+        table, seen = in_blocks(
+            source,
+            lambda block: _find(predictor, block, pixels, float(predictor.laws.said(limit))),
+            size=_block(rows, columns),
+            pixel_size_nm=used.pixel_size_nm,
+            reach=predictor.network.context // 2,
+            saturation=min(used.saturation, 2 ** (source.info.camera.bit_depth or 64) - 1),
+            keep=keep and Keep(Path(keep), fingerprint(source.fingerprint(), identity, package_version())),
+            progress=progress,
+        )
+        info = source.info
+    notes = [*info.notes, *info.disagreements(used), *seen]
+    for note in notes:
+        logger.warning("%s", note)
+    _warn(table, predictor.card, rows * columns * used.pixel_size_nm[0] * used.pixel_size_nm[1] / 1e6, count)
     meta = Meta(
-        camera=predictor.camera, pixel_size_nm=pixel, shape_px=(rows, columns), n_frames=total, errors="predicted"
+        camera=used,
+        pixel_size_nm=used.pixel_size_nm,
+        shape_px=info.shape[1:],
+        n_frames=info.shape[0],
+        exposure_ms=info.exposure_ms,
+        errors="predicted",
+        vendor={"notes": notes} if notes else {},
     )
     return Localizations(table, meta)
 
@@ -250,38 +278,16 @@ def _block(rows: int, columns: int) -> int:
     return max(_BLOCK * 64 * 64 // (min(rows, 2 * _TILE_PX) * min(columns, 2 * _TILE_PX)), 4)
 
 
-def _blocks(
-    predictor: Predictor, movie: Movie, frames: tuple[int, int], threshold: float
-) -> Iterator[tuple[int, Emitters]]:
-    """Give blocks of frames: number of the first one, and what is in them."""
-    _, rows, columns = movie.shape
-    start, end = frames
-    reach = predictor.network.context // 2
-    pixels = sensor(predictor.camera, (rows, columns))
-    size = _block(rows, columns)
-    for first in range(start, end, size):
-        last = min(first + size, end)
-        low, high = max(first - reach, start), min(last + reach, end)
-        photons = _photons(np.asarray(movie[low:high]), pixels, low)
-        found = [
-            _tile(predictor, photons, tile, (first - low, high - last), threshold) for tile in _tiles(rows, columns)
-        ]
-        merged = Found(*(np.concatenate([getattr(f, name) for f in found]) for name in ("frame", "row", "column")),
-                       np.concatenate([f.values for f in found]))  # fmt: skip
-        order = np.lexsort((merged.column, merged.row, merged.frame))
-        found_here = Found(merged.frame[order], merged.row[order], merged.column[order], merged.values[order])
-        yield first, placed(predictor, found_here, photons[first - low : last - low], noise_of(pixels))
-
-
-def _photons(counts: NDArray[Any], pixels: Sensor, first: int) -> NDArray[np.float32]:
-    values = counts.astype(np.float32)
-    if not np.isfinite(values).all():
-        bad = np.flatnonzero(~np.isfinite(values).all(axis=(1, 2)))[0]
-        raise InputError("The movie holds values that are no numbers", received=f"frame {first + bad}")
-    camera = pixels.camera
-    values -= pixels.baseline
-    values *= pixels.electrons_per_count / np.float32(camera.em_gain * camera.quantum_efficiency)
-    return values
+def _find(predictor: Predictor, block: Block, pixels: Sensor, threshold: float) -> pl.DataFrame:
+    """Find the emitters of a block of frames."""
+    photons = to_photons(block.counts, pixels)
+    spare = (block.own.start, len(photons) - block.own.stop)
+    found = [_tile(predictor, photons, tile, spare, threshold) for tile in _tiles(*photons.shape[1:])]
+    merged = Found(*(np.concatenate([getattr(f, name) for f in found]) for name in ("frame", "row", "column")),
+                   np.concatenate([f.values for f in found]))  # fmt: skip
+    order = np.lexsort((merged.column, merged.row, merged.frame))
+    found_here = Found(merged.frame[order], merged.row[order], merged.column[order], merged.values[order])
+    return _columns(predictor, placed(predictor, found_here, photons[block.own], noise_of(pixels)))
 
 
 def _tiles(rows: int, columns: int) -> list[tuple[slice, slice]]:
@@ -372,12 +378,12 @@ def placed(predictor: Predictor, found: Found, photons: NDArray[np.float32], noi
     return Emitters(found.frame, said[:, 0], values, errors, before)
 
 
-def _columns(predictor: Predictor, found: Emitters, first: int) -> pl.DataFrame:
+def _columns(predictor: Predictor, found: Emitters) -> pl.DataFrame:
     x, y, z, photons, background = found.values.T
     x_err, y_err, z_err = (predictor.laws.sigma(found.errors[:, k], found.said[:, k], k) for k in range(3))
     return pl.DataFrame(
         {
-            "frame": (found.frame + first).astype(np.uint32),
+            "frame": found.frame.astype(np.uint32),
             "x": x,
             "y": y,
             "z": z,

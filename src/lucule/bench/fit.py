@@ -1,0 +1,229 @@
+"""Maximum-likelihood fits: speed, error over the bound, and overlapping emitters, beside Picasso on the same frames.
+
+Rates are processor time of one core (two cores do twice as much), so that other load on the machine does not count.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from lucule import localize as room
+from lucule.bench import picasso_spline
+from lucule.bench.localize import DENSITIES, MODEL, Phantom, scored, three_tubes
+from lucule.core import Camera
+from lucule.localize.fitting import FitSettings, fit_block, prepare
+from lucule.localize.fitting.block import alone, candidates, in_photons
+from lucule.localize.matching import match
+from lucule.localize.recipe import Recipe
+from lucule.localize.scores import error_over_bound
+from lucule.models import find
+from lucule.simulate import load_camera
+from lucule.simulate.camera import expose, sensor
+from lucule.simulate.crlb import crlb
+from lucule.simulate.optics import Kernel, compile_psf
+
+SIZE: Final = 64
+SPEED_FRAMES, EMITTERS_PER_FRAME = 2000, 1.25
+PHOTONS, BACKGROUND = 3000.0, 30.0
+SINGLE_FRAMES: Final = 250
+DEPTHS_NM: Final = (-500, -250, 0, 250, 500)
+LIGHT: Final = ((1000.0, 10.0), (5000.0, 50.0), (20_000.0, 200.0))
+CAMERAS: Final = ("ideal", "smlm_challenge", "prime95b")
+# name, PSF of the frames, PSF of the fit, settings
+MODELS: Final = (
+    ("gaussian", "gaussian_2d", None, FitSettings()),
+    ("elliptical", "gaussian_2d", None, FitSettings(model="elliptical")),
+    ("astigmatic", "astigmatic", "astigmatic", FitSettings()),
+    ("spline", "vectorial_astigmatic", "vectorial_astigmatic", FitSettings()),
+)
+PAIRS: Final = (1.0, 1.5, 2.0, 3.0)
+_PICASSO_BOX: Final = 13
+_PICASSO_GRADIENT: Final = 3000.0
+
+Row = dict[str, Any]
+
+
+def run(*, seed: int) -> pl.DataFrame:
+    """Measure the fits, and Picasso where it is installed."""
+    rows = [*_speed(seed), *_single(seed), *_pairs(seed), *_phantoms(seed)]
+    schema = {"what": pl.String, "method": pl.String, "quantity": pl.String, "value": pl.Float64}
+    return pl.DataFrame(rows, schema=schema)
+
+
+def _row(what: str, method: str, quantity: str, value: float) -> Row:
+    return {"what": what, "method": method, "quantity": quantity, "value": float(value)}
+
+
+def _seconds(work: Callable[[], Any], repeats: int = 3) -> float:
+    """Processor time of the fastest of some calls, after one that compiles."""
+    work()
+    spent = []
+    for _ in range(repeats):
+        start = time.process_time()
+        work()
+        spent.append(time.process_time() - start)
+    return min(spent)
+
+
+def _sparse(kernel: Kernel, camera: Camera, seed: int) -> NDArray[np.uint16]:
+    rng = np.random.default_rng(seed)
+    light = np.full((SPEED_FRAMES, SIZE, SIZE), BACKGROUND, np.float32)
+    low, high = np.clip(kernel.z_range_nm, -500, 500)
+    for frame in light:
+        n = rng.poisson(EMITTERS_PER_FRAME)
+        xy = rng.uniform(0, SIZE * kernel.pixel_size_nm[0], (2, n))
+        frame += kernel.image(*xy, rng.uniform(low, high, n), np.full(n, PHOTONS), (SIZE, SIZE))
+    return expose(light, camera, seed=seed)
+
+
+def _speed(seed: int) -> list[Row]:
+    camera = load_camera("smlm_challenge")
+    what = f"{SIZE} x {SIZE} px, {EMITTERS_PER_FRAME} emitters/frame"
+    rows = []
+    for name, made_with, psf, settings in MODELS:
+        movie = _sparse(compile_psf(made_with, 100), camera, seed)
+        fitter = prepare(sensor(camera, (SIZE, SIZE)), psf, settings)
+        light = in_photons(fitter, movie)
+        frame, found = candidates(fitter, light)
+        method = f"lucule, {name}, {fitter.side} px"
+        seconds = _seconds(partial(alone, fitter, light, frame, found))
+        rows.append(_row(what, method, "fits/s of a core", len(frame) / seconds))
+        rows.append(_row(what, method, "frames/s of a core", len(movie) / _seconds(partial(fit_block, fitter, movie))))
+        together = prepare(sensor(camera, (SIZE, SIZE)), psf, settings.replace(multi=True))
+        seconds = _seconds(partial(fit_block, together, movie))
+        rows.append(_row(what, f"{method}, multi", "frames/s of a core", len(movie) / seconds))
+        if find_spec("picasso"):
+            rows += _picasso_speed(what, name, movie, made_with, camera, seed)
+    return rows
+
+
+def _picasso_speed(what: str, model: str, movie: NDArray[np.uint16], psf: str, camera: Camera, seed: int) -> list[Row]:
+    """Picasso's fits of the same frames: the same model, one thread."""
+    methods = {"gaussian": ("gaussmle-spherical", "gausslq-spherical"), "elliptical": ("gaussmle", "gausslq"),
+               "spline": ("spline-mle",)}.get(model, ())  # fmt: skip
+    rows = []
+    for method in methods:
+        calibration = None
+        if method == "spline-mle":
+            calibration = picasso_spline.calibrated(compile_psf(psf, 100), camera, seed).calibration
+        box = picasso_spline.BOX_PX if calibration else _PICASSO_BOX
+        name = f"Picasso, {method}, {box} px"
+        spent = picasso_spline.timed(movie, camera, method, box, _PICASSO_GRADIENT, calibration)
+        rows.append(_row(what, name, "fits/s of a core", spent.spots / spent.fits))
+        rows.append(_row(what, name, "frames/s of a core", len(movie) / spent.whole))
+    return rows
+
+
+def _lone(kernel: Kernel, camera: Camera, z: float, photons: float, background: float, seed: int) -> Phantom:
+    """Four emitters in each frame, far from each other, anywhere on the pixels."""
+    rng = np.random.default_rng(seed)
+    centres = np.tile([[i, j] for i in (16, 48) for j in (16, 48)], (SINGLE_FRAMES, 1))
+    xyz = np.column_stack([100 * (centres + rng.uniform(-4, 4, centres.shape)), np.full(len(centres), z)])
+    frame = np.repeat(np.arange(SINGLE_FRAMES), 4)
+    light = np.full((SINGLE_FRAMES, SIZE, SIZE), background, np.float32)
+    for f in range(SINGLE_FRAMES):
+        light[f] += kernel.image(*xyz[frame == f].T, np.full(4, photons), (SIZE, SIZE))
+    return Phantom(expose(light, camera, seed=seed), frame, xyz, np.full(len(frame), photons))
+
+
+def _single(seed: int) -> list[Row]:
+    """Error over bound, bias over bound and pulls of single emitters, by model, camera, light and depth."""
+    rows = []
+    for name, made_with, psf, settings in MODELS:
+        axes = "xyz" if psf else "xy"
+        for of_camera in CAMERAS:
+            camera, kernel = load_camera(of_camera), compile_psf(made_with, 100)
+            for photons, background in LIGHT:
+                for z in DEPTHS_NM if psf else (0,):
+                    scene = _lone(kernel, camera, z, photons, background, seed)
+                    locs = room.fit(scene.movie, camera=camera, psf=psf, settings=settings)
+                    found = np.stack([locs[a].astype(float) if a in axes else np.zeros(len(locs)) for a in "xyz"], 1)
+                    pairs = match(locs["frame"], found, scene.frame, scene.xyz)
+                    pixels = sensor(camera, (SIZE, SIZE))
+                    bound = crlb(kernel, pixels, *scene.xyz[pairs.true].T, photons, background, free_z=len(axes) == 3)
+                    bounds = np.stack([getattr(bound, f"{a}_err") for a in axes], axis=1)
+                    errors = np.stack([locs[f"{a}_err"].astype(float) for a in axes], axis=1)[pairs.found]
+                    difference = pairs.difference_nm[:, : len(axes)]
+                    what = f"alone, {of_camera}, {photons:g} photons on {background:g}, z = {z} nm"
+                    for k, (a, ratio) in enumerate(zip(axes, error_over_bound(difference, bounds), strict=True)):
+                        pulls = np.quantile(difference[:, k] / errors[:, k], [0.1587, 0.8413])
+                        rows.append(_row(what, name, f"error / bound {a}", ratio))
+                        rows.append(_row(what, name, f"bias / bound {a}", (difference[:, k] / bounds[:, k]).mean()))
+                        rows.append(_row(what, name, f"pull width {a}", np.diff(pulls)[0] / 2))
+                    rows.append(_row(what, name, "recall", len(pairs.true) / len(scene.frame)))
+                    rows.append(_row(what, name, "false alarms per frame", len(pairs.wrong) / SINGLE_FRAMES))
+    return rows
+
+
+def _pairs(seed: int) -> list[Row]:
+    """Two Gaussians at a distance in units of their width: how many are found within half of it, and how well."""
+    camera, kernel = load_camera("ideal"), compile_psf("gaussian_2d", 100)
+    rows = []
+    for distance in PAIRS:
+        rng = np.random.default_rng(seed)
+        first, angle = rng.uniform(2800, 3600, (SINGLE_FRAMES, 2)), rng.uniform(0, 2 * np.pi, SINGLE_FRAMES)
+        away = 130 * distance * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        xyz = np.column_stack([np.concatenate([first, first + away]), np.zeros(2 * SINGLE_FRAMES)])
+        frame = np.tile(np.arange(SINGLE_FRAMES), 2)
+        light = np.full((SINGLE_FRAMES, SIZE, SIZE), 20.0, np.float32)
+        for f in range(SINGLE_FRAMES):
+            light[f] += kernel.image(*xyz[frame == f].T, np.full(2, 4000.0), (SIZE, SIZE))
+        movie = expose(light, camera, seed=seed)
+        for multi in (False, True):
+            locs = room.fit(movie, camera=camera, psf="gaussian_2d", settings=FitSettings(multi=multi))
+            gates = room.MatchSettings(lateral_nm=100, axial_nm=None)
+            pairs = match(locs["frame"], locs.xy().astype(float), frame, xyz[:, :2], gates)
+            what, method = f"two of 4000 photons, {distance:g} widths apart", "multi" if multi else "alone"
+            rows.append(_row(what, method, "recall within 100 nm", len(pairs.true) / len(frame)))
+            rows.append(_row(what, method, "lateral_nm", np.sqrt((pairs.difference_nm**2).sum(axis=1).mean())))
+            rows.append(_row(what, method, "wrong", len(pairs.wrong)))
+    return rows
+
+
+def _phantoms(seed: int) -> list[Row]:
+    """Blinking tubes of low and high density, as in `bench localize`: fits, the packaged network, and Picasso."""
+    recipe = Recipe.parse(find(MODEL).card.recipe, source="recipe of the model")
+    kernel, camera = recipe.kernel(), recipe.camera_used()
+    predictor = room.load(MODEL)
+    picasso = picasso_spline.calibrated(kernel, camera, seed) if find_spec("picasso") else None
+    rows = []
+    for name, activation_per_s, frames in DENSITIES:
+        phantom = three_tubes(recipe, activation_per_s, frames, seed)
+        what = f"three tubes, {name} density"
+        methods: dict[str, Callable[[], Any]] = {
+            "alone": partial(room.fit, phantom.movie, camera=camera, psf=recipe.psf),
+            "multi": partial(room.fit, phantom.movie, camera=camera, psf=recipe.psf, settings=FitSettings(multi=True)),
+            "network": partial(room.localize, phantom.movie, model=predictor),
+        }
+        for method, work in methods.items():
+            locs = work()
+            table = {a: locs[a].astype(np.float64) for a in ("frame", "x", "y", "z")}
+            rows += scored(what, method, table, phantom)
+            if method != "network":
+                rows.append(_row(what, method, "frames/s of a core", frames / _seconds(work, 1)))
+        if picasso is not None:
+            tuning = three_tubes(recipe, activation_per_s, frames // 5, seed + 1000)
+            locs = picasso.localize(phantom.movie, _tuned(picasso, tuning))
+            rows += scored(what, "Picasso, spline MLE", locs, phantom)
+    return rows
+
+
+def _tuned(fit: picasso_spline.Fit, tuning: Phantom) -> float:
+    """Detection threshold of Picasso that is best on other frames of the same kind."""
+    best, most = picasso_spline.GRADIENTS[0], -np.inf
+    for gradient in picasso_spline.GRADIENTS:
+        locs = fit.localize(tuning.movie, gradient)
+        if len(locs["x"]):
+            rows = scored("", "", locs, tuning)
+            value = next(r["value"] for r in rows if r["quantity"] == "efficiency_3d, all")
+            if np.isfinite(value) and value > most:
+                best, most = gradient, value
+    return best
