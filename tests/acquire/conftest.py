@@ -20,7 +20,7 @@ def small() -> Iterator[Callable[..., Microscope]]:
     def make(base: str = "simulated", **properties: Any) -> Microscope:
         size = {} if base == "demo_camera" else {"Camera-Rows": 64, "Camera-Columns": 64}
         changed = {key.replace("__", "-"): value for key, value in properties.items()}
-        opened.append(Microscope({"based_on": base, "properties": size | changed, "timeout_s": 1.0}))
+        opened.append(Microscope({"based_on": base, "properties": size | changed, "timeout_s": 3.0}))
         return opened[-1]
 
     yield make

@@ -16,7 +16,11 @@ SIZE = {"Camera__Rows": 128, "Camera__Columns": 128}
 
 @pytest.mark.parametrize(("angle", "mirror", "scale"), [(0, 0, 1.0), (37, 0, 1.04), (200, 1, 0.96)])
 def test_objects_come_to_the_middle(
-    small: Callable[..., Microscope], cell_um: Callable[..., tuple[float, float]], angle: float, mirror: int, scale: float
+    small: Callable[..., Microscope],
+    cell_um: Callable[..., tuple[float, float]],
+    angle: float,
+    mirror: int,
+    scale: float,
 ) -> None:
     scope = small(**SIZE, Slide__Rotation_deg=angle, Slide__MirrorX=mirror, Slide__Scale=scale)
     assert scope.specimen is not None

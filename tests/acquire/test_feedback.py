@@ -50,7 +50,9 @@ def test_every_rule_stops_for_its_reason() -> None:
     assert decided([seen()] * 100).action == "complete"
     course = [seen(frc_nm=60.0), seen(frc_nm=59.9), seen(), seen(frc_nm=59.8)]
     assert decided(course, Stop(frc_gain=0.05)).action == "plateau"
-    assert "59.8" in decided(course, Stop(frc_gain=0.05)).reason or "60 nm" in decided(course, Stop(frc_gain=0.05)).reason
+    assert (
+        "59.8" in decided(course, Stop(frc_gain=0.05)).reason or "60 nm" in decided(course, Stop(frc_gain=0.05)).reason
+    )
     assert decided([seen(frc_nm=90.0), seen(frc_nm=60.0), seen()], Stop(frc_gain=0.05)).goes_on
 
 

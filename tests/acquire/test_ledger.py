@@ -24,10 +24,15 @@ def test_rows_are_made_changed_and_found_again(tmp_path: Path) -> None:
 
 def test_what_is_written_together_is_there_together_or_not_at_all(tmp_path: Path) -> None:
     with RunLedger(tmp_path) as ledger:
-        with pytest.raises(RuntimeError, match="crash"), ledger.together():
-            ledger.put("tile", 0, state="done")
-            ledger.keep("checkpoint", 5)
-            raise RuntimeError("crash")
+
+        def crash() -> None:
+            with ledger.together():
+                ledger.put("tile", 0, state="done")
+                ledger.keep("checkpoint", 5)
+                raise RuntimeError("crash")
+
+        with pytest.raises(RuntimeError, match="crash"):
+            crash()
         assert not len(ledger.rows("tile"))
         assert ledger.kept("checkpoint") is None
 

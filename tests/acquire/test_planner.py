@@ -46,7 +46,8 @@ def choose(table: pl.DataFrame, radius_um: float = 7.1, **settings: object) -> p
 def test_tiles_cover_the_region(overlap: int) -> None:
     region = planner.Region("area", (5.0, -20.0, 63.0, 41.0))
     tiles = planner.tiles_of(region, (12.0, 9.0), overlap)
-    boxes = shapely.box(*(tiles - (6, 4.5)).T, *(tiles + (6, 4.5)).T)
+    half = np.array([6, 4.5])
+    boxes = shapely.box(*(tiles - half).T, *(tiles + half).T)
     assert shapely.union_all(boxes).buffer(1e-6).contains(shapely.box(*region.bounds_um))
     steps = np.hypot(*np.diff(tiles, axis=0).T)
     assert steps.max() <= 12.0 + 1e-9  # no way back over the whole row

@@ -150,7 +150,8 @@ def _clear(image: NDArray[Any]) -> Floats:
     from scipy.ndimage import gaussian_filter
 
     smooth: Floats = gaussian_filter(image.astype(np.float64), _SMOOTHING_PX)
-    return smooth - smooth.mean()
+    smooth -= smooth.mean()
+    return smooth
 
 
 def _shift_px(first: Floats, second: Floats) -> Floats:
@@ -167,8 +168,8 @@ def _shift_px(first: Floats, second: Floats) -> Floats:
     whole, _, _ = phase_cross_correlation(  # type: ignore[no-untyped-call]
         first, second, reference_mask=everywhere, moving_mask=everywhere, overlap_ratio=_LEAST_OVERLAP
     )
-    found = np.asarray(whole, np.float64)
-    rows, columns = np.gradient(first)
+    found: Floats = np.array(whole, np.float64)
+    rows, columns = np.gradient(first, axis=0), np.gradient(first, axis=1)
     for _ in range(_REFINEMENTS):
         back = moved(second, found, order=1, cval=np.nan)
         both = np.isfinite(back)

@@ -87,6 +87,7 @@ class Slide(GenericDevice):
                 activation_mw=float(value("ActivationReference_mW")),
                 thermal=float(value("ThermalReturn")),
             )
+            self._specimen.prepare()
         return self._specimen
 
 

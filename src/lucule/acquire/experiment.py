@@ -12,8 +12,9 @@ from lucule.acquire.control import Control
 from lucule.acquire.ledger import RunLedger
 from lucule.acquire.microscope import Microscope
 from lucule.acquire.plan import Plan, load_plan
-from lucule.acquire.results import PLAN_FILE, failed, summary
+from lucule.acquire.results import PLAN_FILE, failed, nothing_found, summary
 from lucule.acquire.run import Run
+from lucule.acquire.watchdog import watched
 from lucule.acquire.worker import Worker
 from lucule.core import SILENT, InputError, Progress, package_version
 from lucule.core.ledger import fingerprint
@@ -31,6 +32,8 @@ class Summary:
         Counts of tiles, objects and fields by state, of frames, localizations and faults.
     failures
         One sentence for each piece of work that was given up.
+    notes
+        Why nothing was found in a region.
     stopped
         Whether someone stopped it.
     """
@@ -38,6 +41,7 @@ class Summary:
     folder: Path
     numbers: dict[str, Any]
     failures: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     stopped: bool = False
 
 
@@ -75,15 +79,16 @@ def acquire(
         raise InputError(
             "The folder holds a run already", received=folder, next_step=f"lucule acquire --resume {folder}"
         )
-    with RunLedger(folder) as ledger, Microscope(plan.microscope) as microscope, Worker() as worker:
+    control = control or Control()
+    with RunLedger(folder) as ledger, Microscope(plan.microscope) as microscope, Worker(control.beat) as worker:
         ledger.agree(fingerprints(plan))
         check_dose(plan, microscope.field_um)
         if not begun:
             ledger.keep("field_um", microscope.field_um)
             plan.to_yaml(folder / PLAN_FILE)
-        run = Run(plan, folder, ledger, microscope, worker, control or Control(), progress)
-        stopped = run.all()
-        return Summary(folder, summary(ledger), tuple(failed(ledger)), stopped)
+        with watched(folder, limit_s=plan.watchdog_s):
+            stopped = Run(plan, folder, ledger, microscope, worker, control, progress).all()
+        return Summary(folder, summary(ledger), tuple(failed(ledger)), tuple(nothing_found(ledger)), stopped)
 
 
 def plan_of(folder: str | os.PathLike[str]) -> Plan:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lucule.acquire.plan import Objects
-from lucule.core import InputError
 from lucule.core.files import atomic_path
 
 SCHEMA: Final = {
@@ -129,7 +127,7 @@ def _threshold(overview: Overview, settings: Objects) -> tuple[Outlines, str | N
     values = gaussian_filter(overview.image.astype(np.float32), _SMOOTHING_UM / overview.pixel_um)
     if not seen.any() or np.ptp(values[seen]) == 0:
         return [], "The overview shows nothing: all its pixels are equal."
-    threshold = float(threshold_otsu(values[seen]))
+    threshold = float(threshold_otsu(values[seen]))  # type: ignore[no-untyped-call]
     above, below = values[seen & (values > threshold)], values[seen & (values <= threshold)]
     contrast = (above.mean() - below.mean()) / max(float(below.std()), 1e-9)
     if contrast < _LEAST_CONTRAST:
@@ -137,13 +135,14 @@ def _threshold(overview: Overview, settings: Objects) -> tuple[Outlines, str | N
             f"No object stands out: the bright pixels lie {contrast:.1f} standard deviations of the dark ones above "
             f"them, at least {_LEAST_CONTRAST:g} are needed. Check focus, exposure and channel of the scan."
         )
-    labels = label(binary_fill_holes(seen & (values > threshold)))
+    labels = label(binary_fill_holes(seen & (values > threshold)))  # type: ignore[no-untyped-call]
     least_px = max(settings.minimum_area_um2 / overview.pixel_um**2, 4)
     found: Outlines = []
-    for region in regionprops(labels):
+    for region in regionprops(labels):  # type: ignore[no-untyped-call]
         if region.area < least_px:
             continue
-        contour = max(find_contours(np.pad(region.image, 1).astype(np.float32), 0.5), key=len)
+        inside = np.pad(region.image, 1).astype(np.float32)
+        contour = max(find_contours(inside, 0.5), key=len)  # type: ignore[no-untyped-call]
         # the middle of pixel (0, 0) is (0.5, 0.5), and one pixel was put around
         xy = contour[:, ::-1] - 0.5 + (region.bbox[1], region.bbox[0])
         polygon = shapely.simplify(shapely.make_valid(shapely.Polygon(xy)), 0.5)
@@ -155,13 +154,9 @@ def _network(overview: Overview, settings: Objects) -> tuple[Outlines, str | Non
     """Objects that a segmentation network finds."""
     import shapely
 
-    try:
-        segment = importlib.import_module("lucule.segment")
-    except ModuleNotFoundError:
-        raise InputError(
-            "Objects cannot be found with a network here", received=settings.model, next_step="finder: threshold"
-        ) from None
-    found = segment.load(settings.model).predict(overview.image, pixel_size_nm=1000 * overview.pixel_um)
+    from lucule import segment
+
+    found = segment.load(settings.model or "").predict(overview.image, pixel_size_nm=1000 * overview.pixel_um)
     table = found.objects
     outlines = shapely.from_wkb(table["outline"].to_list())
     return list(zip(table["class"].to_list(), table["confidence"].to_list(), outlines, strict=True)), found.reason

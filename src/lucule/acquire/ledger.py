@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
@@ -40,7 +39,7 @@ TABLES: Final[dict[str, dict[str, str]]] = {
         "activation_mw": "REAL", "next_activation_mw": "REAL", "frc_nm": "REAL", "decision": "TEXT", "reason": "TEXT",
     },
 }  # fmt: skip
-STATES: Final = ("planned", "done", "failed", "skipped")
+_EVENT: Final = {"time": "REAL", "kind": "TEXT", "subject": "TEXT", "message": "TEXT"}
 
 
 class RunLedger:
@@ -65,21 +64,18 @@ class RunLedger:
         self.folder = Path(folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            # the live page reads from another thread
-            self._connection = sqlite3.connect(self.folder / NAME, timeout=60, check_same_thread=False)
+            self._connection = sqlite3.connect(self.folder / NAME, timeout=60)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=FULL")
             with self._connection:
                 self._connection.execute("CREATE TABLE IF NOT EXISTS run (key TEXT PRIMARY KEY, value TEXT)")
-                self._connection.execute(
-                    "CREATE TABLE IF NOT EXISTS event (time REAL, kind TEXT, subject TEXT, message TEXT)"
-                )
+                listed = ", ".join(f'"{column}" {kind}' for column, kind in _EVENT.items())
+                self._connection.execute(f"CREATE TABLE IF NOT EXISTS event ({listed})")
                 for name, columns in TABLES.items():
                     listed = ", ".join(f'"{column}" {kind}' for column, kind in columns.items())
                     self._connection.execute(f'CREATE TABLE IF NOT EXISTS "{name}" ({listed}, PRIMARY KEY ("id"))')
         except (OSError, sqlite3.Error) as error:
             raise WorkError(f"Cannot keep the record of the run: {error}", received=self.folder) from None
-        self._lock = threading.RLock()
         self._depth = 0
 
     def close(self) -> None:
@@ -93,19 +89,18 @@ class RunLedger:
         self.close()
 
     @contextmanager
-    def together(self) -> Any:
+    def together(self) -> Iterator[None]:
         """All that is written in the block is written at once, or not at all."""
-        with self._lock:
-            self._depth += 1
-            try:
-                yield
-            except BaseException:
-                self._connection.rollback()
-                raise
-            finally:
-                self._depth -= 1
-            if not self._depth:
-                self._connection.commit()
+        self._depth += 1
+        try:
+            yield
+        except BaseException:
+            self._connection.rollback()
+            raise
+        finally:
+            self._depth -= 1
+        if not self._depth:
+            self._connection.commit()
 
     def put(self, table: str, number: int, /, **values: Any) -> None:
         """Make a row, or change some of its values."""
@@ -119,15 +114,14 @@ class RunLedger:
 
     def rows(self, table: str, **equal: Any) -> pl.DataFrame:
         """Rows of a table in the order of their ids, those where all given columns have these values."""
-        columns = {"time": "REAL", "kind": "TEXT", "subject": "TEXT", "message": "TEXT"} if table == "event" else None
-        columns = columns or TABLES[table]
+        columns = _EVENT if table == "event" else TABLES[table]
         condition = " AND ".join(f'"{name}" = ?' for name in equal)
-        text = f'SELECT {", ".join(f"{chr(34)}{c}{chr(34)}" for c in columns)} FROM "{table}"'  # noqa: S608
+        names = ", ".join(f'"{name}"' for name in columns)
+        text = f'SELECT {names} FROM "{table}"'  # noqa: S608 (names are ours)
         text += f" WHERE {condition}" if equal else ""
         text += " ORDER BY rowid" if table == "event" else ' ORDER BY "id"'
         kinds = {"INTEGER": pl.Int64, "REAL": pl.Float64, "TEXT": pl.String}
-        with self._lock:
-            found = self._connection.execute(text, tuple(equal.values())).fetchall()
+        found = self._connection.execute(text, tuple(equal.values())).fetchall()
         return pl.DataFrame(found, schema={name: kinds[kind] for name, kind in columns.items()}, orient="row")
 
     def note(self, kind: str, subject: str, message: str) -> None:
@@ -142,8 +136,7 @@ class RunLedger:
 
     def kept(self, key: str) -> Any:
         """What was recorded with `keep`; None: nothing."""
-        with self._lock:
-            row = self._connection.execute("SELECT value FROM run WHERE key = ?", (key,)).fetchone()
+        row = self._connection.execute("SELECT value FROM run WHERE key = ?", (key,)).fetchone()
         return None if row is None else json.loads(row[0])
 
     def agree(self, fingerprints: Mapping[str, str]) -> None:

@@ -319,11 +319,14 @@ class Microscope:
             self.stop()
 
     def stop(self) -> None:
-        """Stop the camera and close the shutter."""
+        """Stop the camera and make it dark: close the shutter, or switch the lasers off where there is none."""
         with contextlib.suppress(RuntimeError):
             if self.core.isSequenceRunning():
                 self.core.stopSequenceAcquisition()
-        self.set_shutter(False)
+        if self.core.getShutterDevice():
+            self.set_shutter(False)
+        else:
+            self.lasers_off()
 
 
 def _loaded(rig: Rig) -> tuple[UniMMCore, Slide | None]:

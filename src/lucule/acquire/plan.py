@@ -293,7 +293,7 @@ class Plan(Config):
     errors: Errors = Errors()
     format: Literal["zarr", "tiff"] = "zarr"
     calibration: Affine | None = None
-    watchdog_s: NotNegative = 30.0
+    watchdog_s: NotNegative = 60.0
 
     @field_validator("microscope", mode="before")
     @classmethod

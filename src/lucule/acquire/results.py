@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 from lucule.acquire.ledger import RunLedger
 from lucule.acquire.writing import ENDINGS
-from lucule.core import InputError, Localizations
+from lucule.core import InputError, Localizations, Region
 
 PLAN_FILE: Final = "plan.yaml"
 # events that are no faults
@@ -64,6 +65,21 @@ def localizations(folder: str | os.PathLike[str], field: int, *, colour: int = 0
     return Localizations(pl.concat([part.data for part in parts]), meta)
 
 
+def region_of(folder: str | os.PathLike[str], field: int, locs: Localizations) -> Region | None:
+    """Outlines of the objects of a field, in the coordinates of its table; None where they do not reach into it."""
+    import shapely
+
+    with RunLedger(folder) as ledger:
+        numbers = [int(number) for number in ledger.rows("field", id=field)["objects"][0].split(",")]
+        outlines = shapely.from_wkb(ledger.rows("object").filter(pl.col("id").is_in(numbers))["outline"].to_list())
+    rows, columns = locs.meta.shape_px or (0, 0)
+    width, height = locs.meta.pixel_size_nm or (0.0, 0.0)
+    moved = shapely.transform(outlines, lambda um: 1000 * um - np.array(locs.meta.origin_nm[:2]))
+    inside = shapely.intersection(shapely.union_all(moved), shapely.box(0, 0, columns * width, rows * height))
+    parts = [part for part in shapely.get_parts(inside) if part.geom_type == "Polygon"]
+    return Region.from_shape(shapely.MultiPolygon(parts)) if parts else None
+
+
 def failed(ledger: RunLedger) -> list[str]:
     """One sentence for each piece of work that was given up."""
     return [
@@ -71,3 +87,8 @@ def failed(ledger: RunLedger) -> list[str]:
         for table in ("tile", "field")
         for row in ledger.rows(table, state="failed").iter_rows(named=True)
     ]
+
+
+def nothing_found(ledger: RunLedger) -> list[str]:
+    """One sentence for each region in which there was no object."""
+    return [f"{row['subject']}: {row['message']}" for row in ledger.rows("event", kind="find").iter_rows(named=True)]

@@ -301,7 +301,6 @@ class Run:
 
     def _movie(self, field: dict[str, Any], colour: int, imaging: Imaging) -> str:
         """Take the bursts of one colour; tell why it ended."""
-        self.microscope.set_channel(imaging.channel)
         while True:
             rows = self.ledger.rows("burst", field=field["id"], colour=colour, state="done").sort("number")
             if len(rows) and rows["decision"][-1] != "go on":
@@ -349,6 +348,7 @@ class Run:
         if not scope.is_at(x, y):
             scope.move_to(x, y)
         self._expose(burst)
+        scope.set_channel(imaging.channel)
         if burst.laser is not None:
             scope.set_laser(burst.laser, burst.readout_mw)
         if imaging.density is not None:

@@ -95,6 +95,17 @@ class Specimen:
         """Height of the focal plane above the slide, where it is looked at."""
         return 1000 * self.z_um - float(np.dot(self.tilt_nm_per_um, self.centre_um))
 
+    def prepare(self) -> None:
+        """Compile what draws molecules, which takes seconds on a new machine: a camera is not asked for patience.
+
+        A second slide is looked at, so that this one stays as it is.
+        """
+        cells = self.slide.overview(seed=self.seed)
+        if len(cells):
+            x, y = cells.select("x_um", "y_um").row(0)
+            other = Microscope(self.slide, shape_px=(16, 16), seed=self.seed, camera=self._camera)
+            other.frame(1000 * x, 1000 * y, exposure_ms=100)
+
     def image(self, exposure_ms: float) -> NDArray[np.uint16]:
         """Expose the camera once."""
         lit = {name: power for name, power in self.powers_mw.items() if power > 0} if self.shutter_open else {}

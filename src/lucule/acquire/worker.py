@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, Self, TypeVar
+from typing import Final, ParamSpec, Self, TypeVar
 
 import numpy as np
 import polars as pl
@@ -16,15 +17,24 @@ from lucule.acquire.writing import read_burst
 from lucule.core import Camera, InputError, Localizations
 from lucule.core.executor import Executor, executor
 
+_BEAT_S: Final = 1.0
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class Worker:
-    """One process that answers calls; a process that died is an error once, and replaced."""
+    """One process that answers calls; a process that died is an error once, and replaced.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    beat
+        Called again and again while an answer is awaited.
+    """
+
+    def __init__(self, beat: Callable[[], object] = lambda: None) -> None:
         self._pool: Executor | None = None
+        self._beat = beat
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Result of a function, computed there.
@@ -37,7 +47,10 @@ class Worker:
         if self._pool is None:
             self._pool = executor(2, workers=2)
         try:
-            return self._pool.submit(function, *args, **kwargs).result()
+            answer = self._pool.submit(function, *args, **kwargs)
+            while not wait([answer], timeout=_BEAT_S).done:
+                self._beat()
+            return answer.result()
         except BrokenProcessPool as error:
             self._pool = None
             raise FinderFault("The process that looks at the pictures died; perhaps memory is short") from error

@@ -32,6 +32,7 @@ NAMES = (
     "segment",
     "sarcomeres",
     "fit",
+    "acquire",
 )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from lucule.cli.options import DryRunOption, JsonOption, SetOption
-from lucule.cli.session import Session, session
+from lucule.cli.session import session
 
 
 def acquire(
@@ -34,7 +34,7 @@ def acquire(
 
         if (plan is None) == (resume is None) or (resume is not None and set_):
             raise InputError("Exactly one plan or one run is needed", allowed="lucule acquire PLAN, or --resume FOLDER")
-        settings = experiment.plan_of(resume) if plan is None else load_plan(plan, parse_assignments(set_))
+        settings = load_plan(plan, parse_assignments(set_)) if plan else experiment.plan_of(resume or "")
         if calibrate is not None:
             run.results = _calibrate(settings, calibrate)
             return
@@ -43,12 +43,12 @@ def acquire(
             return
         folder = resume or out or _folder()
         control = Control()
-        with _page(run, folder, control, live):
+        with _page(folder, control, live):
             done = experiment.acquire(
                 settings, folder, resume=resume is not None, control=control, progress=run.progress
             )
         run.results = {"folder": str(done.folder), "stopped": done.stopped, **done.numbers}
-        run.warnings += done.failures
+        run.warnings += [*done.failures, *done.notes]
         run.exit_code = 1 if done.failures else 0
 
 
@@ -67,16 +67,15 @@ def _calibrate(plan: Any, path: Path) -> dict[str, Any]:
     return {**found.model_dump(mode="json"), "written": str(found.to_yaml(path))}
 
 
-def _page(run: Session, folder: Path, control: Any, port: int | None) -> Any:
+def _page(folder: Path, control: Any, port: int | None) -> Any:
+    """The live page, where it is asked for."""
     from contextlib import nullcontext
-
-    from lucule.cli.terminal import errors
 
     if port is None:
         return nullcontext()
     from lucule.acquire.live import LivePage
+    from lucule.cli.terminal import errors
 
     page = LivePage(folder, control, port=port)
-    if run.progress is not None:
-        errors.print(f"Live page: {page.url}")
+    errors.print(f"Live page: {page.url}")
     return page

@@ -134,21 +134,30 @@ def analyse(
     tables = _tables(folder, settings)
     fields = folder / FIELDS_FOLDER
     outcomes = (
-        run_all(clusters.analyse, tables, fields, settings.clusters(), workers=workers, progress=progress)
+        run_all(_analyse_field, tables, fields, settings.clusters(), workers=workers, progress=progress)
         if tables
         else []
     )
     resolutions = {outcome.name: _resolution(Path(outcome.source)) for outcome in outcomes if outcome.error is None}
-    warnings = (*done.failures, *(f"{outcome.name} failed. {outcome.error}" for outcome in outcomes if outcome.error))
+    failures = (*done.failures, *(f"{outcome.name} failed. {outcome.error}" for outcome in outcomes if outcome.error))
+    warnings = (*failures, *done.notes)
     _save_sections(folder, path.stem, outcomes, resolutions, warnings)
     summary = {**_flat(done.numbers), **_medians(outcomes, list(resolutions.values()))}
-    outcome = Outcome(folder.name, str(path), summary, warnings, exit_code=1 if warnings else 0)
+    outcome = Outcome(folder.name, str(path), summary, warnings, exit_code=1 if failures else 0)
     save_outcome(outcome, folder / OUTCOME_FILE)
     return outcome
 
 
+def _analyse_field(path: Path, folder: Path, settings: clusters.Settings, progress: Progress) -> Outcome:
+    """The cluster workflow inside the outlines of the field's objects, as far as they are known."""
+    outlines = path.with_suffix(".geojson")
+    region = outlines if outlines.exists() else None
+    return clusters.analyse(path, folder, settings.replace(region=region), progress)
+
+
 def _tables(folder: Path, settings: Settings) -> list[Path]:
-    """Localizations of each finished field as a file."""
+    """Localizations of each finished field as a file, with the outlines of its objects beside it."""
+    from lucule import io
     from lucule.acquire import results
     from lucule.acquire.ledger import RunLedger
 
@@ -161,6 +170,9 @@ def _tables(folder: Path, settings: Settings) -> list[Path]:
             continue
         path = folder / FIELDS_FOLDER / f"field_{number + 1:03d}.parquet"
         if not path.exists():
+            region = results.region_of(folder / RUN_FOLDER, number, locs)
+            if region is not None:
+                io.regions.write_geojson(region, path.with_suffix(".geojson"))
             locs.save(path)
         found.append(path)
     return found
@@ -212,10 +224,10 @@ def _save_sections(
     run_folder = folder / RUN_FOLDER
     plan = plan_of(run_folder)
     with RunLedger(run_folder) as ledger:
-        tables = {table: ledger.rows(table) for table in ("object", "field", "burst", "event")}
+        tables = {table: ledger.rows(table) for table in ("tile", "object", "field", "burst", "event")}
         width, height = ledger.kept("field_um")
     overviews = {}
-    for region in tables["object"]["region"].unique(maintain_order=True):
+    for region in tables["tile"].filter(pl.col("state") == "done")["region"].unique(maintain_order=True):
         seen = Overview.load(run_folder / "overview" / f"{region}_{plan.scan.channels[0]}.npz")
         overviews[region] = (seen.image, seen.corner_um, seen.pixel_um)
     density = plan.imaging[0].density
