@@ -1,4 +1,4 @@
-# make demo   installs into .venv and runs the main job on a simulated cell
+# make demo   installs into .venv and runs an experiment on the simulated microscope, from the scan to one report
 # make test   installs into .venv and runs all checks and tests
 # make docs   builds the documentation
 # make bench  runs every benchmark
@@ -10,9 +10,8 @@ STAMP := .venv/.installed
 .PHONY: demo test docs bench clean
 
 demo: $(STAMP)
-	$(BIN)/lucule simulate caml_demo --seed 1 --out demo/cell.csv
-	$(BIN)/lucule run clusters demo/cell.csv --out demo/results
-	@echo "Open demo/results/report.html"
+	$(BIN)/lucule run experiment demo --out demo
+	@echo "Open demo/report.html"
 
 test: $(STAMP)-dev
 	$(BIN)/ruff check .
@@ -34,7 +33,7 @@ clean:
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[acquire]"
 	@touch $@
 
 $(STAMP)-dev: $(STAMP)

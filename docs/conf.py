@@ -26,11 +26,13 @@ def _write_tables(_app: object) -> None:
     from pathlib import Path
 
     from lucule.core import COLUMNS
-    from lucule.io import formats_table
+    from lucule.io import MOVIE_FORMATS, formats_table
 
     folder = Path(__file__).parent / "_generated"
     folder.mkdir(exist_ok=True)
     (folder / "formats.md").write_text(_markdown(formats_table().rows(named=True)))
+    movies = [{"format": f.title, "notes": f.notes} for f in (MOVIE_FORMATS[name] for name in MOVIE_FORMATS)]
+    (folder / "movies.md").write_text(_markdown(movies))
     columns = [{"column": c.name, "type": str(c.dtype), "unit": c.unit, "meaning": c.meaning} for c in COLUMNS.values()]
     (folder / "columns.md").write_text(_markdown(columns))
 

@@ -29,6 +29,7 @@ _ROOMS = (
     "localize",
     "models",
     "process",
+    "segment",
     "simulate",
     "space",
     "stats",

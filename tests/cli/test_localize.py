@@ -69,6 +69,87 @@ def test_a_movie_becomes_a_table(trained, movie, tmp_path):
     assert locs.meta.history[-1].parameters["movie"] == "movie.tif"
 
 
+def test_the_ending_chooses_the_format_and_a_region_can_be_named(trained, movie, tmp_path):
+    out = tmp_path / "locs.csv"
+    region = ("--roi", "16:40,8:", "--threshold", 0.01)
+    code, answer = call("localize", movie, "--model", trained[0], "--out", out, "--device", "cpu", *region)
+    assert code == 0, answer
+    assert out.read_text().startswith("id,frame,x [nm],y [nm]")
+    code, answer = call("localize", movie, "--model", trained[0], "--out", out, "--dry-run", *region)
+    assert answer["results"]["shape_px"] == [24, 24]
+
+
+def test_an_interrupted_run_goes_on_and_leaves_nothing_behind(trained, movie, tmp_path, monkeypatch):
+    from lucule.localize import predict
+
+    found = predict._find
+    calls = []
+
+    def dies(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return found(*arguments)
+
+    monkeypatch.setattr(predict, "_block", lambda *_: 2)
+    monkeypatch.setattr(predict, "_find", dies)
+    command = ("localize", movie, "--model", trained[0], "--threshold", 0.01, "--device", "cpu", "--out")
+    code, answer = call(*command, tmp_path / "locs.parquet")
+    assert code == 130
+    assert "goes on from there" in answer["error"]
+    assert (tmp_path / "locs.parquet.parts").is_dir()
+    code, answer = call(*command, tmp_path / "locs.parquet")
+    assert code == 0, answer
+    assert len(calls) == 4  # frames 0 to 4 were not done again
+    call(*command, tmp_path / "again.parquet")
+    locs, again = (lucule.Localizations.load(tmp_path / name) for name in ("locs.parquet", "again.parquet"))
+    assert locs.data.equals(again.data)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["again.parquet", "locs.parquet", "movie.tif"]
+
+
+def test_of_a_movie_with_channels_one_is_chosen_and_its_camera_used(trained, tmp_path):
+    frames = np.random.default_rng(0).integers(100, 900, (4, 2, 32, 40)).astype(np.uint16)
+    path = tmp_path / "movie.ome.tif"
+    tifffile.imwrite(path, frames, ome=True, metadata={"axes": "TCYX", "PhysicalSizeX": 0.1, "PhysicalSizeY": 0.1})
+    command = ("localize", path, "--model", trained[0], "--out", tmp_path / "a.parquet", "--dry-run")
+    code, answer = call(*command)
+    assert code == 2
+    assert "more than one channel" in answer["error"]
+    code, answer = call(*command, "--channel", 1, "--camera", "movie")
+    assert code == 2
+    assert "kind, baseline, electrons_per_count missing" in answer["error"]
+    (tmp_path / "camera.yaml").write_text("kind: scmos\nbaseline: 100\nelectrons_per_count: 0.5\n")
+    code, answer = call(*command, "--channel", 1, "--camera", tmp_path / "camera.yaml")
+    assert code == 0, answer
+    assert answer["results"]["camera"]["pixel_size_nm"] == 100
+    assert answer["results"]["shape_px"] == [32, 40]
+
+
+def test_info_tells_what_a_movie_is(movie, tmp_path):
+    code, answer = call("info", movie)
+    assert code == 0, answer
+    found = answer["results"]
+    assert (found["frames"], found["rows"], found["columns"], found["dtype"]) == (6, 32, 40, "uint16")
+    assert 100 <= found["counts_min"] < found["counts_median"] < found["counts_max"] < 900
+    assert found["camera_needs"] == ["kind", "pixel_size_nm", "baseline", "electrons_per_count"]
+    tifffile.imwrite(tmp_path / "small.tif", np.zeros((5, 8, 8), np.uint8))
+    code, answer = call("info", movie, tmp_path / "small.tif")
+    assert set(answer["results"]) == {str(movie), str(tmp_path / "small.tif")}
+    assert "8-bit" in answer["warnings"][0]
+
+
+def test_what_is_wrong_with_frames_is_a_warning(trained, tmp_path):
+    frames = np.random.default_rng(0).integers(100, 900, (6, 32, 40)).astype(np.uint16)
+    frames[2], frames[4, :9] = 0, 65535
+    np.save(tmp_path / "a.npy", frames)
+    out = tmp_path / "a.parquet"
+    code, answer = call("localize", tmp_path / "a.npy", "--model", trained[0], "--out", out, "--device", "cpu")
+    assert code == 0, answer
+    assert any("1 of 6 frames are empty" in warning for warning in answer["warnings"])
+    assert any("1 of 6 frames are saturated" in warning for warning in answer["warnings"])
+    assert len(lucule.Localizations.load(out).meta.vendor["notes"]) == 2
+
+
 def test_a_dry_run_writes_nothing(trained, movie, tmp_path):
     code, answer = call("localize", movie, "--model", trained[0], "--out", tmp_path / "no.parquet", "--dry-run")
     assert code == 0
@@ -81,6 +162,9 @@ def test_a_dry_run_writes_nothing(trained, movie, tmp_path):
     [
         (["--frames", "3:9"], "frames cannot be used"),
         (["--frames", "a:b"], "frames cannot be used"),
+        (["--roi", "0:50,0:5"], "region cannot be used"),
+        (["--roi", "a,b"], "region cannot be used"),
+        (["--channel", "1"], "no such channel"),
         (["--method", "magic"], "no such method"),
         (["--threshold", "2"], "probability"),
         (["--camera", "orca"], "no such camera"),

@@ -11,6 +11,7 @@ import pytest
 
 from lucule.core import FormatError, InputError
 from lucule.io import open_movie
+from lucule.io.movies import sniff
 from lucule.simulate.zarr_out import write_movie
 
 MOVIE = np.random.default_rng(0).integers(0, 4000, (9, 20, 24)).astype(np.uint16)
@@ -22,6 +23,7 @@ def same(path, expected=MOVIE, **options):
         assert movie.dtype == expected.dtype.newbyteorder("=")
         assert np.array_equal(movie[:], expected)
         assert np.array_equal(movie[::3], expected[::3])
+        assert movie[4:4].shape == (0, *expected.shape[1:])
         part = movie.part(frames=(1, 6), roi=(3, 17, 2, 20))
         assert np.array_equal(part[1:4], expected[2:5, 2:20, 3:17])
         return movie.info
@@ -126,6 +128,13 @@ def test_picasso_raw(tmp_path, order):
     cut(tmp_path / "movie.raw")
     with pytest.raises(FormatError, match="cut off"):
         open_movie(tmp_path / "movie.raw")
+
+
+def test_a_table_beside_the_description_of_a_movie_is_no_movie(tmp_path):
+    (tmp_path / "movie.yaml").write_text(YAML.format(order="<"))
+    (tmp_path / "movie.inf").write_text(INF.format(order="big"))
+    (tmp_path / "movie.csv").write_text("frame,x,y\n1,2,3\n")
+    assert sniff(tmp_path / "movie.csv") is None
 
 
 def test_a_real_picasso_movie(data_path):

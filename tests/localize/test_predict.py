@@ -130,6 +130,17 @@ def test_some_frames_are_localized_as_if_they_were_all(predictor):
         localize(counts(), model=predictor, frames=(5, 9))
 
 
+def test_a_region_is_localized_alone_and_keeps_its_place(predictor):
+    region = localize(counts(), model=predictor, threshold=0.3, roi=(12, 44, 8, 40))
+    alone = localize(counts()[:, 8:40, 12:44], model=predictor, threshold=0.3)
+    assert len(alone) > 20
+    assert region["x"] == pytest.approx(alone["x"] + 1200, abs=0.01)
+    assert region["y"] == pytest.approx(alone["y"] + 800, abs=0.01)
+    assert region.meta.shape_px == (40, 52)
+    with pytest.raises(InputError, match="outside"):
+        localize(counts(), model=predictor, roi=(0, 60, 0, 5))
+
+
 def test_bad_files_are_refused(tmp_path):
     (tmp_path / "text.tif").write_text("no image")
     with pytest.raises(FormatError, match="not a movie"), open_movie(tmp_path / "text.tif"):

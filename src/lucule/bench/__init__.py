@@ -20,13 +20,19 @@ from lucule.core.files import write_text
 NAMES = (
     "neighbours",
     "classify",
+    "calibrate",
     "caml",
     "clusters",
     "simulate",
     "localize",
     "localize_study",
     "process",
+    "averaging",
+    "period",
+    "segment",
+    "sarcomeres",
     "fit",
+    "acquire",
 )
 
 

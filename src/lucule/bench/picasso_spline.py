@@ -75,7 +75,7 @@ def calibrated(kernel: Kernel, camera: Camera, seed: int) -> Fit:
     ])  # fmt: skip
     beads = expose(light.astype(np.float32), camera, seed=seed)
     settings = _settings(camera)
-    with _quiet():
+    with quiet():
         from picasso import spline
 
         info = [{"Frames": len(beads), "Height": 104, "Width": 104}]
@@ -131,7 +131,7 @@ def timed(
     calibration: dict[str, Any] | None = None,
 ) -> Timed:
     """Time one of Picasso's fits on a movie, after a short part of it that compiles."""
-    with _quiet(), tempfile.TemporaryDirectory() as folder:
+    with quiet(), tempfile.TemporaryDirectory() as folder:
         from picasso import localize
 
         on_disk = np.memmap(f"{folder}/movie.raw", np.uint16, "w+", shape=movie.shape)
@@ -151,7 +151,7 @@ def timed(
 def _localize(
     movie: NDArray[np.uint16], gradient: float, calibration: dict[str, Any], camera: dict[str, Any]
 ) -> dict[str, Floats]:
-    with _quiet(), tempfile.TemporaryDirectory() as folder:
+    with quiet(), tempfile.TemporaryDirectory() as folder:
         from picasso import localize
 
         # it takes movies from files only
@@ -173,7 +173,8 @@ def _localize(
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Keep what Picasso prints and warns of from the user."""
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),

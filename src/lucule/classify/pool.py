@@ -1,51 +1,27 @@
-"""Training data: localizations drawn evenly from simulated fields, as features and true labels."""
+"""Training data: localizations drawn evenly from simulated fields, or from annotated tables, with true labels."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+import polars as pl
 
-from lucule.classify.features import COORDINATES, FeatureSettings, coordinates, features
-from lucule.classify.predict import local_density
+from lucule.classify import annotated
+from lucule.classify.features import FeatureSettings
+from lucule.classify.parts import PARTS, Part, Pool, joined, seen_by
 from lucule.classify.recipe import PoolSettings, Recipe
 from lucule.core import SILENT, Progress, WorkError
 from lucule.core.executor import Executor, executor
 from lucule.simulate import Scenario, simulate
 from lucule.simulate import listed as listed_scenarios
-from lucule.space import NeighbourGrid
 
-Part = Literal["train", "validation", "test"]
-PARTS: Final[tuple[Part, ...]] = ("train", "validation", "test")
 _MOST_FIELDS: Final = 20
 # scenarios in a task: few enough that all workers are busy to the end
 _PER_TASK: Final = 8
 _WAVE: Final = 32
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pool:
-    """Features `(n, k)`, true labels `(n,)`, row of the scenario list `(n,)`, local density `(n,)` per um2 or um3."""
-
-    features: NDArray[np.float32]
-    labels: NDArray[np.uint8]
-    scenario: NDArray[np.int32]
-    density: NDArray[np.float64]
-
-    def rows(self, which: NDArray[np.bool_]) -> Pool:
-        """Give the localizations for which `which` `(n,)` is true."""
-        return Pool(self.features[which], self.labels[which], self.scenario[which], self.density[which])
-
-    @property
-    def sha256(self) -> str:
-        """Hash of features and labels."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.features).data)
-        digest.update(np.ascontiguousarray(self.labels).data)
-        return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +34,15 @@ class _Share:
     classes: int
     seen: FeatureSettings
     entropy: tuple[int, int]
+
+
+def origins(settings: PoolSettings) -> pl.DataFrame:
+    """Give a row for each scenario or annotated table of a pool, with its number in `scenario`."""
+    if settings.tables:
+        rows = pl.DataFrame({"table": [str(path) for path in annotated.files(settings)]})
+    else:
+        rows = pl.DataFrame([scenario.model_dump(exclude={"cell_radius_um"}) for scenario in listed(settings)])
+    return rows.with_row_index("scenario")
 
 
 def listed(settings: PoolSettings) -> list[Scenario]:
@@ -136,7 +121,13 @@ def draw_from(
 def draw_parts(
     recipe: Recipe, parts: tuple[Part, ...], *, workers: int | None = 1, progress: Progress = SILENT
 ) -> dict[Part, Pool]:
-    """Draw several parts of a recipe's training data with `workers` processes; None: one for each core."""
+    """Draw several parts of a recipe's training data with `workers` processes; None: one for each core.
+
+    Annotated tables are read here, without other processes.
+    """
+    if recipe.pool.tables:
+        drawn = annotated.draw_parts(recipe, progress=progress)
+        return {part: drawn[part] for part in parts}
     tasks = math.ceil(len(listed(recipe.pool)) / _PER_TASK)
     classes = len(recipe.classes)
     with executor(tasks, workers=workers) as processes:
@@ -150,17 +141,14 @@ def draw_parts(
 
 
 def _draw_shares(shares: list[_Share]) -> Pool:
-    pieces = [_draw_share(share) for share in shares]
-    return Pool(
-        *(np.concatenate([getattr(p, name) for p in pieces]) for name in ("features", "labels", "scenario", "density"))
-    )
+    return joined([_draw_share(share) for share in shares])
 
 
 def _draw_share(share: _Share) -> Pool:
     """Localizations of one scenario, from as many fields as it takes."""
     classes, seen = range(share.classes), share.seen
     missing = np.full(share.classes, share.count)
-    pieces: list[tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float64]]] = []
+    pieces: list[Pool] = []
     for replicate in range(_MOST_FIELDS):
         if not missing.any():
             break
@@ -172,13 +160,8 @@ def _draw_share(share: _Share) -> Pool:
         order = np.random.default_rng(choice_seed).permutation(len(locs))
         rows = np.concatenate([order[truth[order] == label][: missing[label]] for label in classes])
         points = locs.xy() if seen.dims == 2 else locs.xyz()
-        if seen.normalisation == COORDINATES:
-            distances, indices = NeighbourGrid(points).neighbours(seen.k, rows)
-            values = coordinates(points, rows, indices)
-        else:
-            distances = NeighbourGrid(points).distances(seen.k, rows)
-            values = features(distances, seen.normalisation, dims=seen.dims)
-        pieces.append((values, truth[rows], local_density(distances, seen.dims)))
+        values, density = seen_by(points, rows, seen)
+        pieces.append(Pool(values, truth[rows], np.full(len(rows), share.number, np.int32), density))
         missing = missing - np.bincount(truth[rows], minlength=share.classes)
     if missing.any():
         raise WorkError(
@@ -187,8 +170,7 @@ def _draw_share(share: _Share) -> Pool:
             allowed=f"{share.count} of each class in {_MOST_FIELDS} fields",
             next_step="ask for fewer localizations, or for larger fields",
         )
-    seen_by, labels, density = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
-    return Pool(seen_by, labels, np.full(len(labels), share.number, np.int32), density)
+    return joined(pieces)
 
 
 def sized(scenario: Scenario, largest: int | None) -> Scenario:

@@ -29,6 +29,9 @@ class PoolSettings(Config):
     largest_field
         Simulate smaller cells where a whole one would hold more localizations than that on average; None: whole cells.
         What a field costs grows with its localizations, of which only some are taken.
+    tables, label_column
+        Annotated tables (paths or patterns) in place of simulated fields, and their column of labels: numbers or names
+        of the recipe's classes; -1, an empty text or nothing where there is no label.
     train, validation, test
         Localizations of each part. Each part has fields of its own, classes are equally frequent, and all scenarios
         give the same number.
@@ -39,6 +42,8 @@ class PoolSettings(Config):
     changes: dict[str, Any] = {}
     largest_number: int | None = Field(default=None, gt=0)
     largest_field: int | None = Field(default=None, gt=0)
+    tables: tuple[str, ...] = ()
+    label_column: str = "label"
     train: int = Field(gt=1)
     validation: int = Field(gt=1)
     test: int = Field(gt=1)

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from lucule.classify import networks
 from lucule.classify.metrics import Scores, score
-from lucule.classify.pool import PARTS, Part, Pool, draw_parts, listed
+from lucule.classify.parts import PARTS, Part, Pool
+from lucule.classify.pool import draw_parts, listed, origins
 from lucule.classify.recipe import Budget, Recipe
 from lucule.core import SILENT, Progress, package_version
 from lucule.models import Card, find, save
 from lucule.models.store import CARD
 from lucule.nn import Epoch, TensorBatches, choose_device, count_parameters, fit, torch_threads
-from lucule.simulate import Scenario
 
 _SCORED: Final = 2048
 
@@ -70,7 +70,7 @@ def train(
     network, log = fit_network(used, pools["train"], pools["validation"], place, folder=folder, progress=progress)
     labels = {part: label_with(network, pools[part], place) for part in PARTS}
     results = {part: score(pools[part].labels, labels[part], classes=classes) for part in PARTS}
-    _by_scenario(pools["test"], labels["test"], listed(used.pool)).write_csv(folder / "scores_by_scenario.csv")
+    _by_scenario(pools["test"], labels["test"], origins(used.pool)).write_csv(folder / "scores_by_scenario.csv")
     card = Card(
         name=used.name,
         title=used.title,
@@ -86,7 +86,7 @@ def train(
         seed=used.seed,
         data_sha256=pools["train"].sha256,
         scores=_scores(results) | {"epochs": float(len(log))},
-        training_range=_ranges(pools["train"], listed(used.pool), used.features.dims),
+        training_range=_ranges(pools["train"], used),
         version=package_version(),
     )
     save(folder, card, network.state_dict())
@@ -153,19 +153,17 @@ def _scores(results: Mapping[Part, Scores]) -> dict[str, float]:
     return {name: round(float(value), 6) for name, value in (scores | counts).items()}
 
 
-def _ranges(pool: Pool, used: list[Scenario], dims: int) -> dict[str, tuple[float, float]]:
+def _ranges(pool: Pool, recipe: Recipe) -> dict[str, tuple[float, float]]:
     names = ("density_per_um2", "points_per_cluster", "fraction_clustered", "radius_nm")
-    limits = {name: [float(getattr(scenario, name)) for scenario in used] for name in names}
+    used = [] if recipe.pool.tables else listed(recipe.pool)
+    limits = {name: [float(getattr(scenario, name)) for scenario in used] for name in names if used}
     ranges = {name: (min(values), max(values)) for name, values in limits.items()}
     low, high = np.quantile(pool.density, [0.001, 0.999])
-    return ranges | {f"local_density_per_um{dims}": (float(f"{low:.3g}"), float(f"{high:.3g}"))}
+    return ranges | {f"local_density_per_um{recipe.features.dims}": (float(f"{low:.3g}"), float(f"{high:.3g}"))}
 
 
-def _by_scenario(pool: Pool, labels: NDArray[np.uint8], used: list[Scenario]) -> pl.DataFrame:
-    """Give the accuracy in every scenario, the worst first."""
-    rows = pl.DataFrame([scenario.model_dump(exclude={"cell_radius_um"}) for scenario in used]).with_row_index(
-        "scenario"
-    )
+def _by_scenario(pool: Pool, labels: NDArray[np.uint8], rows: pl.DataFrame) -> pl.DataFrame:
+    """Give the accuracy in every scenario or table, the worst first."""
     hits = pl.DataFrame({"scenario": pool.scenario.astype(np.uint32), "accuracy": labels == pool.labels})
     means = hits.group_by("scenario").agg(pl.col("accuracy").mean(), pl.len().alias("localizations"))
     return rows.join(means, on="scenario", how="left", maintain_order="left").sort("accuracy")

@@ -8,13 +8,19 @@ from __future__ import annotations
 import typer
 
 from lucule.cli import (
+    acquisition,
     analysis,
+    averaging,
+    axons,
     benchmarks,
+    calibration,
     comparison,
     corrections,
     files,
     localization,
     pipelines,
+    sarcomeres,
+    segmentation,
     training,
 )
 
@@ -39,14 +45,20 @@ for command in (
     analysis.render,
     comparison.compare,
     comparison.overlap,
+    axons.period,
     corrections.resolution,
+    averaging.average,
+    sarcomeres.sarcomeres,
+    acquisition.acquire,
     pipelines.run,
     pipelines.report,
     benchmarks.bench,
     training.models,
 ):
     app.command()(command)
+app.add_typer(calibration.calibrate, name="calibrate")
 app.add_typer(corrections.correct, name="correct")
+app.add_typer(segmentation.segment, name="segment")
 
 
 @app.callback(invoke_without_command=True)

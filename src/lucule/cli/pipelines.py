@@ -25,7 +25,9 @@ from lucule.cli.session import Session, session
 
 
 def run(
-    workflow: Annotated[str, typer.Argument(help="Name of a workflow (clusters, compare), or a run.yaml to do again.")],
+    workflow: Annotated[
+        str, typer.Argument(help="Name of a workflow (clusters, compare, sarcomeres), or a run.yaml to do again.")
+    ],
     inputs: Annotated[
         list[Path] | None, typer.Argument(help="Localization tables in any supported format.", readable=False)
     ] = None,
@@ -68,7 +70,7 @@ def run(
             current.plan(settings, read=[str(path) for path in paths], write=[str(out / folder) for folder in folders])
             return
         outcomes = module.run(paths, out, settings, workers=workers, address=address, progress=current.progress)
-        _tell(current, outcomes, out)
+        tell(current, outcomes, out)
         current.exit_code = batch.exit_code(outcomes)
 
 
@@ -89,10 +91,11 @@ def report(
         module = workflows.load(name)
         outcomes = batch.finished(paths, folder)
         module.write_report(folder, outcomes, module.Settings.parse(stored))
-        _tell(current, outcomes, folder)
+        tell(current, outcomes, folder)
 
 
-def _tell(current: Session, outcomes: list[Any], out: Path) -> None:
+def tell(current: Session, outcomes: list[Any], out: Path) -> None:
+    """Put what came of the inputs of a workflow into the answer of its command."""
     current.warnings.clear()  # those of one input stand in its outcome
     for outcome in outcomes:
         current.warnings += [f"{outcome.name}: {warning}" for warning in outcome.warnings]

@@ -90,6 +90,13 @@ def train(
     folds: Annotated[
         int | None, typer.Option(help="Cross-validate: train that many networks, each without one part.", min=2)
     ] = None,
+    psf: Annotated[
+        str | None, typer.Option(help="localize: your PSF, a calibration (.h5), a YAML file or a packaged one.")
+    ] = None,
+    camera: Annotated[str | None, typer.Option(help="localize: your camera, a YAML file or a packaged one.")] = None,
+    like: Annotated[
+        Path | None, typer.Option("--like", help="localize: take light, density and blinking from this movie.")
+    ] = None,
     config: ConfigOption = None,
     set_: SetOption = [],  # noqa: B006
     dry_run: DryRunOption = False,
@@ -103,9 +110,13 @@ def train(
 
         kind = training.kind_of(recipe)
         # the budget first, so that what the user sets by hand counts
-        settings = run.changed(kind.Recipe.load(recipe).at(budget), config, set_)
+        start = kind.Recipe.load(recipe).at(budget)
+        seen = None
+        if psf or camera or like:
+            start, seen = training.for_microscope(start, psf=psf, camera=camera, movie=like, progress=run.progress)
+        settings = run.changed(start, config, set_)
         if dry_run:
-            run.plan(settings, budget=budget, folds=folds, write=str(out))
+            run.plan(settings, budget=budget, folds=folds, like=seen, write=str(out))
             return
         options: dict[str, Any] = {"out": out, "device": device, "progress": run.progress}
         if "workers" in inspect.signature(kind.train).parameters:
@@ -124,20 +135,26 @@ def train(
             return
         kind.train(settings, **options)
         card = room.find(out).card
-        run.results = {"model": card.name, "scores": card.scores, "written": str(out)}
+        run.results = {"model": card.name, "scores": card.scores, "like": seen, "written": str(out)}
 
 
 def models(
     name: Annotated[str, typer.Argument(help="A model by name or folder, or `list`.")] = "list",
+    export: Annotated[
+        Path | None, typer.Option("--export", help="Write a localization network as ONNX to this file.")
+    ] = None,
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """List the packaged networks, or show the card of one."""
+    """List the packaged networks, show the card of one, or write one for other programs."""
     with session(inputs=name, as_json=json) as run:
         from lucule import models as room
 
-        del dry_run  # nothing is ever changed here
-        if name == "list":
+        if export is not None:
+            from lucule.localize import to_onnx
+
+            run.results = {"model": name, "written": str(export if dry_run else to_onnx(name, export))}
+        elif name == "list":
             run.results = {"models": [_line(card) for card in room.available()]}
         else:
             run.results = room.find(name).card.model_dump(mode="json")

@@ -88,6 +88,32 @@ def read_named(
     )
 
 
+def read_imagej(path: str | os.PathLike[str]) -> list[tuple[str, Any]]:
+    """Read ImageJ selections one by one as shapely geometries in pixels: areas, and lines and points as such.
+
+    Raises
+    ------
+    InputError
+        A selection is of another kind, such as text.
+    FormatError
+        The file is damaged.
+    """
+    from roifile import ROI_TYPE, ImagejRoi
+
+    file = Path(path)
+    found: list[tuple[str, Any]] = []
+    for member, content in _roi_files(file):
+        try:
+            roi = ImagejRoi.frombytes(content)
+            if roi.roitype in (ROI_TYPE.LINE, ROI_TYPE.POLYLINE, ROI_TYPE.FREELINE, ROI_TYPE.POINT):
+                found.append((roi.name or member, _line(np.asarray(roi.coordinates(), dtype=float), roi.roitype)))
+            else:
+                found.append(_selection(content, member))
+        except (ValueError, TypeError, IndexError, KeyError, RuntimeError, struct.error) as error:
+            raise FormatError(f"{file}: selection {member} is damaged", received=str(error)) from None
+    return found
+
+
 def write_geojson(region: Region, path: str | os.PathLike[str], *, name: str | None = None) -> Path:
     """Write a region as GeoJSON, coordinates in nm."""
     properties = {"unit": "nm"} | ({"name": name} if name is not None else {})
@@ -179,6 +205,15 @@ def _selection(content: bytes, member: str) -> tuple[str, Polygon | MultiPolygon
         received=roi.roitype.name.lower(),
         allowed="rectangle, oval, polygon, freehand, traced or composite",
     )
+
+
+def _line(points: NDArray[Any], kind: Any) -> Any:
+    import shapely
+    from roifile import ROI_TYPE
+
+    # ImageJ counts those of lines and points from the middle of pixel (0, 0)
+    points = points.reshape(-1, 2) + 0.5
+    return shapely.MultiPoint(points) if kind == ROI_TYPE.POINT or len(points) < 2 else shapely.LineString(points)
 
 
 def _rings(roi: ImagejRoi, name: str) -> list[NDArray[Any]]:

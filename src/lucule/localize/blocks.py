@@ -165,8 +165,8 @@ def in_blocks(
     total = movie.shape[0]
     limit = _largest(movie.dtype, saturation)
     parts = _Parts(keep)
-    seen, tables = _Seen(), []
-    position = 0
+    seen, position = _Seen(), 0
+    tables: list[pl.DataFrame | Path] = []
     with progress.task("Localize", total, "frames") as task:
         try:
             while position < total:

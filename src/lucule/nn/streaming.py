@@ -108,6 +108,7 @@ def train_stream(
     folder: Path | None = None,
     device: torch.device | str = "cpu",
     identity: Any = None,
+    enough: Callable[[Stream], bool] | None = None,
     progress: Progress = SILENT,
 ) -> Stream:
     """Train `model` in place; it ends with the moving average of its weights.
@@ -130,6 +131,8 @@ def train_stream(
         once and every `checkpoint_s` seconds. An interrupted training continues from its last checkpoint.
     identity
         What else identifies the training, as JSON can hold it; a checkpoint with another one is refused.
+    enough
+        Asked after each line of the log whether the training may end before its budget is used up.
 
     Returns
     -------
@@ -212,9 +215,12 @@ def train_stream(
                     {"step": stream.step, "seconds": round(stream.seconds, 2), "learning_rate": rate, **means}
                 )
                 sums = {}
+                last = last or (enough is not None and enough(stream))
                 if folder is not None and (last or time.perf_counter() - saved > settings.checkpoint_s):
                     _save(Path(folder), model, optimizer, average, stream, signature)
                     saved = time.perf_counter()
+                if last:
+                    break
     model.load_state_dict(average)
     model.eval()
     return stream

@@ -6,6 +6,7 @@ or movie. A `Scenario` is a field of clusters,
 positions only; `simulate` draws it, and `scenarios` is the list on which the packaged classifiers were trained.
 """
 
+from lucule.simulate.bead_stack import BeadMovie, bead_stack
 from lucule.simulate.camera import available_cameras, load_camera
 from lucule.simulate.chain import Truth
 from lucule.simulate.detection import Detection
@@ -26,6 +27,7 @@ from lucule.simulate.table import field_outline, simulate
 from lucule.simulate.widefield import Widefield, WidefieldImage, widefield
 
 __all__ = [
+    "BeadMovie",
     "Cell",
     "Detection",
     "Imitation",
@@ -43,6 +45,7 @@ __all__ = [
     "available",
     "available_cameras",
     "available_psfs",
+    "bead_stack",
     "build_scenarios",
     "dyes",
     "field_outline",

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from lucule.core import Camera, FormatError, InputError
 from lucule.core.config import read_yaml
 from lucule.simulate import streams
-from lucule.simulate.sampling import gamma, normal, poisson, seed_stream
+from lucule.simulate.sampling import gamma, normal, poisson, poisson_table, seed_stream
 
 _FOLDER: Final = resources.files("lucule.simulate") / "cameras"
 # Pixels of a drawn sensor come from streams of this many columns, so that a smaller field is part of a larger one.
@@ -195,8 +195,8 @@ def expose(
     Examples
     --------
     >>> expose(np.full((1, 2, 3), 100, np.float32), load_camera("ideal"), seed=1)
-    array([[[ 75, 106,  76],
-            [100, 100,  83]]], dtype=uint16)
+    array([[[116,  95,  87],
+            [112, 109,  91]]], dtype=uint16)
     """
     photons = np.ascontiguousarray(photons, dtype=np.float32)
     if photons.ndim != 3:
@@ -223,6 +223,7 @@ def expose(
         float(kind.saturation),
         streams.key(seed, "camera"),
         first_frame,
+        poisson_table(),
         counts,
     )
     if bad:
@@ -242,6 +243,7 @@ def _expose(
     saturation: float,
     key: np.uint64,
     first_frame: int,
+    table: NDArray[np.float64],
     counts: NDArray[np.uint16],
 ) -> int:
     frames, rows, columns = photons.shape
@@ -255,7 +257,7 @@ def _expose(
             if not np.isfinite(expected):
                 bad += 1
                 continue
-            electrons = poisson(state, max(expected, 0.0) * efficiency + dark[row, column])
+            electrons = poisson(state, table, max(expected, 0.0) * efficiency + dark[row, column])
             if em_gain > 1 and electrons > 0:
                 electrons = em_gain * gamma(state, electrons)
             if read_noise[row, column] > 0:

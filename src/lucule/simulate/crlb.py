@@ -9,8 +9,9 @@ et al. 2013, Nature Methods 10, 653).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import log, sqrt
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -247,6 +248,16 @@ def _bounds(
                 out[i, a] = np.sqrt(scale * out[i, a])
 
 
+class Grid(NamedTuple):
+    """A table of precision in compiled code: variances times `scale`, `floor` photons of noise in every pixel."""
+
+    z_nm: Floats
+    log_ratio: Floats
+    inverse: Floats
+    scale: float
+    floor: float
+
+
 @dataclass(frozen=True, eq=False)
 class PrecisionTable:
     """Lower bounds by interpolation, millions of emitters per second.
@@ -283,19 +294,14 @@ class PrecisionTable:
         self.kernel.check_depth(depth)
         _check_light(light, level)
         out = np.empty((5, depth.size))
-        noise = self.noise
-        _interpolate(
-            self.z_nm,
-            self.log_ratio,
-            self.inverse,
-            noise.excess / noise.efficiency,
-            noise.photons_per_pixel,
-            depth,
-            light,
-            level,
-            out,
-        )
+        _interpolate(self.grid, depth, light, level, out)
         return Precision(*out)
+
+    @property
+    def grid(self) -> Grid:
+        """What compiled code needs of it."""
+        noise = self.noise
+        return Grid(self.z_nm, self.log_ratio, self.inverse, noise.excess / noise.efficiency, noise.photons_per_pixel)
 
 
 _PLACES: Final = 4
@@ -355,27 +361,41 @@ def _field_size(kernel: Kernel) -> tuple[float, float]:
     return extent[0] / kernel.pixel_size_nm[0], extent[1] / kernel.pixel_size_nm[1]
 
 
+@njit(cache=True, inline="always")
+def place_in(grid: Grid, z: float, ratio: float) -> tuple[int, int, float, float]:
+    """Cell of a grid for z and for background and camera noise per photon, and the place in it."""
+    z_nm, log_ratio = grid.z_nm, grid.log_ratio
+    u = min(max((z - z_nm[0]) / (z_nm[1] - z_nm[0]), 0.0), z_nm.size - 1.0)
+    v = min(max((log(ratio) - log_ratio[0]) / (log_ratio[1] - log_ratio[0]), 0.0), log_ratio.size - 1.0)
+    i, j = min(int(u), z_nm.size - 2), min(int(v), log_ratio.size - 2)
+    return i, j, u - i, v - j
+
+
+@njit(cache=True, inline="always")
+def inverse_at(grid: Grid, place: tuple[int, int, float, float], a: int) -> float:
+    """1 / bound number `a` (x, y, z, photons, background) for one photon and no excess noise."""
+    i, j, u, v = place
+    inverse = grid.inverse
+    value = (1 - u) * ((1 - v) * inverse[i, j, a] + v * inverse[i, j + 1, a])
+    return float(value + u * ((1 - v) * inverse[i + 1, j, a] + v * inverse[i + 1, j + 1, a]))
+
+
+@njit(cache=True, inline="always")
+def noise_per_photon(grid: Grid, photons: float, background: float) -> float:
+    """Background and camera noise per photon."""
+    return float(max(background + grid.floor, 1e-12) / photons)
+
+
+@njit(cache=True, inline="always")
+def ratio_or_inf(above: float, below: float) -> float:
+    """Quotient; infinite where there is no information."""
+    return above / below if below > 0 else np.inf
+
+
 @njit(cache=True, parallel=True)
-def _interpolate(
-    z_nm: Floats,
-    log_ratio: Floats,
-    inverse: Floats,
-    scale: float,
-    floor: float,
-    z: Floats,
-    photons: Floats,
-    background: Floats,
-    out: Floats,
-) -> None:
-    step_z, step_r = z_nm[1] - z_nm[0], log_ratio[1] - log_ratio[0]
+def _interpolate(grid: Grid, z: Floats, photons: Floats, background: Floats, out: Floats) -> None:
     for n in prange(z.size):
-        u = min(max((z[n] - z_nm[0]) / step_z, 0.0), z_nm.size - 1.0)
-        ratio = np.log(max(background[n] + floor, 1e-12) / photons[n])
-        v = min(max((ratio - log_ratio[0]) / step_r, 0.0), log_ratio.size - 1.0)
-        i, j = min(int(u), z_nm.size - 2), min(int(v), log_ratio.size - 2)
-        u, v = u - i, v - j
+        place = place_in(grid, z[n], noise_per_photon(grid, photons[n], background[n]))
+        of_length, of_light = sqrt(grid.scale / photons[n]), sqrt(grid.scale * photons[n])
         for a in range(5):
-            value = (1 - u) * ((1 - v) * inverse[i, j, a] + v * inverse[i, j + 1, a])
-            value += u * ((1 - v) * inverse[i + 1, j, a] + v * inverse[i + 1, j + 1, a])
-            power = 1 / photons[n] if a < 3 else photons[n]
-            out[a, n] = np.sqrt(scale * power) / value if value > 0 else np.inf
+            out[a, n] = ratio_or_inf(of_length if a < 3 else of_light, inverse_at(grid, place, a))

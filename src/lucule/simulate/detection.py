@@ -18,10 +18,19 @@ from pydantic import Field, TypeAdapter
 
 from lucule.core import Config
 from lucule.simulate.camera import load_camera
-from lucule.simulate.crlb import Precision, PrecisionTable, crlb, noise_of, tabulate
+from lucule.simulate.crlb import (
+    Grid,
+    PrecisionTable,
+    crlb,
+    inverse_at,
+    noise_of,
+    noise_per_photon,
+    place_in,
+    ratio_or_inf,
+    tabulate,
+)
 from lucule.simulate.imaging import Imaging
 from lucule.simulate.optics import PSF, Gaussian, Kernel, Spline, compile_psf
-from lucule.simulate.sampling import normal, seed_stream, uniform
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -30,7 +39,6 @@ _PSF: Final[TypeAdapter[PSF]] = TypeAdapter(PSF)
 _NOISE_RATIO: Final = 10.0
 # a PSF tells z where a bright emitter's z is known this well everywhere in the middle half of the depth range
 _DEPTH_PHOTONS, _DEPTH_BACKGROUND, _DEPTH_ERROR_NM = 5000.0, 10.0, 200.0
-_BLOCK: Final = 256
 
 
 class Detection(Config):
@@ -120,8 +128,7 @@ def _width_nm(kernel: Kernel) -> float:
 
 def noise_photons(table: PrecisionTable, z: Floats, background: Floats) -> Floats:
     """Standard deviation of the photons that are estimated where there is no emitter."""
-    floor = np.maximum(background + table.noise.photons_per_pixel, 1e-3)
-    return table.lookup(z, floor / _NOISE_RATIO, background).photons_err
+    return _noise_photons(table.grid, z, background)
 
 
 def false_positives_per_frame(detection: Detection, area_nm2: float, width_nm: float) -> float:
@@ -197,80 +204,168 @@ def _merge(
     emitters: NDArray[np.int64],
     survival: Floats,
 ) -> None:
+    reach = max(near, crowded, 1e-9)
     for frame in prange(len(starts) - 1):
-        first, n = starts[frame], starts[frame + 1] - starts[frame]
-        across = first + np.argsort(x[first : first + n], kind="mergesort")
-        place = np.empty(n, np.int64)
-        for i in range(n):
-            place[across[i] - first] = i
-        taken = np.zeros(n, np.bool_)
-        # brightest first; of equals the first row
-        for bright in np.argsort(-photons[first : first + n], kind="mergesort"):
-            if taken[bright]:
-                continue
-            row = first + bright
-            kept[row] = True
-            total = 0.0
-            joined[0, row] = joined[1, row] = joined[2, row] = 0.0
-            for direction in (-1, 1):
-                i = place[bright] if direction == 1 else place[bright] - 1
-                while 0 <= i < n and abs(x[across[i]] - x[row]) < max(near, 1e-9):
-                    other = across[i]
-                    near_enough = (x[other] - x[row]) ** 2 + (y[other] - y[row]) ** 2 < near * near
-                    if not taken[other - first] and (other == row or near_enough):
-                        taken[other - first] = True
-                        emitters[row] += 1
-                        total += photons[other]
-                        joined[0, row] += photons[other] * x[other]
-                        joined[1, row] += photons[other] * y[other]
-                        joined[2, row] += photons[other] * z[other]
-                    i += direction
-            for axis in range(3):
-                joined[axis, row] /= total
-            joined[3, row] = total
-        for a in range(first, first + n):
-            if not kept[a]:
-                continue
-            for direction in (-1, 1):
-                i = place[a - first] + direction
-                while 0 <= i < n and abs(x[across[i]] - x[a]) < crowded:
-                    b = across[i]
-                    if kept[b] and (photons[b] > photons[a] or (photons[b] == photons[a] and b < a)):
-                        distance = sqrt((x[b] - x[a]) ** 2 + (y[b] - y[a]) ** 2)
-                        if distance < crowded:
-                            survival[a] *= max(distance - near, 0.0) / (crowded - near) if crowded > near else 1.0
-                    i += direction
+        first, last = starts[frame], starts[frame + 1]
+        if last == first:
+            continue
+        rows, low, high = _strips(x[first:last], first, reach)
+        crowd = _with_neighbours(rows, high, x, y, reach)
+        for i in range(len(rows)):
+            if not crowd[i]:  # most emitters are alone
+                row = rows[i]
+                kept[row], emitters[row] = True, 1
+                joined[0, row], joined[1, row], joined[2, row], joined[3, row] = x[row], y[row], z[row], photons[row]
+        brightest = _brightest_first(rows, crowd, first, photons)
+        _merge_crowd(brightest, rows, low, high, x, y, z, photons, near, kept, joined, emitters)
+        _survive(brightest, rows, low, high, x, y, photons, near, crowded, kept, survival)
+
+
+@njit(cache=True)
+def _strips(x: Floats, first: int, width: float) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of one frame in strips along x, and for each of them where its and the adjacent strips begin and end."""
+    n = len(x)
+    left, span = x.min(), x.max() - x.min()
+    wide = max(width, span / n)  # no more strips than emitters
+    strips = int(span / wide) + 1
+    strip, edges = np.empty(n, np.int64), np.zeros(strips + 1, np.int64)
+    for i in range(n):
+        strip[i] = int((x[i] - left) / wide)
+        edges[strip[i] + 1] += 1
+    for k in range(strips):
+        edges[k + 1] += edges[k]
+    free = edges[:-1].copy()
+    rows, low, high = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
+    for i in range(n):
+        k = strip[i]
+        place = free[k]
+        free[k] += 1
+        rows[place] = first + i
+        low[place], high[place] = edges[max(k - 1, 0)], edges[min(k + 2, strips)]
+    return rows, low, high
+
+
+@njit(cache=True)
+def _with_neighbours(
+    rows: NDArray[np.int64], high: NDArray[np.int64], x: Floats, y: Floats, reach: float
+) -> NDArray[np.bool_]:
+    """Which rows have another one within reach."""
+    n = len(rows)
+    along_x, along_y = np.empty(n), np.empty(n)
+    for i in range(n):
+        along_x[i], along_y[i] = x[rows[i]], y[rows[i]]
+    found = np.zeros(n, np.bool_)
+    for i in range(n):
+        for k in range(i + 1, high[i]):
+            if (along_x[k] - along_x[i]) ** 2 + (along_y[k] - along_y[i]) ** 2 <= reach * reach:
+                found[i] = found[k] = True
+    return found
+
+
+@njit(cache=True)
+def _brightest_first(
+    rows: NDArray[np.int64], crowd: NDArray[np.bool_], first: int, photons: Floats
+) -> NDArray[np.int64]:
+    """Places in `rows` of the crowded ones, by photons; of equally bright ones the first row comes first."""
+    place = np.empty(len(rows), np.int64)
+    for i in range(len(rows)):
+        place[rows[i] - first] = i
+    chosen, light = np.empty(crowd.sum(), np.int64), np.empty(crowd.sum())
+    n = 0
+    for at in place:
+        if crowd[at]:
+            chosen[n], light[n] = at, -photons[rows[at]]
+            n += 1
+    return chosen[np.argsort(light, kind="mergesort")]
+
+
+@njit(cache=True)
+def _merge_crowd(
+    brightest: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    low: NDArray[np.int64],
+    high: NDArray[np.int64],
+    x: Floats,
+    y: Floats,
+    z: Floats,
+    photons: Floats,
+    near: float,
+    kept: NDArray[np.bool_],
+    joined: Floats,
+    emitters: NDArray[np.int64],
+) -> None:
+    """Merge emitters of one frame, the brightest first; of equally bright ones the first row."""
+    taken = np.zeros(len(rows), np.bool_)
+    for middle in brightest:
+        if taken[middle]:
+            continue
+        row = rows[middle]
+        kept[row] = True
+        total = sum_x = sum_y = sum_z = 0.0
+        for i in range(low[middle], high[middle]):
+            other = rows[i]
+            near_enough = (x[other] - x[row]) ** 2 + (y[other] - y[row]) ** 2 < near * near
+            if not taken[i] and (other == row or near_enough):
+                taken[i] = True
+                emitters[row] += 1
+                total += photons[other]
+                sum_x += photons[other] * x[other]
+                sum_y += photons[other] * y[other]
+                sum_z += photons[other] * z[other]
+        joined[0, row], joined[1, row], joined[2, row] = sum_x / total, sum_y / total, sum_z / total
+        joined[3, row] = total
+
+
+@njit(cache=True)
+def _survive(
+    brightest: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    low: NDArray[np.int64],
+    high: NDArray[np.int64],
+    x: Floats,
+    y: Floats,
+    photons: Floats,
+    near: float,
+    crowded: float,
+    kept: NDArray[np.bool_],
+    survival: Floats,
+) -> None:
+    """Probability of not being missed beside brighter ones of the same frame."""
+    for middle in brightest:
+        a = rows[middle]
+        if not kept[a]:
+            continue
+        for i in range(low[middle], high[middle]):
+            b = rows[i]
+            if kept[b] and (photons[b] > photons[a] or (photons[b] == photons[a] and b < a)):
+                distance = sqrt((x[b] - x[a]) ** 2 + (y[b] - y[a]) ** 2)
+                if distance < crowded:
+                    survival[a] *= max(distance - near, 0.0) / (crowded - near) if crowded > near else 1.0
 
 
 @njit(cache=True, inline="always")
-def probability(photons: float, photons_err: float, noise: float, snr: float) -> float:
-    """Probability that the estimated photons exceed the threshold."""
-    return 0.5 * (1 + erf((photons - snr * noise) / (sqrt(2.0) * photons_err)))
-
-
-def found_probability(photons: Floats, bound: Precision, noise: Floats, snr: float) -> Floats:
-    """Probability that emitters are found, from their photons and the bound with z known."""
-    return _probabilities(photons, bound.photons_err, noise, snr)
+def _noise_at(grid: Grid, z: float, background: float) -> float:
+    floor = max(background + grid.floor, 1e-3)
+    place = place_in(grid, z, _NOISE_RATIO)
+    return ratio_or_inf(sqrt(grid.scale * floor / _NOISE_RATIO), inverse_at(grid, place, 3))
 
 
 @njit(cache=True, parallel=True)
-def _probabilities(photons: Floats, photons_err: Floats, noise: Floats, snr: float) -> Floats:
-    out = np.empty(len(photons))
-    for i in prange(len(photons)):
-        out[i] = probability(photons[i], photons_err[i], noise[i], snr)
+def _noise_photons(grid: Grid, z: Floats, background: Floats) -> Floats:
+    out = np.empty(len(z))
+    for i in prange(len(z)):
+        out[i] = _noise_at(grid, z[i], background[i])
     return out
 
 
 @njit(cache=True, parallel=True)
-def draw(key: np.uint64, event: NDArray[np.int64], frame: NDArray[np.uint32], normals: int) -> Floats:
-    """One uniform and some normal numbers for each event in each frame, `(1 + normals, n)`."""
-    n = len(event)
-    out = np.empty((1 + normals, n))
-    for block in prange((n + _BLOCK - 1) // _BLOCK):
-        state = np.empty(4, np.uint64)
-        for i in range(block * _BLOCK, min((block + 1) * _BLOCK, n)):
-            seed_stream(state, key, event[i], frame[i])
-            out[0, i] = uniform(state)
-            for k in range(normals):
-                out[1 + k, i] = normal(state)
+def found_probability(flat: Grid, snr: float, z: Floats, photons: Floats, background: Floats) -> Floats:
+    """Probability that the estimated photons exceed the threshold, `(n,)`; `flat` is the precision with z known."""
+    out = np.zeros(len(z))
+    for i in prange(len(z)):
+        if photons[i] > 0:
+            place = place_in(flat, z[i], noise_per_photon(flat, photons[i], background[i]))
+            err = ratio_or_inf(sqrt(flat.scale * photons[i]), inverse_at(flat, place, 3))
+            excess = photons[i] - snr * _noise_at(flat, z[i], background[i])
+            out[i] = 0.5 * (1 + erf(excess / (sqrt(2.0) * err)))
     return out

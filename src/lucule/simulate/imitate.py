@@ -140,7 +140,7 @@ def imitate(
     ----------
     data
         Localizations with frame, x, y and photons, not linked or filtered; background, x_err and sigma_x are used where
-        they are there. Or a movie: counts `(frames, rows, columns)`, a simulated `Movie`, or the path of a TIFF.
+        they are there. Or a movie: counts `(frames, rows, columns)`, a simulated `Movie`, or the path of a movie.
     scene
         A scene whose specimens and labelling are kept; by default single molecules at random, as dense as the data are
         where they lie.

@@ -136,7 +136,7 @@ def _rate_at(
 def _next_state(
     state: int,
     t: float,
-    unit: float,
+    random: np.uint64,
     rates: FloatArray,
     schedule: NDArray[np.int64],
     knots: FloatArray,
@@ -148,10 +148,14 @@ def _next_state(
         i = _knot_before(knots, t)
         if i + 1 < len(knots) and knots[i + 1] > knots[i]:
             weight = (t - knots[i]) / (knots[i + 1] - knots[i])
-    total = 0.0
+    total, ways, chosen = 0.0, 0, state
     for target in range(len(rates)):
-        total += _rate_at(state, target, i, weight, rates, schedule, factors)
-    goal, reached, chosen = unit * total, 0.0, state
+        if rates[state, target] > 0.0:
+            total += _rate_at(state, target, i, weight, rates, schedule, factors)
+            ways, chosen = ways + 1, target
+    if ways == 1:
+        return chosen
+    goal, reached = _open_unit(random) * total, 0.0
     for target in range(len(rates)):
         rate = _rate_at(state, target, i, weight, rates, schedule, factors)
         if rate > 0.0:
@@ -211,8 +215,9 @@ def _one_molecule(
                     above = min(below + 1, len(measured) - 1)
                     amount *= measured[below] + (place - below) * (measured[above] - measured[below])
             if chain.event_sigma > 0.0:
-                amount *= _lognormal(_open_unit(random + _GOLDEN), _open_unit(random + _GOLDEN + _GOLDEN),
-                                     chain.event_sigma)  # fmt: skip
+                if fill:
+                    amount *= _lognormal(_open_unit(random + _GOLDEN), _open_unit(random + _GOLDEN + _GOLDEN),
+                                         chain.event_sigma)  # fmt: skip
                 random += _GOLDEN + _GOLDEN
             if fill:
                 starts[offset + events] = t
@@ -222,7 +227,7 @@ def _one_molecule(
         if until >= stop_s:
             return events
         random += _GOLDEN
-        state = _next_state(state, until, _open_unit(random), rates, schedule, knots, factors)
+        state = _next_state(state, until, random, rates, schedule, knots, factors)
         t = until
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -14,8 +15,6 @@ from lucule.simulate.chain import Truth
 from lucule.simulate.detection import (
     Detection,
     Limits,
-    Merged,
-    draw,
     false_positives_per_frame,
     found_probability,
     limits,
@@ -32,6 +31,7 @@ from lucule.simulate.imaging import (
     prepare,
     seen_truth,
 )
+from lucule.simulate.measured import COLUMNS, Optics, hits, measured
 from lucule.simulate.optics import sample_map
 from lucule.simulate.scenario import Scenario
 from lucule.simulate.scene import Scene, load_scene
@@ -40,8 +40,6 @@ from lucule.simulate.table import simulate
 
 Floats: TypeAlias = NDArray[np.float64]
 Columns: TypeAlias = dict[str, NDArray[Any]]
-
-_NORMALS: Final = 7  # x, y, z, photons, background, two widths
 
 
 @step
@@ -111,17 +109,18 @@ def localizations(
     for channel in channels_of(resolved):
         rows = np.flatnonzero(layers[truth.dyes["layer"][truth.emitters["molecule"]]] == channel)
         noise = _noise(imaging, known, detection, channel, first_event)
-        first_event += noise.height
+        first_event += len(noise["frame"])
         tables += [_found(imaging, truth, known, detection, rows, channel), noise]
-    data = pl.concat(tables).sort("frame", maintain_order=True)
+    columns = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
     if len(channels_of(resolved)) == 1:
-        data = data.drop("channel")
-    return Localizations(data, _meta(imaging))
+        del columns["channel"]
+    order = np.argsort(columns["frame"], kind="stable")
+    return Localizations(pl.DataFrame({name: values[order] for name, values in columns.items()}), _meta(imaging))
 
 
 def _found(
     imaging: Imaging, truth: Truth, known: Limits, detection: Detection, rows: NDArray[np.int64], channel: int
-) -> pl.DataFrame:
+) -> Columns:
     """Localizations of emitters."""
     emitters = truth.emitters
     every = len(rows) == len(emitters)
@@ -134,41 +133,43 @@ def _found(
         starts, x, y, z, photons,
         near_nm=detection.merge_sigma * known.width_nm, crowded_nm=detection.crowding_sigma * known.width_nm,
     )  # fmt: skip
-    height, width = (n * size for n, size in zip(imaging.shape, imaging.kernel.pixel_size_nm[::-1], strict=True))
-    seen = (merged.photons > 0) & (merged.x >= 0) & (merged.x < width) & (merged.y >= 0) & (merged.y < height)
-    merged = Merged._make(column[seen] for column in merged)
     of = merged.brightest
     background = _background(imaging, merged.x, merged.y, frame[of])
-    flat = known.flat.lookup(merged.z, merged.photons, background)
-    noise = noise_photons(known.flat, merged.z, background)
-    p = merged.survival * found_probability(merged.photons, flat, noise, detection.snr)
-    random = draw(key(imaging.seed, "localization"), event[of].astype(np.int64), frame[of], _NORMALS)
-    hit = random[0] < p
-    of, p, random, background = of[hit], p[hit], random[:, hit], background[hit]
-    position = (merged.x[hit], merged.y[hit], merged.z[hit])
-    columns = _measured(imaging, known, position, merged.photons[hit], background, random[1:])
-    dyes, who = truth.dyes, molecule[of]
-    structure = dyes["structure"][who]
+    height, width = (n * size for n, size in zip(imaging.shape, imaging.kernel.pixel_size_nm[::-1], strict=True))
+    seen = (merged.x >= 0) & (merged.x < width) & (merged.y >= 0) & (merged.y < height)
+    p = found_probability(known.flat.grid, detection.snr, merged.z, merged.photons, background)
+    p *= merged.survival * seen
+    random = key(imaging.seed, "localization")
+    hit = np.flatnonzero(hits(random, event[of], frame[of], p))
+    of = of[hit]
+    who, when = molecule[of], frame[of]
+    values = measured(
+        known.precision.grid, _optics(imaging, known), random, event[of], when,
+        merged.x[hit], merged.y[hit], merged.z[hit], merged.photons[hit], background[hit], True,
+    )  # fmt: skip
+    dyes = truth.dyes
     return _table(
-        columns
-        | {
-            "frame": frame[of],
-            "p": p,
-            "channel": np.full(len(of), channel),
+        imaging,
+        known,
+        values,
+        {
+            "frame": when,
+            "p": p[hit],
+            "channel": np.full(len(of), channel, np.uint8),
             "event": event[of],
             "molecule": who,
             "epitope": dyes["epitope"][who],
-            "structure": structure,
+            "structure": dyes["structure"][who],
             "true_label": dyes["label"][who],
             "true_x": x[of],
             "true_y": y[of],
             "true_z": z[of],
             "emitters": merged.emitters[hit],
-        }
+        },
     )
 
 
-def _noise(imaging: Imaging, known: Limits, detection: Detection, channel: int, first_event: int) -> pl.DataFrame:
+def _noise(imaging: Imaging, known: Limits, detection: Detection, channel: int, first_event: int) -> Columns:
     """False positives: just above the threshold, anywhere."""
     rng = stream(imaging.seed, "false positives", channel)
     height, width = (n * size for n, size in zip(imaging.shape, imaging.kernel.pixel_size_nm[::-1], strict=True))
@@ -183,63 +184,36 @@ def _noise(imaging: Imaging, known: Limits, detection: Detection, channel: int, 
     sd = noise_photons(known.flat, z, background)
     # maxima of Gaussian noise exceed a high threshold by exponential amounts
     photons = sd * (detection.snr + rng.exponential(1 / detection.snr, n))
-    p = found_probability(photons, known.flat.lookup(z, photons, background), sd, detection.snr)
     # positions, photons and z are random already
-    columns = _measured(imaging, known, (x, y, z), photons, background, np.zeros((_NORMALS, n)))
-    none = np.full(n, -1)
+    none = np.full(n, -1, np.int32)
+    values = measured(
+        known.precision.grid, _optics(imaging, known), np.uint64(0), none, frame, x, y, z, photons, background, False
+    )
     return _table(
-        columns
-        | {
+        imaging,
+        known,
+        values,
+        {
             "frame": frame,
-            "p": p,
-            "channel": np.full(n, channel),
+            "p": found_probability(known.flat.grid, detection.snr, z, photons, background),
+            "channel": np.full(n, channel, np.uint8),
             "event": first_event + np.arange(n),
             "molecule": none,
             "epitope": none,
             "structure": none,
-            "true_label": np.zeros(n),
+            "true_label": np.zeros(n, np.uint8),
             "true_x": x,
             "true_y": y,
             "true_z": z,
-            "emitters": np.zeros(n),
-        }
+            "emitters": np.zeros(n, np.uint16),
+        },
     )
 
 
-def _measured(
-    imaging: Imaging, known: Limits, position: tuple[Floats, ...], photons: Floats, background: Floats, normals: Floats
-) -> Columns:
-    """What a program reports: the truth and a normal error of the size of the bound."""
-    x, y, z = position
-    bound = known.precision.lookup(z, photons, background)
-    columns = {
-        "x": x + bound.x_err * normals[0],
-        "y": y + bound.y_err * normals[1],
-        "photons": np.maximum(photons + bound.photons_err * normals[3], 1.0),
-        "background": np.maximum(background + bound.background_err * normals[4], 0.0),
-        "x_err": bound.x_err,
-        "y_err": bound.y_err,
-    }
-    if known.tells_depth:
-        low, high = imaging.kernel.z_range_nm
-        # programs look for z in the range of their calibration
-        z_err = np.minimum(bound.z_err, (high - low) / 2)
-        z = np.clip(z + z_err * normals[2], low, high)
-        columns |= {"z": z, "z_err": z_err}
-    if imaging.kernel.is_gaussian:
-        for i, axis in enumerate("xy"):
-            sigma = _width_at(imaging.kernel.model.curves[i], z)
-            if not known.tells_depth:  # a width of its own; else it follows from z
-                sigma = np.maximum(sigma + columns[f"{axis}_err"] / np.sqrt(2) * normals[5 + i], 0.3 * sigma)
-            columns[f"sigma_{axis}"] = sigma
-    return columns
-
-
-def _width_at(curve: Floats, z: Floats) -> Floats:
-    """Width of a Gaussian at many z."""
-    u = (z - curve[1]) / curve[2]
-    width: Floats = curve[0] * np.sqrt(1 + u * u * (1 + u * (curve[3] + u * curve[4])))
-    return width
+def _optics(imaging: Imaging, known: Limits) -> Optics:
+    kernel = imaging.kernel
+    curves = kernel.model.curves if kernel.is_gaussian else kernel.model.curves[:0]
+    return Optics(curves, known.tells_depth, *map(float, kernel.z_range_nm))
 
 
 def _background(imaging: Imaging, x: Floats, y: Floats, frame: NDArray[np.uint32]) -> Floats:
@@ -253,19 +227,26 @@ def _background(imaging: Imaging, x: Floats, y: Floats, frame: NDArray[np.uint32
     return values
 
 
-_TYPES: Final = {
-    "frame": pl.UInt32,
+_TYPES: Final[Mapping[str, Any]] = {
+    "frame": np.uint32,
     **dict.fromkeys(("x", "y", "z", "photons", "background", "x_err", "y_err", "z_err", "sigma_x", "sigma_y", "p"),
-                    pl.Float32),
-    "channel": pl.UInt8, "event": pl.UInt32, "molecule": pl.Int32, "epitope": pl.Int32, "structure": pl.Int32,
-    "true_label": pl.UInt8, "true_cluster": pl.Int32,
-    "true_x": pl.Float32, "true_y": pl.Float32, "true_z": pl.Float32, "emitters": pl.UInt16,
+                    np.float32),
+    "channel": np.uint8, "event": np.uint32, "molecule": np.int32, "epitope": np.int32, "structure": np.int32,
+    "true_label": np.uint8, "true_cluster": np.int32,
+    "true_x": np.float32, "true_y": np.float32, "true_z": np.float32, "emitters": np.uint16,
 }  # fmt: skip
 
 
-def _table(columns: Columns) -> pl.DataFrame:
-    columns = columns | {"true_cluster": columns["structure"]}
-    return pl.DataFrame([pl.Series(name, columns[name]).cast(kind) for name, kind in _TYPES.items() if name in columns])
+def _table(imaging: Imaging, known: Limits, values: NDArray[np.float32], truth: Columns) -> Columns:
+    told = {
+        "z": known.tells_depth,
+        "z_err": known.tells_depth,
+        "sigma_x": imaging.kernel.is_gaussian,
+        "sigma_y": imaging.kernel.is_gaussian,
+    }
+    columns = {name: column for name, column in zip(COLUMNS, values, strict=True) if told.get(name, True)}
+    columns |= truth | {"true_cluster": truth["structure"]}
+    return {name: columns[name].astype(kind, copy=False) for name, kind in _TYPES.items() if name in columns}
 
 
 def _meta(imaging: Imaging) -> Meta:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numba import njit
@@ -30,6 +30,8 @@ _DEEPEST_NM: Final = 5000.0
 # molecules up to here outside the picture are illuminated, and their light reaches into it
 _MARGIN_NM: Final = 2000.0
 _DRIFT_STEP_S: Final = 1.0
+# what of a molecule changes with time; the rest follows from the seed
+_REMEMBERED: Final = ("state", "random", "remaining", "last_s")
 
 
 @dataclass(eq=False)
@@ -208,6 +210,28 @@ class Microscope:
         if not (np.isfinite(seconds) and seconds >= 0):
             raise InputError("Time only goes forwards", received=seconds, allowed="0 s or more")
         self.time_s += seconds
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """What the molecules drawn so far and the clock are, as arrays.
+
+        Another microscope of the same scene and seed that gets it with `restore` gives the same frames from there on.
+        """
+        kept: dict[str, NDArray[Any]] = {"time_s": np.array(self.time_s), "taken": np.array(self._frames)}
+        for number, groups in self._fields.items():
+            for layer, group in enumerate(groups):
+                kept |= {f"{number}/{layer}/{name}": getattr(group, name).copy() for name in _REMEMBERED}
+        return kept
+
+    def restore(self, state: dict[str, NDArray[Any]]) -> None:
+        """Go back to a state."""
+        self.time_s, self._frames = float(state["time_s"]), int(state["taken"])
+        self._fields, self._seen, self._corner = {}, [], (np.nan, np.nan)
+        for key_, values in state.items():
+            if "/" in key_:
+                number, layer, name = key_.split("/")
+                if int(number) not in self._fields:
+                    self._fields[int(number)] = self._drawn(int(number))
+                setattr(self._fields[int(number)][int(layer)], name, values.copy())
 
     def fractions(self) -> dict[str, float]:
         """Fraction of the molecules drawn so far that are in each state of their dye."""

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from math import ceil, erf, exp, pi, sqrt
-from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import polars as pl
-import tifffile
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from lucule.core import Camera, FormatError, InputError, Localizations, Meta, step
+from lucule.core import Camera, InputError, Localizations, Meta, step
+from lucule.io import open_movie
 from lucule.simulate.camera import Sensor, load_camera
 from lucule.simulate.camera import sensor as sensor_of
 from lucule.simulate.imaging import CameraLike
@@ -62,7 +62,7 @@ def find_spots(
     Parameters
     ----------
     movie
-        Counts `(frames, rows, columns)`: an array, a `Movie`, or the path of a TIFF.
+        Counts `(frames, rows, columns)`: an array, a `Movie`, or the path of a movie in any format.
     camera
         The camera; only a simulated `Movie` knows its own. Where its pixels differ and no maps are given, all are taken
         as equal.
@@ -83,7 +83,7 @@ def find_spots(
     InputError
         The camera is not known, or these are no frames.
     FormatError
-        The file is no TIFF.
+        The file is no movie.
 
     Examples
     --------
@@ -93,17 +93,18 @@ def find_spots(
     >>> bool(0.6 < len(spots) / len(truth.emitters) < 1)
     True
     """
-    frames = open_frames(movie)
-    sensor = _sensor(frames, camera)
-    pixel = sensor.camera.pixel_size_nm
-    width = (sigma_nm or _USUAL_WIDTH_NM) / sqrt(pixel[0] * pixel[1])
-    rates = _Rates(sensor)
-    if sigma_nm is None:
-        for _ in range(2):
-            some = _fit_all(_some(frames), rates, width, snr)
-            if len(some[0]):
-                width = float(np.median(some[1][:, 4]))
-    number, fitted = _fit_all(_blocks(frames), rates, width, snr)
+    with open_frames(movie) as frames:
+        sensor = _sensor(frames, camera)
+        pixel = sensor.camera.pixel_size_nm
+        width = (sigma_nm or _USUAL_WIDTH_NM) / sqrt(pixel[0] * pixel[1])
+        rates = _Rates(sensor)
+        if sigma_nm is None:
+            for _ in range(2):
+                some = _fit_all(_some(frames), rates, width, snr)
+                if len(some[0]):
+                    width = float(np.median(some[1][:, 4]))
+        number, fitted = _fit_all(_blocks(frames), rates, width, snr)
+        shape = frames.shape
     columns = dict(zip(_COLUMNS, fitted.T, strict=True))
     sigma = columns.pop("sigma")
     for i, axis in enumerate("xy"):
@@ -113,43 +114,33 @@ def find_spots(
     meta = Meta(
         camera=sensor.camera,
         pixel_size_nm=pixel,
-        shape_px=frames.shape[1:],
-        n_frames=frames.shape[0],
+        shape_px=shape[1:],
+        n_frames=shape[0],
         exposure_ms=exposure_ms,
         errors="crlb",
     )
     return Localizations(data, meta)
 
 
-def open_frames(movie: Frames | str | os.PathLike[str]) -> Frames:
-    """Open a movie without reading it as a whole where the file allows that.
+@contextmanager
+def open_frames(movie: Frames | str | os.PathLike[str]) -> Iterator[Frames]:
+    """Open a movie that is given as a path; see that what is given is one.
 
     Raises
     ------
     FormatError
-        The file cannot be read as a TIFF.
+        The file cannot be read as a movie.
     InputError
         These are no frames `(frames, rows, columns)`.
     """
-    frames: Any = movie
     if isinstance(movie, str | os.PathLike):
-        try:
-            frames = tifffile.memmap(movie, mode="r")
-        except ValueError:  # compressed, or in pieces
-            frames = _read(Path(movie))
-        except (OSError, tifffile.TiffFileError) as error:
-            raise FormatError(f"The movie cannot be read: {error}", received=movie, allowed="a TIFF") from None
-    if not isinstance(frames, Frames) or len(frames.shape) != 3 or not all(frames.shape):
-        shape = getattr(frames, "shape", type(frames).__name__)
+        with open_movie(movie) as file:
+            yield file
+        return
+    if not isinstance(movie, Frames) or len(movie.shape) != 3 or not all(movie.shape):
+        shape = getattr(movie, "shape", type(movie).__name__)
         raise InputError("A movie must be frames", received=shape, allowed="(frames, rows, columns)")
-    return frames
-
-
-def _read(path: Path) -> NDArray[Any]:
-    try:
-        return tifffile.imread(path)
-    except (OSError, ValueError, tifffile.TiffFileError) as error:
-        raise FormatError(f"The movie cannot be read: {error}", received=path, allowed="a TIFF") from None
+    yield movie
 
 
 def _sensor(frames: Frames, camera: CameraLike) -> Sensor:

@@ -277,6 +277,8 @@ def _add_shape(image: Floats, outline: Outline, offset: tuple[float, float], how
     if not inside.any():
         return
     x, y, _ = pixel_centres((inside.shape[0], inside.shape[1]), how.pixel_size_nm)
+    # in the frame of the field: the texture stays where it is when the window moves
+    x, y = x + window[1].start * how.pixel_size_nm - offset[0], y + window[0].start * how.pixel_size_nm - offset[1]
     texture = np.clip(1 + _TEXTURE * random_structure(x, y, _TEXTURE_NM, seed, "stain"), 0.2, None)
     light = inside * texture * (how.shape_photons * (how.pixel_size_nm / 1000) ** 2)
     blur = psf_of(how.objective or Objective(), _EMISSION_NM).sigma_nm / how.pixel_size_nm

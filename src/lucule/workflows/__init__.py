@@ -7,7 +7,13 @@ from typing import Any
 
 from lucule.core import InputError
 
-WORKFLOWS = ("clusters", "compare")
+WORKFLOWS = (
+    "clusters",
+    "compare",
+    "axons",
+    "experiment",
+    "sarcomeres",
+)
 
 
 def load(name: str) -> Any:

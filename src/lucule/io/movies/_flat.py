@@ -84,7 +84,7 @@ class FlatFrames:
             self._open[number] = self._files[number].open("rb", buffering=0)
         stream = self._open[number]
         stream.seek(offset)
-        rest = memoryview(into.view(np.uint8).reshape(-1))
+        rest = into.view(np.uint8).reshape(-1)
         while len(rest):
             got = stream.readinto(rest)  # type: ignore[attr-defined]
             if not got:

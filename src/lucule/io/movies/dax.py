@@ -28,7 +28,8 @@ def _description(path: Path) -> str:
 
 
 def _is_dax(path: Path, _head: bytes) -> bool:
-    return path.is_file() and _SIZE.search(_description(path)) is not None
+    # another file of this name, such as a table, has the same description beside it
+    return path.suffix.lower() in (".dax", ".inf") and _SIZE.search(_description(path)) is not None
 
 
 def _open(path: Path, _choice: Choice) -> Opened:

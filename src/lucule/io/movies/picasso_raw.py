@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,12 +31,19 @@ def _description(path: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _is_raw(path: Path, head: bytes) -> bool:
-    # Picasso's tables have the same YAML beside them
-    if not path.is_file() or head.startswith(b"\x89HDF"):
+def _size_bytes(found: dict[str, Any]) -> int | None:
+    try:
+        return prod(int(found[key]) for key in _KEYS[:3]) * np.dtype(str(found["Data Type"])).itemsize
+    except (TypeError, ValueError):
+        return None
+
+
+def _is_raw(path: Path, _head: bytes) -> bool:
+    found = _description(path) if path.is_file() else None
+    if found is None or not all(key in found for key in _KEYS):
         return False
-    found = _description(path)
-    return found is not None and all(key in found for key in _KEYS)
+    # Picasso's tables, and what was made from them, have the same YAML beside them
+    return path.suffix.lower() == ".raw" or path.stat().st_size == _size_bytes(found)
 
 
 def _open(path: Path, _choice: Choice) -> Opened:

@@ -126,7 +126,7 @@ class Movie:
 
     def __reduce__(self) -> tuple[object, ...]:
         if not self._files:
-            return super().__reduce__()  # type: ignore[return-value]
+            raise InputError("Only a movie in a file travels to other processes", received=f"an array {self.shape}")
         chosen = self.info.chosen
         choice = Choice(chosen.get("channel"), chosen.get("position"), chosen.get("z"))
         left, top = self.corner_px

@@ -1,6 +1,6 @@
 """Optics: point spread functions on pixels, background, illumination, drift and vibration."""
 
-from lucule.simulate.optics.compiled import Kernel, compile_psf
+from lucule.simulate.optics.compiled import Kernel, compile_psf, compile_stack
 from lucule.simulate.optics.fields import Background, Illumination, sample_map
 from lucule.simulate.optics.motion import Motion
 from lucule.simulate.optics.presets import available_psfs, load_psf, parse_psf
@@ -36,6 +36,7 @@ __all__ = [
     "add_emitters",
     "available_psfs",
     "compile_psf",
+    "compile_stack",
     "load_psf",
     "parse_psf",
     "read_stack",

@@ -30,7 +30,7 @@ from lucule.simulate.optics.psf import (
     Tetrapod,
 )
 from lucule.simulate.optics.pupil import knots_across, photons_in, pupil_stack
-from lucule.simulate.optics.stacks import centre_of, read_stack
+from lucule.simulate.optics.stacks import Stack, centre_of, read_stack
 
 Floats: TypeAlias = NDArray[np.float64]
 Image: TypeAlias = NDArray[np.float32]
@@ -206,37 +206,59 @@ def _spare_below(psf: Objective, step: float) -> int:
 
 def _measured(psf: Spline, pixel: tuple[float, float]) -> Kernel:
     stack = read_stack(psf.path)
-    sample_nm = psf.pixel_size_nm or stack.pixel_size_nm
-    step = psf.z_step_nm or stack.z_step_nm
+    given = {name: getattr(psf, name) for name in ("pixel_size_nm", "z_step_nm", "oversampling", "centre")}
+    return compile_stack(stack._replace(**{name: value for name, value in given.items() if value is not None}), pixel,
+                         psf=psf)  # fmt: skip
+
+
+def compile_stack(stack: Stack, pixel_size_nm: tuple[float, float], *, psf: Spline) -> Kernel:
+    """Make a measured PSF that is in memory ready for rendering.
+
+    Parameters
+    ----------
+    stack
+        The samples, with their distances.
+    pixel_size_nm
+        Camera pixels (x, y).
+    psf
+        How the stack is to be used; its path says in messages where the stack comes from.
+
+    Raises
+    ------
+    InputError
+        The sampling is not known or does not fit the pixels, or a plane has no energy.
+    """
+    sample_nm, step, per_pixel = stack.pixel_size_nm, stack.z_step_nm, stack.oversampling
     if sample_nm is None or step is None:
         raise InputError(
             f"The sampling of {psf.path} is not known",
             received=f"pixel_size_nm={sample_nm}, z_step_nm={step}",
             next_step="name both beside the path",
         )
-    if not np.allclose(sample_nm * psf.oversampling, pixel, rtol=1e-3):
+    if not np.allclose(sample_nm * per_pixel, pixel_size_nm, rtol=1e-3):
         raise InputError(
             "The PSF stack does not fit the camera's pixels",
-            received=f"samples of {sample_nm:g} nm, {psf.oversampling} for a pixel of {pixel[0]:g} x {pixel[1]:g} nm",
-            allowed=f"pixels of {sample_nm * psf.oversampling:g} nm",
+            received=f"samples of {sample_nm:g} nm, {per_pixel} for a pixel of "
+            f"{pixel_size_nm[0]:g} x {pixel_size_nm[1]:g} nm",
+            allowed=f"pixels of {sample_nm * per_pixel:g} nm",
         )
     # a whole number of pixels, as in computed PSFs
-    rows, columns = (psf.oversampling * ((n - 1) // psf.oversampling) + 1 for n in stack.values.shape[1:])
-    values = _normalised(stack.values[:, :rows, :columns], psf)
+    rows, columns = (per_pixel * ((n - 1) // per_pixel) + 1 for n in stack.values.shape[1:])
+    values = _normalised(stack.values[:, :rows, :columns], psf, per_pixel)
     middle = (values.shape[0] - 1) / 2
-    centre_z, centre_y, centre_x = psf.centre or (middle, *centre_of(stack.values, round(middle)))
+    centre_z, centre_y, centre_x = stack.centre or (middle, *centre_of(stack.values, round(middle)))
     first = -centre_z * step
-    knots = (first, step, psf.oversampling, centre_x, centre_y)
+    knots = (first, step, per_pixel, centre_x, centre_y)
     coefficients = np.ascontiguousarray(spline_coefficients(values)[None, None], dtype=np.float32)
     z_range = (first, first + (values.shape[0] - 1) * step)
-    return _spline(psf, pixel, z_range, coefficients, knots, np.ones(2))
+    return _spline(psf, pixel_size_nm, z_range, coefficients, knots, np.ones(2))
 
 
-def _normalised(values: Floats, psf: Spline) -> Floats:
+def _normalised(values: Floats, psf: Spline, per_pixel: int) -> Floats:
     if psf.subtract_border:
         border = np.concatenate([values[:, 0], values[:, -1], values[:, :, 0], values[:, :, -1]], axis=1)
         values = values - np.median(border, axis=1)[:, None, None]
-    energy = photons_in(values, psf.oversampling)
+    energy = photons_in(values, per_pixel)
     if not np.all(np.isfinite(energy)) or energy.min() <= 0:
         raise InputError(
             "The PSF has no energy",

@@ -13,6 +13,7 @@ from lucule.core.config import read_yaml
 from lucule.simulate.optics.psf import KINDS, PSF
 
 _FOLDER: Final = resources.files("lucule.simulate") / "psfs"
+_STACKS: Final = (".h5", ".hdf5", ".tif", ".tiff", ".npy")
 
 
 def available_psfs() -> list[str]:
@@ -42,7 +43,10 @@ def parse_psf(values: dict[str, Any], *, source: str = "PSF") -> PSF:
 
 
 def load_psf(name: str | Path, **changes: Any) -> PSF:
-    """Give a packaged PSF by name, or one from a YAML file, with some of its values changed.
+    """Give a packaged PSF by name, or one from a file, with some of its values changed.
+
+    A file is a YAML description, or a measured stack: the `psf.h5` of `lucule calibrate psf`, or whatever `read_stack`
+    reads.
 
     Raises
     ------
@@ -60,9 +64,14 @@ def load_psf(name: str | Path, **changes: Any) -> PSF:
         if values.get("kind") == "spline" and "path" in values:  # relative to the file that names it
             values["path"] = Path(text).parent / values["path"]
         return parse_psf(values | changes, source=text)
+    if text.lower().endswith(_STACKS):
+        return parse_psf({"kind": "spline", "path": text} | changes, source=text)
     if text not in available_psfs():
         raise InputError(
-            "There is no such PSF", received=text, allowed=", ".join(available_psfs()), next_step="or give a .yaml file"
+            "There is no such PSF",
+            received=text,
+            allowed=", ".join(available_psfs()),
+            next_step="or give a .yaml file or a measured stack (.h5)",
         )
     values = yaml.safe_load((_FOLDER / f"{text}.yaml").read_text(encoding="utf-8"))
     return parse_psf(values | changes, source=f"PSF {text}")

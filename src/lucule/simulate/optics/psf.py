@@ -211,12 +211,12 @@ class Spline(Config):
     path
         HDF5 file with the dataset `stack` `(z, y, x)`, or a TIFF or .npy file with such a stack. The planes go upwards.
     pixel_size_nm, z_step_nm
-        Sampling of the stack; an HDF5 file written by `save_stack` brings its own.
+        Sampling of the stack; an HDF5 file written by `save_stack` or `lucule calibrate psf` brings its own.
     oversampling
-        Samples of the stack for one camera pixel.
+        Samples of the stack for one camera pixel; None: what the file says, else 1.
     centre
-        Position (z, y, x) of the emitter in the stack, counted in samples from 0 at the middle of the first; None: z in
-        the middle plane, x and y at the centre of mass of that plane.
+        Position (z, y, x) of the emitter in the stack, counted in samples from 0 at the middle of the first; None: what
+        the file says, else z in the middle plane, x and y at the centre of mass of that plane.
     subtract_border
         Take the median of its border off each plane, the background of a measured stack.
     normalise
@@ -228,7 +228,7 @@ class Spline(Config):
     path: Path
     pixel_size_nm: Positive | None = None
     z_step_nm: Positive | None = None
-    oversampling: int = Field(default=1, ge=1, le=8)
+    oversampling: int | None = Field(default=None, ge=1, le=8)
     centre: tuple[Finite, Finite, Finite] | None = None
     subtract_border: bool = True
     normalise: Literal["plane", "focus"] = "plane"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 import h5py
 import numpy as np
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from lucule.core import FormatError, InputError
 from lucule.core.files import atomic_path
 from lucule.simulate.optics.bspline import FEWEST_SAMPLES
+
+_SIZES: Final = ("pixel_size_nm", "z_step_nm")
 
 
 class Stack(NamedTuple):
@@ -25,11 +27,17 @@ class Stack(NamedTuple):
         `(z, y, x)`; planes go upwards.
     pixel_size_nm, z_step_nm
         Distance of the samples; None where the file does not say.
+    oversampling
+        Samples for one camera pixel.
+    centre
+        Position (z, y, x) of the emitter, counted in samples; None where the file does not say.
     """
 
     values: NDArray[np.float64]
     pixel_size_nm: float | None = None
     z_step_nm: float | None = None
+    oversampling: int = 1
+    centre: tuple[float, float, float] | None = None
 
 
 def read_stack(path: str | os.PathLike[str]) -> Stack:
@@ -46,7 +54,7 @@ def read_stack(path: str | os.PathLike[str]) -> Stack:
     if not file.is_file():
         raise InputError("There is no such PSF stack", received=file)
     suffix = file.suffix.lower()
-    pixel_nm = step_nm = None
+    said: dict[str, Any] = {}
     try:
         if suffix in (".h5", ".hdf5"):
             with h5py.File(file, "r") as opened:
@@ -56,7 +64,7 @@ def read_stack(path: str | os.PathLike[str]) -> Stack:
                     )
                 dataset = opened["stack"]
                 values = np.asarray(dataset[()])
-                pixel_nm, step_nm = dataset.attrs.get("pixel_size_nm"), dataset.attrs.get("z_step_nm")
+                said = dict(dataset.attrs)
         elif suffix in (".tif", ".tiff"):
             values = tifffile.imread(file)
         elif suffix == ".npy":
@@ -71,10 +79,13 @@ def read_stack(path: str | os.PathLike[str]) -> Stack:
             received=f"shape {values.shape} of {values.dtype}",
             allowed=f"numbers (z, y, x), at least {FEWEST_SAMPLES} along each axis",
         )
+    sizes = {name: float(said[name]) for name in _SIZES if name in said}
+    centre = said.get("centre")
     return Stack(
         values.astype(np.float64),
-        None if pixel_nm is None else float(pixel_nm),
-        None if step_nm is None else float(step_nm),
+        **sizes,
+        oversampling=int(said.get("oversampling", 1)),
+        centre=None if centre is None else (float(centre[0]), float(centre[1]), float(centre[2])),
     )
 
 
@@ -90,11 +101,18 @@ def save_stack(path: str | os.PathLike[str], stack: Stack) -> Path:
     50.0
     """
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as opened:
-        dataset = opened.create_dataset("stack", data=np.asarray(stack.values, dtype=np.float32), compression="gzip")
-        for name, value in (("pixel_size_nm", stack.pixel_size_nm), ("z_step_nm", stack.z_step_nm)):
-            if value is not None:
-                dataset.attrs[name] = value
+        put_stack(opened, stack)
     return Path(path)
+
+
+def put_stack(opened: h5py.File, stack: Stack) -> None:
+    """Write a stack into an open HDF5 file, where other things may stand beside it."""
+    dataset = opened.create_dataset("stack", data=np.asarray(stack.values, dtype=np.float32), compression="gzip")
+    dataset.attrs["oversampling"] = stack.oversampling
+    for name in (*_SIZES, "centre"):
+        value = getattr(stack, name)
+        if value is not None:
+            dataset.attrs[name] = value
 
 
 def centre_of(values: NDArray[np.float64], plane: int) -> tuple[float, float]:

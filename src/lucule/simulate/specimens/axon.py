@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from lucule.simulate.curves import worm_like_chain
+from lucule.simulate.curves import Curve, worm_like_chain
 from lucule.simulate.specimens.base import (
     Drawn,
     Fraction,
@@ -23,7 +23,7 @@ class RingAxon(ObjectSpecimen):
     """Rings around a curved axon.
 
     Each axon is one structure; `part` is the number of the ring. `mean_spacing_nm` of the truth is the mean distance
-    between neighbouring places of the row, missing rings included, along the axon.
+    between neighbouring places of the row, missing rings included, along the axon; NaN where there are no rings.
 
     Attributes
     ----------
@@ -35,6 +35,13 @@ class RingAxon(ObjectSpecimen):
         Diameter of the rings, nm.
     persistence_um
         Persistence length of the axon's course, um.
+    bend_radius_um
+        Radius of the arc that the axon follows besides its random bends, um; None for straight on.
+    arrangement
+        Where the epitopes are: in `rings`; at `random` along the axon; or in `clusters` at random places on its
+        surface, one for each ring that there would be. The latter two have no period.
+    cluster_radius_nm
+        Standard deviation of the epitopes of a cluster in each direction on the surface, nm.
     phase_jitter_nm
         Standard deviation of each ring around its place, nm; does not accumulate.
     spacing_jitter_nm
@@ -54,6 +61,9 @@ class RingAxon(ObjectSpecimen):
     period_nm: PositiveVaried = constant(190)
     diameter_nm: PositiveVaried = constant(400)
     persistence_um: PositiveVaried = constant(50)
+    bend_radius_um: PositiveVaried | None = None
+    arrangement: Literal["rings", "random", "clusters"] = "rings"
+    cluster_radius_nm: NotNegative = 40.0
     phase_jitter_nm: NotNegative = 0.0
     spacing_jitter_nm: NotNegative = 0.0
     missing: Fraction = 0.0
@@ -82,6 +92,8 @@ class RingAxon(ObjectSpecimen):
         length, period = 1000 * self.length_um.one(rng), self.period_nm.one(rng)
         diameter, wall = self.diameter_nm.one(rng), self.wall_nm.one(rng)
         curve = worm_like_chain(rng, length, 1000 * self.persistence_um.one(rng), step_nm=20.0)
+        if self.bend_radius_um is not None:
+            curve = _bent(curve, 1000 * self.bend_radius_um.one(rng))
         curve = curve.moved(-curve.points_nm.mean(axis=0))
 
         rings = max(int(length / period), 1)
@@ -99,13 +111,20 @@ class RingAxon(ObjectSpecimen):
         along = place[ring] + rng.normal(0, 1, len(ring)) * self.width_nm
         # a tilted ring lies ahead on one side of the axon and behind on the other
         along += radius * np.tan(tilt[ring]) * np.cos(angle - towards[ring])
+        if self.arrangement == "random":
+            along = rng.uniform(0, length, len(ring))
+        elif self.arrangement == "clusters":
+            place, middle = rng.uniform(0, length, rings), rng.uniform(0, 2 * np.pi, rings)
+            along = place[ring] + rng.normal(0, 1, len(ring)) * self.cluster_radius_nm
+            angle = middle[ring] + rng.normal(0, 1, len(ring)) * self.cluster_radius_nm / (diameter / 2)
         xyz, normal = curve.around(along, angle, radius)
+        has_spacing = self.arrangement == "rings" and rings > 1
         first, last = curve.points_nm[0], curve.points_nm[-1]
         row = {
             "angle_deg": float(np.degrees(np.arctan2(last[1] - first[1], last[0] - first[0]))),
             "length_nm": length,
             "period_nm": period,
-            "mean_spacing_nm": float((place[-1] - place[0]) / (rings - 1)) if rings > 1 else float("nan"),
+            "mean_spacing_nm": float((place[-1] - place[0]) / (rings - 1)) if has_spacing else float("nan"),
             "diameter_nm": diameter,
             "rings": float(rings),
             "missing_rings": float((~present).sum()),
@@ -113,3 +132,13 @@ class RingAxon(ObjectSpecimen):
         spine = curve.points_nm[:: max(int(diameter / 40), 1), :2]
         owner = np.full(len(spine), axon, np.int32)
         return xyz, normal, ring.astype(np.int32), row, along_objects(owner, spine, 0.75 * diameter)
+
+
+def _bent(curve: Curve, radius_nm: float) -> Curve:
+    """The same curve with its directions turned steadily, as along an arc; lengths stay."""
+    steps = np.diff(curve.points_nm, axis=0)
+    turn = np.arange(len(steps)) * curve.step_nm / radius_nm
+    x = steps[:, 0] * np.cos(turn) - steps[:, 1] * np.sin(turn)
+    y = steps[:, 0] * np.sin(turn) + steps[:, 1] * np.cos(turn)
+    bent = np.column_stack([x, y, steps[:, 2]]).cumsum(axis=0)
+    return Curve.of(np.concatenate([np.zeros((1, 3)), bent]))

@@ -1,0 +1,153 @@
+"""The experiment at the microscope: scan, find, image; every finished piece of it stands in the ledger."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lucule.acquire import planner
+from lucule.acquire.control import Control
+from lucule.acquire.ledger import RunLedger
+from lucule.acquire.microscope import Microscope
+from lucule.acquire.plan import Plan, load_plan
+from lucule.acquire.results import PLAN_FILE, failed, nothing_found, summary
+from lucule.acquire.run import Run
+from lucule.acquire.watchdog import watched
+from lucule.acquire.worker import Worker
+from lucule.core import SILENT, InputError, Progress, package_version
+from lucule.core.ledger import fingerprint
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of a run.
+
+    Attributes
+    ----------
+    folder
+        Where everything is.
+    numbers
+        Counts of tiles, objects and fields by state, of frames, localizations and faults.
+    failures
+        One sentence for each piece of work that was given up.
+    notes
+        Why nothing was found in a region.
+    stopped
+        Whether someone stopped it.
+    """
+
+    folder: Path
+    numbers: dict[str, Any]
+    failures: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    stopped: bool = False
+
+
+def acquire(
+    plan: Plan | str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    control: Control | None = None,
+    progress: Progress = SILENT,
+) -> Summary:
+    """Do what a plan says, or go on with a run that was interrupted.
+
+    Parameters
+    ----------
+    plan
+        A plan, its file, or the name of a packaged one.
+    folder
+        Where everything is written.
+    resume
+        Whether `folder` may hold a run that was begun; what is done there is not done again.
+    control
+        To watch, pause and stop it from another thread.
+
+    Raises
+    ------
+    InputError
+        The plan cannot be used, exceeds its limits, or the folder holds a run that is another one.
+    WorkError
+        Too many things failed one after the other. What is finished is kept.
+    """
+    plan, folder = load_plan(plan), Path(folder)
+    begun = (folder / PLAN_FILE).exists()
+    if begun and not resume:
+        raise InputError(
+            "The folder holds a run already", received=folder, next_step=f"lucule acquire --resume {folder}"
+        )
+    control = control or Control()
+    with RunLedger(folder) as ledger, Microscope(plan.microscope) as microscope, Worker(control.beat) as worker:
+        ledger.agree(fingerprints(plan))
+        check_dose(plan, microscope.field_um)
+        if not begun:
+            ledger.keep("field_um", microscope.field_um)
+            plan.to_yaml(folder / PLAN_FILE)
+        with watched(folder, limit_s=plan.watchdog_s):
+            stopped = Run(plan, folder, ledger, microscope, worker, control, progress).all()
+        return Summary(folder, summary(ledger), tuple(failed(ledger)), tuple(nothing_found(ledger)), stopped)
+
+
+def plan_of(folder: str | os.PathLike[str]) -> Plan:
+    """The plan of the run in a folder.
+
+    Raises
+    ------
+    InputError
+        There is no run.
+    """
+    path = Path(folder) / PLAN_FILE
+    if not path.exists():
+        raise InputError("There is no run to go on with", received=folder, allowed=f"a folder with {PLAN_FILE}")
+    return Plan.from_yaml(path)
+
+
+def dry_run(plan: Plan) -> dict[str, Any]:
+    """What a plan will take; the configuration is loaded, no laser is switched on.
+
+    Raises
+    ------
+    InputError
+        The plan cannot be done at this microscope, or exceeds its limits.
+    """
+    with Microscope(plan.microscope) as microscope:
+        check_dose(plan, microscope.field_um)
+        return planner.estimate(plan, shape_px=microscope.shape_px, pixel_um=microscope.pixel_size_um)
+
+
+def fingerprints(plan: Plan) -> dict[str, str]:
+    """Fingerprints of all that a run depends on."""
+    model = "none"
+    if plan.objects.model is not None:
+        from lucule import models
+
+        model = models.find(plan.objects.model).card.weights_sha256
+    settings = plan.model_dump(mode="json", exclude={"microscope", "calibration", "errors", "watchdog_s"})
+    return {
+        "microscope": fingerprint(plan.microscope.model_dump(mode="json"), plan.microscope.configuration_text()),
+        "calibration": fingerprint(plan.affine.model_dump(mode="json")),
+        "model": model,
+        "plan": fingerprint(settings),
+        "version": package_version(),
+    }
+
+
+def check_dose(plan: Plan, field_um: tuple[float, float]) -> None:
+    """Refuse a plan whose light exceeds its limit, before any laser is on.
+
+    Raises
+    ------
+    InputError
+        It does.
+    """
+    dose, limit = planner.dose_mj_per_um2(plan, field_um), plan.limits.dose_mj_per_um2
+    if limit is not None and dose > limit:
+        raise InputError(
+            "The plan exposes the sample to more light than it allows",
+            received=f"{dose:.3g} mJ per um2",
+            allowed=f"{limit:g} mJ per um2",
+            next_step="fewer frames, less power, or another limit",
+        )

@@ -1,0 +1,94 @@
+"""What is in the folder of a run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from lucule.acquire.ledger import RunLedger
+from lucule.acquire.writing import ENDINGS
+from lucule.core import InputError, Localizations, Region
+
+PLAN_FILE: Final = "plan.yaml"
+# events that are no faults
+_QUIET: Final = ("decision", "find", "stop")
+
+
+def table_of(burst: str) -> str:
+    """Path of the localizations of a burst."""
+    for ending in ENDINGS.values():
+        burst = burst.removesuffix(ending)
+    return burst + ".parquet"
+
+
+def summary(ledger: RunLedger) -> dict[str, Any]:
+    """Counts of everything in a ledger."""
+    numbers: dict[str, Any] = {}
+    for table in ("tile", "object", "field"):
+        states = ledger.rows(table)["state"].value_counts().sort("state")
+        numbers[f"{table}s"] = dict(states.iter_rows())
+    bursts = ledger.rows("burst", state="done")
+    faults = ledger.rows("event").filter(~pl.col("kind").is_in(_QUIET))
+    return numbers | {
+        "frames": int(bursts["frames"].sum()),
+        "localizations": int(bursts["localizations"].sum()),
+        "faults": len(faults),
+    }
+
+
+def localizations(folder: str | os.PathLike[str], field: int, *, colour: int = 0) -> Localizations:
+    """All localizations that were made while a field was imaged; the place on the stage is in `meta.origin_nm`.
+
+    Raises
+    ------
+    InputError
+        There is no such run, or the field has no finished burst of this colour.
+    """
+    path = Path(folder)
+    if not (path / PLAN_FILE).exists():
+        raise InputError("There is no run", received=folder, allowed=f"a folder with {PLAN_FILE}")
+    with RunLedger(path) as ledger:
+        bursts = ledger.rows("burst", field=field, colour=colour, state="done").sort("number")
+        place = ledger.rows("field", id=field)
+    if not len(bursts):
+        raise InputError("The field has no finished burst", received=field)
+    parts = [Localizations.load(path / table_of(name)) for name in bursts["path"]]
+    rows, columns = parts[0].meta.shape_px or (0, 0)
+    pixel = parts[0].meta.pixel_size_nm or (0.0, 0.0)
+    corner = [1000 * float(place[f"{axis}_um"][0]) - size * count / 2
+              for axis, size, count in zip("xy", pixel, (columns, rows), strict=True)]  # fmt: skip
+    meta = parts[0].meta.replace(n_frames=int(bursts["frames"].sum()), origin_nm=(corner[0], corner[1], 0.0))
+    return Localizations(pl.concat([part.data for part in parts]), meta)
+
+
+def region_of(folder: str | os.PathLike[str], field: int, locs: Localizations) -> Region | None:
+    """Outlines of the objects of a field, in the coordinates of its table; None where they do not reach into it."""
+    import shapely
+
+    with RunLedger(folder) as ledger:
+        numbers = [int(number) for number in ledger.rows("field", id=field)["objects"][0].split(",")]
+        outlines = shapely.from_wkb(ledger.rows("object").filter(pl.col("id").is_in(numbers))["outline"].to_list())
+    rows, columns = locs.meta.shape_px or (0, 0)
+    width, height = locs.meta.pixel_size_nm or (0.0, 0.0)
+    moved = shapely.transform(outlines, lambda um: 1000 * um - np.array(locs.meta.origin_nm[:2]))
+    inside = shapely.intersection(shapely.union_all(moved), shapely.box(0, 0, columns * width, rows * height))
+    parts = [part for part in shapely.get_parts(inside) if part.geom_type == "Polygon"]
+    return Region.from_shape(shapely.MultiPolygon(parts)) if parts else None
+
+
+def failed(ledger: RunLedger) -> list[str]:
+    """One sentence for each piece of work that was given up."""
+    return [
+        f"{table} {row['id']} was given up: {row['reason']}"
+        for table in ("tile", "field")
+        for row in ledger.rows(table, state="failed").iter_rows(named=True)
+    ]
+
+
+def nothing_found(ledger: RunLedger) -> list[str]:
+    """One sentence for each region in which there was no object."""
+    return [f"{row['subject']}: {row['message']}" for row in ledger.rows("event", kind="find").iter_rows(named=True)]

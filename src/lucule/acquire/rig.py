@@ -1,0 +1,211 @@
+"""Which microscope: its Micro-Manager configuration, and what its devices mean."""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+from pydantic import Field, model_validator
+
+from lucule.core import Camera, Config, InputError
+from lucule.core.config import read_yaml
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+DATA: Final = resources.files("lucule.acquire") / "data"
+PACKAGED: Final = ("simulated", "mixed", "demo_camera")
+
+
+class LaserLine(Config):
+    """One laser.
+
+    Attributes
+    ----------
+    device
+        Its label in the configuration.
+    power
+        Property that sets its power, in mW at the sample after `mw_per_unit`.
+    switch
+        Property that switches it, with the values `on` and `off`; None: power 0 is off.
+    mw_per_unit
+        mW at the sample for one unit of the property.
+    highest_mw
+        Never more than this.
+    """
+
+    device: str
+    power: str
+    switch: str | None = None
+    on: str = "1"
+    off: str = "0"
+    mw_per_unit: Positive = 1.0
+    highest_mw: Positive = 100.0
+
+
+class Channel(Config):
+    """What is set for one kind of picture.
+
+    Attributes
+    ----------
+    presets
+        Group -> preset of the configuration, such as a filter.
+    laser, power_mw
+        The laser that is on, and its power; None: the presets do all.
+    exposure_ms
+        Exposure.
+    """
+
+    presets: dict[str, str] = {}
+    laser: str | None = None
+    power_mw: NotNegative = 0.0
+    exposure_ms: Positive = 50.0
+
+
+class Rig(Config):
+    """A microscope.
+
+    Attributes
+    ----------
+    configuration
+        Micro-Manager configuration file.
+    lasers, channels
+        By name.
+    properties
+        `device-property` -> value, set before the devices are initialized (`pre`) or after.
+    camera
+        What turns its counts into photons.
+    pixel_size_um
+        Where the configuration has none.
+    illumination_radius_um
+        Radius of the disk that is exposed; 0: half the diagonal of the field.
+    stage_tolerance_um, focus_tolerance_um
+        How far from the wanted place counts as arrived.
+    timeout_s
+        Longest wait for a device; for a frame, beyond its exposure.
+    buffer_mb
+        Memory for frames on their way.
+    """
+
+    configuration: str
+    camera: Camera
+    lasers: dict[str, LaserLine] = {}
+    channels: dict[str, Channel] = {}
+    properties: dict[str, str | float | int] = {}
+    pixel_size_um: Positive | None = None
+    illumination_radius_um: NotNegative = 0.0
+    stage_tolerance_um: Positive = 0.5
+    focus_tolerance_um: Positive = 0.2
+    timeout_s: Positive = 5.0
+    buffer_mb: Annotated[int, Field(gt=0)] = 256
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        for name, channel in self.channels.items():
+            if channel.laser is None:
+                continue
+            if channel.laser not in self.lasers:
+                raise ValueError(f"channel {name} names the laser {channel.laser}, which is not among the lasers")
+            highest = self.lasers[channel.laser].highest_mw
+            if channel.power_mw > highest:
+                raise ValueError(f"channel {name}: {channel.power_mw:g} mW, but the laser may give {highest:g} mW")
+        for key in self.properties:
+            if "-" not in key:
+                raise ValueError(f"property {key}: device-property is wanted, such as Camera-Rows")
+        return self
+
+    def channel(self, name: str) -> Channel:
+        """A channel by name.
+
+        Raises
+        ------
+        InputError
+            There is no such channel.
+        """
+        if name not in self.channels:
+            raise InputError("The microscope has no such channel", received=name, allowed=", ".join(self.channels))
+        return self.channels[name]
+
+    def configuration_text(self) -> str:
+        """The configuration file with `properties` put in.
+
+        Raises
+        ------
+        InputError
+            There is no such file.
+        """
+        path = self._path()
+        text = path.read_text(encoding="utf-8")
+        if not self.properties:
+            return text
+        python = {line.split(",")[1] for line in text.splitlines() if line.startswith("#py pyDevice,")}
+        lines = []
+        for key, value in self.properties.items():
+            device, _, name = key.partition("-")
+            lines.append(f"{'#py ' if device in python else ''}Property,{device},{name},{value}")
+        before, found, after = text.partition("Property,Core,Initialize,1")
+        return before + "\n".join(lines) + "\n" + found + after
+
+    def _path(self) -> Path:
+        packaged = DATA / self.configuration
+        given = Path(self.configuration).expanduser()
+        if given.is_file():
+            return given
+        if packaged.is_file():
+            with resources.as_file(packaged) as path:
+                return path
+        from pymmcore_plus import find_micromanager
+
+        adapters = find_micromanager()
+        if adapters and (Path(adapters) / self.configuration).is_file():
+            return Path(adapters) / self.configuration
+        raise InputError(
+            "There is no such Micro-Manager configuration",
+            received=self.configuration,
+            allowed="the path of a .cfg file, or a packaged microscope: " + ", ".join(PACKAGED),
+        )
+
+
+def load_rig(rig: Rig | str | os.PathLike[str] | dict[str, Any]) -> Rig:
+    """Give a microscope by the name of a packaged one, from a YAML file, or from settings.
+
+    Settings may begin from another microscope with `based_on`; what they name replaces what stands there.
+
+    Raises
+    ------
+    InputError
+        There is no such microscope, or a value cannot be used.
+
+    Examples
+    --------
+    >>> load_rig("simulated").lasers["405"].device
+    'Laser405'
+    >>> load_rig({"based_on": "simulated", "illumination_radius_um": 20}).illumination_radius_um
+    20.0
+    """
+    if isinstance(rig, Rig):
+        return rig
+    if isinstance(rig, dict):
+        values = dict(rig)
+        base = values.pop("based_on", None)
+        start = load_rig(base).model_dump() if base else {}
+        for key, value in values.items():
+            merged = isinstance(value, dict) and isinstance(start.get(key), dict)
+            start[key] = start[key] | value if merged else value
+        return Rig.parse(start, source="microscope")
+    name = str(rig)
+    if name in PACKAGED:
+        with resources.as_file(DATA / f"{name}.yaml") as path:
+            return Rig.parse(read_yaml(path), source=f"microscope {name}")
+    if name.endswith((".yaml", ".yml")):
+        values = read_yaml(name)
+        configuration = values.get("configuration")
+        beside = Path(name).parent / str(configuration)
+        if configuration and beside.is_file():
+            values["configuration"] = str(beside)
+        return load_rig(values)
+    raise InputError(
+        "There is no such microscope", received=name, allowed=f"{', '.join(PACKAGED)}, or the path of a YAML file"
+    )

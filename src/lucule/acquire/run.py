@@ -1,0 +1,399 @@
+"""One run while it goes on: every finished piece of work stands in the ledger before the next one begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from lucule.acquire import feedback, planner, writing
+from lucule.acquire.checkpoints import Checkpoints
+from lucule.acquire.control import Control, Stopped
+from lucule.acquire.engine import Engine, Skipped
+from lucule.acquire.faults import StageFault, WritingFault
+from lucule.acquire.finder import assemble, find_in_overview
+from lucule.acquire.focus import FocusLock, FocusSurface, autofocus
+from lucule.acquire.ledger import RunLedger
+from lucule.acquire.microscope import Microscope
+from lucule.acquire.plan import Imaging, Plan
+from lucule.acquire.planner import Region
+from lucule.acquire.results import table_of
+from lucule.acquire.worker import Worker, localize_burst, ring_correlation
+from lucule.core import Progress, WorkError, package_version
+from lucule.core.files import atomic_path
+
+HEARTBEAT: Final = "heartbeat"
+_BURSTS_MAX: Final = 100_000
+
+
+@dataclass(frozen=True)
+class Burst:
+    """One burst as it is to be taken."""
+
+    field: dict[str, Any]
+    colour: int
+    imaging: Imaging
+    number: int
+    first_frame: int
+    frames: int
+    laser: str | None
+    readout_mw: float
+    activation_mw: float
+    exposure_ms: float
+    id: int
+
+    @classmethod
+    def after(cls, done: pl.DataFrame, field: dict[str, Any], colour: int, imaging: Imaging, plan: Plan) -> Self:
+        """The burst that follows those that are done."""
+        channel = plan.microscope.channels[imaging.channel]
+        taken = int(done["frames"].sum())
+        start = 0.0 if imaging.density is None else imaging.density.start_mw
+        return cls(
+            field,
+            colour,
+            imaging,
+            number=len(done),
+            first_frame=taken,
+            frames=min(imaging.burst_frames, imaging.frames - taken),
+            laser=channel.laser,
+            readout_mw=imaging.power_mw or channel.power_mw,
+            activation_mw=float(done["next_activation_mw"][-1]) if len(done) else start,
+            exposure_ms=imaging.exposure_ms or channel.exposure_ms,
+            id=(field["id"] * len(plan.imaging) + colour) * _BURSTS_MAX + len(done),
+        )
+
+
+class Run:
+    """One run while it goes on."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        folder: Path,
+        ledger: RunLedger,
+        microscope: Microscope,
+        worker: Worker,
+        control: Control,
+        progress: Progress,
+    ) -> None:
+        self.plan, self.folder, self.ledger = plan, folder, ledger
+        self.microscope, self.worker, self.control, self.progress = microscope, worker, control, progress
+        self.engine = Engine(microscope, plan.errors, ledger)
+        self.checkpoints = Checkpoints(folder / "specimen", ledger, microscope.specimen)
+        self.affine = plan.affine
+        self.surface: FocusSurface | None = None
+
+    def all(self) -> bool:
+        """Scan, find, image; tell whether someone stopped it."""
+        self.control.beat_on(self.folder / HEARTBEAT)
+        self.checkpoints.put_back()
+        regions = planner.regions_of(self.plan.scan, self.affine)
+        stopped = False
+        try:
+            self._measure_surface(regions)
+            self._scan(regions)
+            self._find(regions)
+            self._choose()
+            self._image()
+        except Stopped:
+            stopped = True
+            self.ledger.note("stop", "run", "stopped from outside; it can be resumed")
+        finally:
+            self.control.doing = "switching off"
+            self.microscope.stop()
+            self.microscope.lasers_off()
+        return stopped
+
+    # scan
+
+    def _measure_surface(self, regions: list[Region]) -> None:
+        focus = self.plan.focus
+        if focus.method != "surface":
+            return
+        measured = self.ledger.kept("surface")
+        if measured is None:
+            bounds = np.array([region.bounds_um for region in regions])
+            (x0, y0), (x1, y1) = bounds[:, :2].min(axis=0), bounds[:, 2:].max(axis=0)
+            turns = 2 * np.pi * np.arange(focus.points) / focus.points + 0.6
+            middle, half = np.array([x0 + x1, y0 + y1]) / 2, np.array([x1 - x0, y1 - y0]) / 2
+            places = middle + 0.7 * half * np.stack([np.cos(turns), np.sin(turns)], axis=1)
+            measured = []
+            for number, place in enumerate(places):
+                self.control.point(f"focus, place {number + 1} of {len(places)}")
+                try:
+                    z = self.engine.attempt(f"focus {number}", partial(self._autofocus_at, place))
+                    measured.append([float(place[0]), float(place[1]), z])
+                except Skipped:
+                    continue
+            self.ledger.keep("surface", measured)
+        places, heights = np.array(measured)[:, :2], np.array(measured)[:, 2]
+        self.surface = FocusSurface.fit(places, heights)
+
+    def _autofocus_at(self, place: NDArray[np.float64]) -> float:
+        self._go(*place)
+        focus = self.plan.focus
+        return autofocus(self.microscope, channel=focus.channel, range_um=focus.range_um, steps=focus.steps)
+
+    def _go(self, x_um: float, y_um: float) -> None:
+        stage = self.affine.to_stage((x_um, y_um))
+        self.microscope.move_to(float(stage[0]), float(stage[1]))
+        if self.surface is not None:
+            self.microscope.focus_to(self.surface.z_um(x_um, y_um))
+
+    def _scan(self, regions: list[Region]) -> None:
+        scan = self.plan.scan
+        if not len(self.ledger.rows("tile")):
+            with self.ledger.together():
+                number = 0
+                for region in regions:
+                    for x, y in planner.tiles_of(region, self.microscope.field_um, scan.overlap_percent):
+                        for channel in scan.channels:
+                            self.ledger.put("tile", number, region=region.name, channel=channel, x_um=float(x),
+                                            y_um=float(y), state="planned")  # fmt: skip
+                            number += 1
+        left = self._unfinished("tile")
+        with self.progress.task("Scan", len(left), "pictures") as task:
+            for tile in left:
+                self.control.point(f"scan, picture {tile['id'] + 1}")
+                self._piece("tile", tile["id"], partial(self._take_tile, tile))
+                task.advance()
+
+    def _take_tile(self, tile: dict[str, Any]) -> dict[str, Any]:
+        import tifffile
+
+        self._go(tile["x_um"], tile["y_um"])
+        self.microscope.set_channel(tile["channel"])
+        image = self.microscope.snap()
+        self.control.frame = image
+        path = self.folder / "tiles" / f"{tile['id']:05d}.tif"
+        try:
+            with atomic_path(path) as temporary:
+                tifffile.imwrite(temporary, image)
+        except OSError as error:
+            raise WritingFault(f"The picture cannot be written: {error.strerror}", received=path) from error
+        at = self.affine.to_plane(self.microscope.position_um)
+        return {"path": self._name(path), "x_um": float(at[0]), "y_um": float(at[1]), "z_um": self.microscope.z_um}
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
+
+    def _unfinished(self, table: str) -> list[dict[str, Any]]:
+        return self.ledger.rows(table).filter(pl.col("state").is_in(["planned", "failed"])).to_dicts()
+
+    def _piece(self, table: str, number: int, work: Callable[[], dict[str, Any]]) -> None:
+        """Do one piece of work with retries; its result and its state are written together."""
+        try:
+            values = self.engine.attempt(f"{table} {number}", work)
+        except Skipped as skipped:
+            self.ledger.put(table, number, state="failed", reason=skipped.reason)
+            return
+        with self.checkpoints.written(), self.ledger.together():
+            self.ledger.put(table, number, **{"state": "done", **values})
+            self.checkpoints.name()
+
+    # find
+
+    def _find(self, regions: list[Region]) -> None:
+        import tifffile
+
+        if self.ledger.kept("found") is not None:
+            return
+        self.control.point("looking for objects")
+        plan, tiles = self.plan, self.ledger.rows("tile", state="done")
+        rows: list[dict[str, Any]] = []
+        with self.progress.task("Find", len(regions), "regions") as task:
+            for region in regions:
+                for channel in plan.scan.channels:
+                    own = tiles.filter((pl.col("region") == region.name) & (pl.col("channel") == channel))
+                    if not len(own):
+                        continue
+                    pictures = [
+                        (tifffile.imread(self.folder / path), x, y)
+                        for path, x, y in own.select("path", "x_um", "y_um").iter_rows()
+                    ]
+                    overview = assemble(
+                        pictures,
+                        tile_pixel_um=self.microscope.pixel_size_um,
+                        pixel_um=plan.scan.overview_pixel_um,
+                        overlap=plan.scan.overlap_percent / 100,
+                    )
+                    overview.save(self.folder / "overview" / f"{region.name}_{channel}.npz")
+                rows += self._objects_of(region)
+                task.advance()
+        with self.ledger.together():
+            for number, row in enumerate(rows):
+                self.ledger.put("object", number, state="planned", **row)
+            self.ledger.keep("found", len(rows))
+
+    def _objects_of(self, region: Region) -> list[dict[str, Any]]:
+        seen = self.folder / "overview" / f"{region.name}_{self.plan.scan.channels[0]}.npz"
+        out = self.folder / "overview" / f"{region.name}_objects.parquet"
+        if not seen.exists():
+            self.ledger.note("find", region.name, "no picture of this region was taken")
+            return []
+        try:
+            reason = self.engine.attempt(
+                f"objects of {region.name}", lambda: self.worker.call(find_in_overview, seen, self.plan.objects, out)
+            )
+        except Skipped as skipped:
+            raise WorkError(f"The objects of {region.name} were not found: {skipped.reason}") from None
+        if reason is not None:
+            self.ledger.note("find", region.name, reason)
+        return [{"region": region.name, **row} for row in pl.read_parquet(out).iter_rows(named=True)]
+
+    def _choose(self) -> None:
+        if self.ledger.kept("chosen") is not None:
+            return
+        radius = planner.disk_radius_um(self.plan, self.microscope.field_um)
+        choice = planner.choose_fields(
+            self.ledger.rows("object"),
+            self.plan.objects,
+            field_um=self.microscope.field_um,
+            radius_um=radius,
+            start=self.affine.to_plane(self.microscope.position_um),
+        )
+        with self.ledger.together():
+            for number, field in enumerate(choice.fields.drop("group").iter_rows(named=True)):
+                self.ledger.put("field", number, position=number, state="planned", dose_mj_per_um2=0.0, **field)
+                for one in field["objects"].split(","):
+                    self.ledger.put("object", int(one), state="chosen")
+            for number, reason in choice.reasons.items():
+                self.ledger.put("object", number, state="skipped", reason=reason)
+            self.ledger.keep("chosen", len(choice.fields))
+
+    # image
+
+    def _image(self) -> None:
+        left = self._unfinished("field")
+        with self.progress.task("Image", len(left), "fields") as task:
+            for field in left:
+                self.control.point(f"field {field['id'] + 1}")
+                self._field(field)
+                task.advance()
+
+    def _field(self, field: dict[str, Any]) -> None:
+        number = field["id"]
+        try:
+            self.engine.attempt(f"field {number}", lambda: self._arrive(field))
+            reasons = [self._movie(field, colour, imaging) for colour, imaging in enumerate(self.plan.imaging)]
+        except Skipped as skipped:
+            self.ledger.put("field", number, state="failed", reason=skipped.reason)
+            return
+        finally:
+            self.microscope.stop()
+            self.microscope.lasers_off()
+        self.ledger.put("field", number, state="done", reason="; ".join(reasons))
+
+    def _arrive(self, field: dict[str, Any]) -> None:
+        self._go(field["x_um"], field["y_um"])
+        focus = self.plan.focus
+        if focus.method == "lock":
+            FocusLock(self.microscope).hold()
+        elif focus.method == "software":
+            autofocus(self.microscope, channel=focus.channel, range_um=focus.range_um, steps=focus.steps)
+        self.ledger.put("field", field["id"], z_um=self.microscope.z_um)
+
+    def _movie(self, field: dict[str, Any], colour: int, imaging: Imaging) -> str:
+        """Take the bursts of one colour; tell why it ended."""
+        while True:
+            rows = self.ledger.rows("burst", field=field["id"], colour=colour, state="done").sort("number")
+            if len(rows) and rows["decision"][-1] != "go on":
+                return f"{imaging.channel}: {rows['reason'][-1]}"
+            burst = Burst.after(rows, field, colour, imaging, self.plan)
+            self.control.point(f"field {field['id'] + 1}, {imaging.channel}, burst {burst.number + 1}")
+            self._piece("burst", burst.id, partial(self._take_burst, burst, rows))
+            row = self.ledger.rows("burst", id=burst.id).row(0, named=True)
+            if row["state"] != "done":
+                raise Skipped(row["reason"])
+
+    def _take_burst(self, burst: Burst, before: pl.DataFrame) -> dict[str, Any]:
+        path = self._record(burst)
+        table = path.with_name(path.name.removesuffix(writing.ENDINGS[self.plan.format]) + ".parquet")
+        numbers = self.engine.attempt(
+            f"localize {path.name}",
+            lambda: self.worker.call(localize_burst, path, self._camera(), burst.first_frame, table),
+        )
+        resolution = None
+        if self.plan.stop.frc_gain is not None and (burst.number + 1) & burst.number == 0:
+            tables = [*(self.folder / table_of(name) for name in before["path"]), table]
+            resolution = self.worker.call(ring_correlation, tables)
+        area = float(np.prod(self.microscope.field_um))
+        seen = feedback.Seen(
+            burst.frames, numbers.localizations, numbers.localizations / (burst.frames * area), numbers.sigma_nm,
+            burst.activation_mw, resolution,
+        )  # fmt: skip
+        imaging = burst.imaging
+        decision = feedback.decide([*_seen(before), seen], self.plan.stop, imaging.density, frames=imaging.frames)
+        self.ledger.note(
+            "decision", f"field {burst.field['id']}, burst {burst.number}", f"{decision.action}: {decision.reason}"
+        )
+        return {
+            "field": burst.field["id"], "colour": burst.colour, "number": burst.number, "frames": burst.frames,
+            "path": self._name(path), "localizations": seen.localizations, "density_per_um2": seen.density_per_um2,
+            "sigma_nm": seen.sigma_nm, "activation_mw": burst.activation_mw,
+            "next_activation_mw": decision.activation_mw, "frc_nm": resolution, "decision": decision.action,
+            "reason": decision.reason,
+        }  # fmt: skip
+
+    def _record(self, burst: Burst) -> Path:
+        """Expose and write one burst, where it belongs."""
+        scope, imaging = self.microscope, burst.imaging
+        x, y = (float(value) for value in self.affine.to_stage((burst.field["x_um"], burst.field["y_um"])))
+        if not scope.is_at(x, y):
+            scope.move_to(x, y)
+        self._expose(burst)
+        scope.set_channel(imaging.channel)
+        if burst.laser is not None:
+            scope.set_laser(burst.laser, burst.readout_mw)
+        if imaging.density is not None:
+            scope.set_laser(imaging.density.laser, burst.activation_mw)
+        scope.set_exposure(burst.exposure_ms)
+        folder = self.folder / "fields" / f"{burst.field['id']:04d}"
+        notes = {
+            "software": f"lucule {package_version()}", "field": str(burst.field["id"]), "channel": imaging.channel,
+            "burst": str(burst.number), "position_um": str(scope.position_um), "z_um": f"{scope.z_um:g}",
+            "powers_mw": str(scope.powers_mw), "exposure_ms": f"{burst.exposure_ms:g}",
+        }  # fmt: skip
+        path = writing.write_burst(
+            folder / f"{imaging.channel}_{burst.number:04d}{writing.ENDINGS[self.plan.format]}",
+            self._watched(scope.frames(burst.frames)),
+            shape=(burst.frames, *scope.shape_px),
+            pixel_size_um=scope.pixel_size_um,
+            exposure_ms=burst.exposure_ms,
+            notes=notes,
+        )
+        if not scope.is_at(x, y):
+            raise StageFault("The stage moved during the burst", received=scope.position_um, allowed=f"({x}, {y}) um")
+        return path
+
+    def _expose(self, burst: Burst) -> None:
+        """Record the dose before the light is on: what is lost in a crash has been exposed all the same."""
+        disk_um2 = np.pi * planner.disk_radius_um(self.plan, self.microscope.field_um) ** 2
+        light = (burst.readout_mw + burst.activation_mw) * burst.frames * burst.exposure_ms / 1000
+        number = burst.field["id"]
+        before = self.ledger.rows("field", id=number)["dose_mj_per_um2"][0]
+        dose, limit = float(before + light / disk_um2), self.plan.limits.dose_mj_per_um2
+        if limit is not None and dose > limit:
+            raise Skipped(f"with this burst, the dose would be {dose:.3g} mJ per um2, above the limit of {limit:g}")
+        self.ledger.put("field", number, dose_mj_per_um2=dose)
+
+    def _watched(self, frames: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+        for frame in frames:
+            self.control.frame = frame
+            self.control.beat()
+            yield frame
+
+    def _camera(self) -> Any:
+        size = 1000 * self.microscope.pixel_size_um
+        return self.plan.microscope.camera.replace(pixel_size_nm=(size, size))
+
+
+def _seen(bursts: pl.DataFrame) -> list[feedback.Seen]:
+    columns = ("frames", "localizations", "density_per_um2", "sigma_nm", "activation_mw", "frc_nm")
+    return [feedback.Seen(**row) for row in bursts.select(columns).iter_rows(named=True)]

@@ -1,0 +1,179 @@
+"""What lies under the simulated objective: a slide with stained cells whose labelled molecules blink and bleach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lucule.core.config import read_yaml
+from lucule.simulate import Microscope, Slide, load_camera, widefield
+from lucule.simulate.camera import Sensor, expose, sensor
+from lucule.simulate.scene import Objective
+from lucule.simulate.widefield import SHAPES, psf_of
+
+# which stain a laser excites, and the power and exposure at which a stain gives the light of `simulate.widefield`
+STAINS: Final = {"405": "nucleus", "488": "cell"}
+READOUT: Final = "647"
+ACTIVATION: Final = "405"
+STAIN_POWER_MW: Final = 1.0
+STAIN_EXPOSURE_MS: Final = 50.0
+_STAIN_NM: Final = 600.0
+# beyond this an image is a smear, and a wider blur only costs time
+_WIDEST_BLUR_PX: Final = 40.0
+
+
+@dataclass
+class Specimen:
+    """A slide, what illuminates it and where it is looked at; images are in the axes of the slide.
+
+    Attributes
+    ----------
+    slide
+        Cells and their molecules.
+    seed
+        Seed of everything.
+    shape_px
+        Rows and columns of the camera.
+    axes
+        2 x 2 matrix from movements of the stage to movements over the slide: rotation, mirror, scale.
+    tilt_nm_per_um
+        Slope of the slide along its x and y: where the focus lies.
+    readout_mw, activation_mw
+        Powers that count as 1 for the dyes.
+    thermal
+        Return of the dyes without activation light, relative to that at `activation_mw`.
+    xy_um, z_um
+        Position of the stages.
+    powers_mw
+        Power of each laser that is on.
+    shutter_open, passes
+        The shutter, and the laser whose light the emission filter lets pass; None: no filter.
+    """
+
+    slide: Slide
+    seed: int = 1
+    shape_px: tuple[int, int] = (256, 256)
+    axes: NDArray[np.float64] = field(default_factory=lambda: np.eye(2))
+    tilt_nm_per_um: tuple[float, float] = (0.0, 0.0)
+    readout_mw: float = 100.0
+    activation_mw: float = 1.0
+    thermal: float = 0.3
+    xy_um: tuple[float, float] = (0.0, 0.0)
+    z_um: float = 0.0
+    powers_mw: dict[str, float] = field(default_factory=dict)
+    shutter_open: bool = True
+    passes: str | None = None
+    frames: int = 0
+
+    @cached_property
+    def molecules(self) -> Microscope:
+        """The labelled molecules of the slide, with their memory."""
+        return Microscope(self.slide, shape_px=self.shape_px, seed=self.seed, camera=self._camera)
+
+    @cached_property
+    def _camera(self) -> Any:
+        first = next(iter(self.slide.cells.values())).scene
+        return first.camera or load_camera("ideal")
+
+    @cached_property
+    def _sensor(self) -> Sensor:
+        return sensor(self.molecules.camera, self.shape_px)
+
+    @property
+    def centre_um(self) -> tuple[float, float]:
+        """Place on the slide in the middle of the image."""
+        x, y = self.axes @ np.asarray(self.xy_um)
+        return float(x), float(y)
+
+    @property
+    def defocus_nm(self) -> float:
+        """Height of the focal plane above the slide, where it is looked at."""
+        return 1000 * self.z_um - float(np.dot(self.tilt_nm_per_um, self.centre_um))
+
+    def prepare(self) -> None:
+        """Compile what draws molecules, which takes seconds on a new machine: a camera is not asked for patience.
+
+        A second slide is looked at, so that this one stays as it is.
+        """
+        cells = self.slide.overview(seed=self.seed)
+        if len(cells):
+            x, y = cells.select("x_um", "y_um").row(0)
+            other = Microscope(self.slide, shape_px=(16, 16), seed=self.seed, camera=self._camera)
+            other.frame(1000 * x, 1000 * y, exposure_ms=100)
+
+    def image(self, exposure_ms: float) -> NDArray[np.uint16]:
+        """Expose the camera once."""
+        lit = {name: power for name, power in self.powers_mw.items() if power > 0} if self.shutter_open else {}
+        seen = {name for name in lit if self.passes in (None, name)}
+        x, y = self.centre_um
+        if READOUT in lit:
+            molecules = self.molecules.frame(
+                1000 * x,
+                1000 * y,
+                focus_nm=self.defocus_nm,
+                power=lit[READOUT] / self.readout_mw,
+                activation=self.thermal + lit.get(ACTIVATION, 0.0) / self.activation_mw,
+                exposure_ms=exposure_ms,
+            )
+            if READOUT in seen:
+                return molecules
+        else:
+            self.molecules.wait(exposure_ms / 1000)
+        light = np.zeros(self.shape_px, np.float32)
+        for name in sorted(seen & set(STAINS)):
+            strength = lit[name] / STAIN_POWER_MW * exposure_ms / STAIN_EXPOSURE_MS
+            light += np.float32(strength) * self._stain(STAINS[name])
+        self.frames += 1
+        # a second stream of noise: frames of molecules have their own
+        frames = expose(light[None], self._sensor, seed=self.seed + 1, first_frame=self.frames)
+        counts: NDArray[np.uint16] = frames[0]
+        return counts
+
+    def _stain(self, name: str) -> NDArray[np.float32]:
+        from scipy.ndimage import gaussian_filter
+
+        pixel_nm = self.molecules.camera.pixel_size_nm[0]
+        rows, columns = self.shape_px
+        x, y = self.centre_um
+        half = columns * pixel_nm / 2000, rows * pixel_nm / 2000
+        bounds = (x - half[0], y - half[1], x + half[0], y + half[1])
+        stained = [n for n in SHAPES if n == name and self._has(n)]
+        taken = widefield(
+            self.slide, seed=self.seed, channels=stained or ["dyes"], bounds_um=bounds, pixel_size_nm=pixel_nm
+        )
+        image = taken.expected[0, :rows, :columns]
+        psf = psf_of(Objective(), _STAIN_NM)
+        blur = psf.sigma_nm * abs(self.defocus_nm) / (psf.depth_nm or np.inf) / pixel_nm
+        sharp: NDArray[np.float32] = image if blur < 0.05 else gaussian_filter(image, min(blur, _WIDEST_BLUR_PX))
+        return sharp
+
+    def _has(self, name: str) -> bool:
+        fields = [kind.scene.field for kind in self.slide.cells.values()]
+        if name == "nucleus":
+            return all(field.nucleus_radius_um is not None for field in fields)
+        return all(field.outline == "cell" for field in fields)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """What the specimen remembers: put into another one of the same slide and seed, it goes on from there."""
+        return {"frames": np.array(self.frames), **self.molecules.state()}
+
+    def restore(self, state: dict[str, NDArray[Any]]) -> None:
+        """Go back to a state."""
+        self.frames = int(state["frames"])
+        self.molecules.restore({name: values for name, values in state.items() if name != "frames"})
+
+
+def load_slide(path: str | Path) -> Slide:
+    """Read a slide from a YAML file.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or a value in it cannot be used.
+    """
+    return Slide.parse(read_yaml(path), source=str(path))

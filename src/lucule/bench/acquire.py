@@ -1,0 +1,257 @@
+"""Automatic acquisition on the simulated microscope: kill -9 and resume, rate and memory, fields, density, resolution.
+
+A run is killed at random instants until it has ended, and must then equal an undisturbed one. A movie of 30,000 frames
+of 256 x 256 pixels goes through camera, engine and disk. Fields around objects are counted against tiles of 25 um x
+25 um over the whole area (Linke et al. 2025: 13.6 times fewer). The density of emitters starts five times too sparse
+and five times too dense. The ring correlation is that of all automatic fields on rings (Linke et al. 2025: 34 +- 9 nm
+on test spheres).
+"""
+
+from __future__ import annotations
+
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from lucule import process
+from lucule.acquire import experiment, feedback, planner, results, writing
+from lucule.acquire.finder import find_in_overview
+from lucule.acquire.ledger import RunLedger
+from lucule.acquire.microscope import Microscope
+from lucule.acquire.plan import Density, Objects, load_plan
+from lucule.acquire.worker import localize_burst
+from lucule.core.config import dump_yaml
+from lucule.core.errors import InputError
+
+KILLS: Final = 20
+FRAMES: Final = 30_000
+BURST: Final = 1000
+RING_FIELDS: Final = 6
+_TILE_UM: Final = 25.0
+
+SMALL: Final[dict[str, Any]] = {
+    "microscope": {
+        "based_on": "simulated",
+        "properties": {"Camera-Rows": 64, "Camera-Columns": 64},
+        "illumination_radius_um": 5.0,
+    },
+    "scan": {"area_um": [60, 110, 95, 145], "overview_pixel_um": 0.4},
+    "objects": {"minimum_area_um2": 20, "fields_per_large": 4},
+    "imaging": {"frames": 150, "burst_frames": 50, "density": {"target_per_um2": 0.05, "start_mw": 5}},
+    "stop": {"count_gain": None},
+}
+RINGS: Final[dict[str, Any]] = {
+    "size_um": [60, 60],
+    "cells": {
+        "patch": {
+            "density_per_mm2": 2500,
+            "scene": {
+                "field": {"size_um": 12, "axial_range_nm": 0, "outline": "cell", "cell_radius_um": [3, 4]},
+                "layers": {
+                    "rings": {
+                        "specimen": {"kind": "ring", "radius_nm": 70, "width_nm": 8, "epitopes": 60},
+                        "placement": {"density_per_um2": 1.0, "gap_nm": 100},
+                        "within": "cell",
+                    }
+                },
+                "dye": "af647",
+                "psf": "gaussian",
+                "background_photons": 20,
+            },
+        }
+    },
+}
+
+
+def run(*, seed: int) -> pl.DataFrame:
+    """One row for each measurement: value, unit, target where there is one."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        rows += _kills(Path(folder), seed)
+        rows += _rate(Path(folder))
+        rows += _fields(Path(folder))
+        rows += _density(seed)
+        rows += _rings(Path(folder))
+    schema = {"what": pl.String, "value": pl.Float64, "unit": pl.String, "target": pl.Float64}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+Row = tuple[str, float | None, str, float | None]
+
+
+def _kills(folder: Path, seed: int) -> list[Row]:
+    """Kill a run until it has ended by itself, `KILLS` times at least, and compare it with an undisturbed one."""
+    plan = load_plan(SMALL).to_yaml(folder / "small.yaml")
+    experiment.acquire(load_plan(plan), folder / "whole")
+    rng = random.Random(seed)
+    kills = equal = opened = bursts = runs = 0
+    while kills < KILLS:
+        runs += 1
+        target = folder / f"killed_{runs}"
+        arguments = [str(plan), "--out", str(target)]
+        while True:
+            command = [sys.executable, "-m", "lucule", "acquire", *arguments]
+            process_ = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
+            try:
+                process_.wait(timeout=rng.uniform(2, 15))
+                break
+            except subprocess.TimeoutExpired:
+                process_.kill()
+                process_.wait()
+                kills += 1
+            if (target / results.PLAN_FILE).exists():
+                arguments = ["--resume", str(target)]
+        equal += _same(folder / "whole", target)
+        with RunLedger(target) as ledger:
+            for path, frames in ledger.rows("burst", state="done").select("path", "frames").iter_rows():
+                bursts += 1
+                opened += writing.read_burst(target / path).shape == (frames, 64, 64)
+    return [
+        (f"runs equal to an undisturbed one, after {kills} kills", 100 * equal / runs, "%", 100.0),
+        ("finished bursts that open", 100 * opened / bursts, "%", 100.0),
+    ]
+
+
+def _same(first: Path, second: Path) -> bool:
+    fields = []
+    for folder in (first, second):
+        with RunLedger(folder) as ledger:
+            fields.append(ledger.rows("field").drop("dose_mj_per_um2"))
+    if not fields[0].equals(fields[1]):
+        return False
+    return all(
+        results.localizations(first, number).data.equals(results.localizations(second, number).data)
+        for number in fields[0]["id"]
+    )
+
+
+def _rate(folder: Path) -> list[Row]:
+    """A long movie beside a cell, through camera, engine and disk."""
+    lost, memory = 0, []
+    with Microscope("simulated") as microscope:
+        microscope.move_to(78.5, 135.9)
+        microscope.set_channel("molecules")
+        wall, cpu = time.perf_counter(), time.process_time()
+        for number in range(FRAMES // BURST):
+            path = folder / f"long_{number:03d}.ome.zarr"
+            writing.write_burst(
+                path, microscope.frames(BURST), shape=(BURST, 256, 256), pixel_size_um=0.1, exposure_ms=20, notes={}
+            )
+            memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+            if number in (0, FRAMES // BURST - 1):
+                lost += BURST - len(writing.read_burst(path))
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    what = f"{FRAMES:,} frames of 256 x 256"
+    return [
+        (f"{what}: lost", float(lost), "frames", 0.0),
+        (f"{what}: end to end", FRAMES / wall, "frames/s", None),
+        (f"{what}: CPU time", 1000 * cpu / FRAMES, "ms/frame", None),
+        (f"{what}: memory added after the first burst", memory[-1] - memory[1], "MiB", 50.0),
+    ]
+
+
+def _fields(folder: Path) -> list[Row]:
+    """Fields around all cells of a slide of 1 mm2 against tiles over all of it."""
+    from lucule.acquire.devices import DATA
+    from lucule.acquire.finder import Overview
+    from lucule.acquire.specimen import load_slide
+    from lucule.simulate import widefield
+
+    slide = load_slide(DATA / "slide.yaml")  # type: ignore[arg-type]
+    slide = slide.replace(size_um=(1000, 1000), gap_um=2.0)
+    image = widefield(slide, seed=1, channels=["cell"], pixel_size_nm=500)
+    Overview(image.counts[0], (0.0, 0.0), 0.5).save(folder / "slide.npz")
+    settings = Objects(minimum_area_um2=30, large="centre", merge_distance_um=25)
+    find_in_overview(folder / "slide.npz", settings, folder / "objects.parquet")
+    objects = pl.read_parquet(folder / "objects.parquet").with_row_index("id").with_columns(region=pl.lit("area"))
+    choice = planner.choose_fields(
+        objects, settings, field_um=(_TILE_UM, _TILE_UM), radius_um=_TILE_UM / 2, start=(0, 0)
+    )
+    tiles = (1000 / _TILE_UM) ** 2
+    cells = len(slide.overview(seed=1))
+    return [
+        (f"objects found of {cells} cells on 1 mm2", float(len(objects)), "", float(cells)),
+        ("fields for them", float(len(choice.fields)), "", None),
+        ("tiles of 25 um over the area / fields", tiles / max(len(choice.fields), 1), "", 13.6),
+    ]
+
+
+def _density(seed: int) -> list[Row]:
+    """Density over 10 s after a start with about a fifth and five times the emitters: bursts of 2 s, a new cell each."""
+    rows: list[Row] = []
+    size = {"Camera-Rows": 96, "Camera-Columns": 96, "Slide-Seed": seed}
+    with Microscope({"based_on": "simulated", "properties": size}) as microscope:
+        assert microscope.specimen is not None  # noqa: S101 (it is a simulated one)
+        specimen = microscope.specimen
+        cells = specimen.slide.overview(seed=seed).select("x_um", "y_um").rows()
+        usual = 3.0
+        _at(microscope, cells[0], usual)
+        target = _seen(microscope, usual).density_per_um2
+        # the density follows the sum of activation and return by itself
+        fifth, fivefold = ((usual + specimen.thermal) * factor - specimen.thermal for factor in (0.2, 5.0))
+        for name, place, power in (("too sparse", cells[1], fifth), ("too dense", cells[2], fivefold)):
+            density, course = Density(target_per_um2=target, start_mw=power), []
+            for _ in range(6):
+                _at(microscope, place, power)
+                seen = _seen(microscope, power)
+                course.append(seen.density_per_um2 / target)
+                power, _ = feedback.next_power(seen, density)
+            rows.append((f"density / target at the start, {name}", course[0], "", None))
+            rows.append((f"density / target after 8 to 12 s, {name}", float(np.mean(course[4:])), "", 1.0))
+    return rows
+
+
+def _at(microscope: Microscope, place: tuple[float, float], activation_mw: float) -> None:
+    microscope.move_to(*place)
+    microscope.set_channel("molecules")
+    microscope.set_laser("405", activation_mw)
+
+
+def _seen(microscope: Microscope, power_mw: float, frames: int = 100) -> feedback.Seen:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "burst.ome.tif"
+        shape = (frames, *microscope.shape_px)
+        writing.write_burst(path, microscope.frames(frames), shape=shape, pixel_size_um=0.1, exposure_ms=20, notes={})
+        numbers = localize_burst(path, microscope.rig.camera, 0, Path(folder) / "burst.parquet")
+    area = float(np.prod(microscope.field_um))
+    return feedback.Seen(frames, numbers.localizations, numbers.localizations / (frames * area), activation_mw=power_mw)
+
+
+def _rings(folder: Path) -> list[Row]:
+    """Ring correlation over all fields of an automatic run on rings."""
+    slide = folder / "rings.yaml"
+    slide.write_text(dump_yaml(RINGS), encoding="utf-8")
+    plan = load_plan(
+        {
+            "microscope": {
+                "based_on": "simulated",
+                "properties": {"Slide-File": str(slide), "Camera-Rows": 96, "Camera-Columns": 96},
+                "illumination_radius_um": 6.8,
+            },
+            "scan": {"area_um": [0, 0, 60, 60], "overview_pixel_um": 0.2},
+            "objects": {"quota": RING_FIELDS, "large": "centre"},
+            "imaging": {"frames": 2000, "burst_frames": 250, "density": {"target_per_um2": 0.05, "start_mw": 5}},
+            "stop": {"count_gain": None},
+        }
+    )
+    done = experiment.acquire(plan, folder / "rings")
+    found = []
+    for number in range(int(done.numbers["fields"].get("done", 0))):
+        try:
+            found.append(process.frc(results.localizations(folder / "rings", number), compare=False).resolution_nm)
+        except InputError:
+            continue
+    known = np.array([value for value in found if value is not None])
+    return [
+        ("automatic fields on rings", float(len(found)), "", float(RING_FIELDS)),
+        ("ring correlation, mean over them", float(known.mean()) if len(known) else None, "nm", 34.0),
+        ("ring correlation, standard deviation", float(known.std(ddof=1)) if len(known) > 1 else None, "nm", 9.0),
+    ]

@@ -1,0 +1,191 @@
+"""`lucule segment train|predict`: from a few annotated objects to all objects of an image or slide."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lucule.cli.options import (
+    ConfigOption,
+    DeviceOption,
+    DryRunOption,
+    JsonOption,
+    PixelSizeOption,
+    SetOption,
+    WorkersOption,
+)
+from lucule.cli.session import Session, session
+from lucule.core.errors import InputError
+
+DiameterOption = Annotated[
+    float | None, typer.Option("--diameter-px", help="Typical extent of an object in the images, pixels.")
+]
+
+segment = typer.Typer(help="Find objects in images with a network trained on a few of them.", no_args_is_help=True)
+
+
+@segment.command()
+def train(
+    images: Annotated[Path, typer.Argument(help="Image or folder of images: TIFF, PNG, JPEG, .npy; grey or colour.")],
+    masks: Annotated[
+        Path,
+        typer.Argument(help="Annotations by the names of the images: label images, masks, ImageJ ROIs, GeoJSON."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for weights and card.")],
+    classes: Annotated[str | None, typer.Option(help="Names of the classes, as cell,node.")] = None,
+    kind: Annotated[str, typer.Option(help="What numbers mean: auto, labels, mask, classes or strokes.")] = "auto",
+    some: Annotated[bool, typer.Option("--some", help="Not every object in the images is annotated.")] = False,
+    seconds: Annotated[float | None, typer.Option(help="Time for the training, s.", min=1)] = None,
+    architecture: Annotated[str | None, typer.Option(help="compact or deeplabv3_resnet101.")] = None,
+    start: Annotated[str | None, typer.Option(help="Model to start from, or none.")] = None,
+    diameter_px: DiameterOption = None,
+    pixel_size_nm: PixelSizeOption = None,
+    seed: Annotated[int, typer.Option(help="Seed of the training.", min=0)] = 1,
+    device: DeviceOption = "auto",
+    config: ConfigOption = None,
+    set_: SetOption = [],  # noqa: B006
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Train a network on images with 1 to 25 annotated objects; takes minutes, also without a GPU."""
+    with session(inputs=[images, masks], as_json=json) as run:
+        from lucule import models
+        from lucule import segment as room
+
+        given: dict[str, Any] = {"architecture": architecture}
+        if seconds is not None:
+            given["fit"] = room.TrainSettings().fit.replace(seconds=seconds).model_dump()
+        begin = room.TrainSettings()
+        if start is not None or architecture not in (None, begin.architecture):
+            begin = room.TrainSettings(start=None if start in (None, "none") else start)
+        settings = run.changed(begin, config, set_, **given)
+        if dry_run:
+            run.plan(settings, read=[str(images), str(masks)], write=str(out))
+            return
+        room.train(
+            images, masks, out=out, settings=settings, names=_names(classes), kind=kind,  # type: ignore[arg-type]
+            everything=not some, pixel_size_nm=pixel_size_nm, diameter_px=diameter_px, seed=seed, device=device,
+            progress=run.progress,
+        )  # fmt: skip
+        card = models.find(out).card
+        run.results = {
+            "classes": list(card.classes[1:]),
+            "objects": int(card.scores["train_objects"]),
+            "steps": int(card.scores["train_steps"]),
+            "seconds": card.scores["train_seconds"],
+            "train_dice": card.scores["train_dice"],
+            "written": str(out),
+        }
+
+
+@segment.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Images; large ones are read in tiles.")],
+    model: Annotated[str, typer.Option(help="A network by name or folder; see `lucule models`.")],
+    out: Annotated[Path, typer.Option("--out", help="Table of objects to write (.parquet, .csv).")],
+    overlay: Annotated[
+        Path | None, typer.Option(help="Picture with the outlines (.png); of several images one each.")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="Folder for label images (TIFF).")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Smallest probability of a pixel.", min=0, max=1)] = None,
+    views: Annotated[int | None, typer.Option(help="Turned views that are averaged: 1, 4 or 8.")] = None,
+    tile_px: Annotated[int | None, typer.Option("--tile-px", help="Side of a tile, pixels.", min=32)] = None,
+    positions: Annotated[
+        Path | None,
+        typer.Option(help="The images are tiles of one slide: CSV with image, x_px, y_px of their corners."),
+    ] = None,
+    diameter_px: DiameterOption = None,
+    pixel_size_nm: PixelSizeOption = None,
+    stage: Annotated[str | None, typer.Option(help="Stage position of a pixel: six numbers a,b,x,c,d,y, um.")] = None,
+    workers: WorkersOption = None,
+    device: DeviceOption = "auto",
+    config: ConfigOption = None,
+    set_: SetOption = [],  # noqa: B006
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Find all objects, with class, confidence, area, outline and position."""
+    with session(inputs=images, as_json=json) as run:
+        from lucule import segment as room
+        from lucule.segment import objects
+        from lucule.segment.batch import predict_files
+
+        settings = run.changed(room.PredictSettings(), config, set_, threshold=threshold, views=views, tile_px=tile_px)
+        sources: list[Any] = list(images)
+        if positions is not None:
+            from lucule.segment.mosaic import read_positions
+
+            sources = [read_positions(positions, images)]
+        if dry_run:
+            run.plan(settings, read=[str(path) for path in images], model=model, write=str(out))
+            return
+        batch = predict_files(
+            sources, model, settings=settings, pixel_size_nm=pixel_size_nm, diameter_px=diameter_px,
+            stage=_stage(stage), device=device, workers=workers, progress=run.progress,
+        )  # fmt: skip
+        table = batch.table()
+        run.results = {"objects": len(table), "images": [outcome.line() for outcome in batch.outcomes]}
+        _report(run, batch)
+        run.results["written"] = str(objects.save(table, out))
+        for source, outcome in zip(sources, batch.outcomes, strict=True):
+            if outcome.found is not None:
+                _pictures(run, source, outcome.found, overlay, labels, pixel_size_nm, several=len(sources) > 1)
+        if batch.failed == len(batch.outcomes):
+            run.exit_code = 1
+
+
+def _report(run: Session, batch: Any) -> None:
+    for outcome in batch.outcomes:
+        if outcome.found is None:
+            run.warnings.append(f"{outcome.image} was left out: {outcome.error}")
+        else:
+            run.warnings += [*outcome.found.warnings, *([outcome.found.reason] if outcome.found.reason else [])]
+
+
+def _pictures(
+    run: Session, source: Any, found: Any, overlay: Path | None, labels: Path | None, pixel_size_nm: float | None,
+    *, several: bool,
+) -> None:  # fmt: skip
+    from lucule.core.files import atomic_path
+    from lucule.segment import open_image
+
+    with open_image(source) as image:
+        stem = Path(image.name).stem
+        if overlay is not None:
+            from lucule.view.segmentation import objects_overlay
+
+            target = overlay.with_name(f"{overlay.stem}_{stem}{overlay.suffix}") if several else overlay
+            picture = objects_overlay(image, found.objects, found.classes, pixel_size_nm=pixel_size_nm)
+            picture.save(target, scale_bar=pixel_size_nm is not None)
+            _listed(run, "overlay", str(target))
+    if labels is not None:
+        import tifffile
+
+        target = labels / f"{stem}_labels.tif"
+        with atomic_path(target) as temporary:
+            tifffile.imwrite(temporary, found.labels(), compression="zlib")
+        _listed(run, "labels", str(target))
+
+
+def _listed(run: Session, key: str, value: str) -> None:
+    if run.results is not None:
+        run.results.setdefault(key, []).append(value)
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
+
+
+def _stage(text: str | None) -> list[list[float]] | None:
+    if text is None:
+        return None
+    try:
+        numbers = [float(word) for word in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 6:
+        raise InputError("--stage cannot be used", received=text,
+                         allowed="six numbers a,b,x,c,d,y: stage x = a column + b row + x, um")  # fmt: skip
+    return [numbers[:3], numbers[3:]]

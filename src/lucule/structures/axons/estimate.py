@@ -1,0 +1,332 @@
+"""Our own estimate of a period: the likelihood of rings whose phase wanders, against molecules without a period.
+
+Where molecules are along the axon says nothing by itself: rings may be missing, bright or faint. So each stretch of
+the axon is given the density it has, and the likelihood asks only where, within a period, its molecules are. Against
+molecules anywhere this is a likelihood ratio. Clusters at random places can follow a wandering phase by chance; how
+often, is asked of the same molecules after each stretch of a period has been moved at random as a whole, which keeps
+clusters and density and destroys the order from stretch to stretch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
+from scipy.optimize import minimize
+from scipy.special import logsumexp
+
+from lucule.core import Config, InputError
+from lucule.structures.axons import kernels
+
+Floats = NDArray[np.float64]
+
+FEWEST_MOLECULES: Final = 12
+FEWEST_PERIODS: Final = 4
+# standard deviation of a spacing, width of a ring (both in periods) and fraction in no ring, from neat to untidy
+_SHAPES: Final = ((0.04, 0.09, 0.3), (0.06, 0.15, 0.5))
+_COARSE_STATES: Final = 32
+_FINE_STATES: Final = 96
+# distance, in periods, over which the rings still know each other's phase
+_MEMORY: Final = 30
+_LARGEST_SD: Final = 0.1
+# two halves differ, in standard errors and as a fraction of the period
+_DIFFERENT: Final = 4.0
+_LEAST_DIFFERENCE: Final = 0.03
+_WIDTHS: Final = (0.02, 0.25)
+_BACKGROUNDS: Final = (0.02, 0.95)
+
+
+class PeriodSettings(Config):
+    """How a period is looked for.
+
+    Attributes
+    ----------
+    shortest_nm, longest_nm
+        Range of periods that are looked at, nm.
+    significance
+        Largest probability at which molecules without a period would look as periodic as these.
+    rearrangements
+        Random rearrangements of the molecules from which that probability is told.
+    draws
+        Courses of the rings that are drawn for the interval.
+    seed
+        Of the random numbers.
+    """
+
+    shortest_nm: Annotated[float, Field(gt=20, allow_inf_nan=False)] = 140.0
+    longest_nm: Annotated[float, Field(lt=2000, allow_inf_nan=False)] = 300.0
+    significance: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    rearrangements: Annotated[int, Field(ge=19)] = 49
+    draws: Annotated[int, Field(ge=50)] = 200
+    seed: Annotated[int, Field(ge=0)] = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Period:
+    """What is known of the period of one axon.
+
+    Attributes
+    ----------
+    period_nm, period_nm_interval
+        Mean distance between neighbouring rings from the first molecule to the last, with its 95 % interval, nm; None
+        where there is no period.
+    reason
+        Why there is none.
+    p_value
+        Probability that molecules without a period look as periodic; NaN where that was not asked.
+    spacing_sd_nm, ring_width_nm
+        Standard deviation of single spacings, and of molecules around their ring, nm.
+    in_rings
+        Fraction of the molecules that are in rings.
+    rings_nm
+        Places of the rings along the axon, nm, missing ones included.
+    molecules
+        How many there are.
+    periods_nm, log_ratio
+        Log likelihood ratio against no period for all periods looked at.
+    remark
+        What the number alone does not say: two periods in one axon.
+    """
+
+    period_nm: float | None
+    period_nm_interval: tuple[float, float] | None
+    reason: str | None
+    p_value: float
+    molecules: int
+    evidence: float = -math.inf
+    spacing_sd_nm: float = math.nan
+    ring_width_nm: float = math.nan
+    in_rings: float = math.nan
+    rings_nm: Floats = field(default_factory=lambda: np.empty(0))
+    periods_nm: Floats = field(default_factory=lambda: np.empty(0))
+    log_ratio: Floats = field(default_factory=lambda: np.empty(0))
+    remark: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    period: float
+    spacing_sd: float
+    width: float
+    background: float
+
+    def tables(self) -> tuple[Floats, float, Floats]:
+        """What the kernels need besides the period: moves, fraction in rings, profile."""
+        moves = kernels.kicks(self.spacing_sd / self.period * _FINE_STATES)
+        return moves, 1 - self.background, kernels.profile(self.period, self.width, self.background, _FINE_STATES)
+
+
+def period(along_nm: ArrayLike, *, settings: PeriodSettings = PeriodSettings()) -> Period:  # noqa: B008 (frozen)
+    """Measure the period of molecules along an axon.
+
+    Parameters
+    ----------
+    along_nm
+        `(n,)` positions along the axon, nm, in any order; one for each molecule, since repeated localizations of one
+        molecule would count as evidence.
+    settings
+        Range of periods, and how sure one must be.
+
+    Raises
+    ------
+    InputError
+        A position is not a number, or the range is empty.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(1)
+    >>> rings = 190.0 * np.arange(25) + rng.normal(0, 8, 25).cumsum()
+    >>> found = period(np.repeat(rings, 12) + rng.normal(0, 12, 300))
+    >>> abs(found.period_nm - (rings[-1] - rings[0]) / 24) < 1
+    True
+    """
+    along = np.sort(np.asarray(along_nm, np.float64).reshape(-1))
+    if not np.isfinite(along).all():
+        raise InputError("A position along the axon is not a number", received=f"{(~np.isfinite(along)).sum()} of them")
+    if settings.shortest_nm >= settings.longest_nm:
+        raise InputError(
+            "The range of periods is empty",
+            received=f"{settings.shortest_nm:g} to {settings.longest_nm:g} nm",
+            allowed="shortest_nm below longest_nm",
+        )
+    if len(along) < FEWEST_MOLECULES:
+        reason = f"only {len(along)} molecules; at least {FEWEST_MOLECULES} are needed"
+        return Period(None, None, reason, math.nan, len(along))
+    along = along - along[0]
+    fewest = FEWEST_PERIODS * settings.shortest_nm
+    if along[-1] < fewest:
+        reason = f"too short: {along[-1]:.0f} nm; at least {fewest:.0f} nm are needed"
+        return Period(None, None, reason, math.nan, len(along))
+    rng = np.random.default_rng(settings.seed)
+    periods = grid(along[-1], settings.shortest_nm, settings.longest_nm)
+    ratios = _scans(along, periods)
+    fit = _best(along, periods, ratios, settings)
+    evidence = _evidence(along, periods)
+    p_value = _chance(along, fit, periods, evidence, settings, rng)
+    profile = _log_ratios(along, periods, fit)
+    common: dict[str, Any] = {
+        "p_value": p_value,
+        "evidence": evidence,
+        "molecules": len(along),
+        "periods_nm": periods,
+        "log_ratio": profile,
+    }
+    if p_value > settings.significance:
+        reason = f"molecules without a period look as periodic as these with a probability of {p_value:.2g}"
+        return Period(None, None, reason, **common)
+    means, rings = _courses(along, fit, settings, rng)
+    low, middle, high = np.percentile(means, (2.5, 50, 97.5))
+    return Period(
+        float(middle), (float(low), float(high)), None,
+        remark=_two_periods(along, settings, rng),
+        spacing_sd_nm=fit.spacing_sd, ring_width_nm=fit.width, in_rings=1 - fit.background, rings_nm=rings,
+        **common,
+    )  # fmt: skip
+
+
+def grid(length_nm: float, shortest_nm: float, longest_nm: float) -> Floats:
+    """Periods so close that neighbouring ones differ by a third of a turn at most over what the rings remember.
+
+    Examples
+    --------
+    >>> len(grid(5000.0, 140.0, 300.0)), len(grid(50_000.0, 140.0, 300.0))
+    (36, 42)
+    """
+    reach = min(length_nm, _MEMORY * shortest_nm)
+    turns = np.arange(reach / longest_nm, reach / shortest_nm, 0.33)
+    periods: Floats = np.sort(reach / np.append(turns, reach / shortest_nm))
+    return periods
+
+
+def _scans(along: Floats, periods: Floats) -> Floats:
+    return np.array([kernels.scan(along, periods, *shape, _COARSE_STATES) for shape in _SHAPES])
+
+
+def _evidence(along: Floats, periods: Floats) -> float:
+    """Log ratio, averaged over periods and shapes, in which no crowd counts for many.
+
+    Molecules of one ring are seen or missing together. Were each to count alone, a few crowded places would decide, and
+    they line up by chance. So of n molecules within a twelfth of the shortest period, log2(1 + n) count.
+    """
+    place = ((along - along[0]) / (periods[0] / 12)).astype(np.int64)
+    _, first, number = np.unique(place, return_index=True, return_counts=True)
+    kept = np.ceil(np.log2(1 + number)).astype(np.int64)
+    owner = np.repeat(np.arange(len(first)), kept)
+    rank = np.arange(len(owner)) - np.repeat(np.cumsum(kept) - kept, kept)
+    counted = along[first[owner] + (rank * number[owner]) // kept[owner]]
+    ratios = _scans(counted - counted[0], periods)
+    return float(logsumexp(ratios) - math.log(ratios.size))
+
+
+def _log_ratios(along: Floats, periods: Floats, fit: _Fit) -> Floats:
+    """Of other periods, with the rest as in `fit`."""
+    nothing = np.empty((0, _FINE_STATES))
+    tables = fit.tables()
+    return np.array([kernels.forward(along, value, *tables, nothing) for value in periods])
+
+
+def _best(along: Floats, periods: Floats, ratios: Floats, settings: PeriodSettings) -> _Fit:
+    """The maximum of the likelihood over period, spread of the spacings, width and background."""
+    shape, at = np.unravel_index(int(ratios.argmax()), ratios.shape)
+    start = (periods[at], *_SHAPES[shape])
+    low = np.array([settings.shortest_nm, 0.004, _WIDTHS[0], _BACKGROUNDS[0]])
+    high = np.array([settings.longest_nm, _LARGEST_SD, _WIDTHS[1], _BACKGROUNDS[1]])
+    nothing = np.empty((0, _FINE_STATES))
+
+    def inside(values: Floats) -> Floats:
+        return np.clip(np.exp(values), low, high)
+
+    def cost(values: Floats) -> float:
+        p, sd, width, background = inside(values)
+        shape_ = kernels.profile(1.0, width, background, _FINE_STATES)
+        ratio = kernels.forward(along, p, kernels.kicks(sd * _FINE_STATES), 1 - background, shape_, nothing)
+        return float(-ratio + 1e3 * np.abs(values - np.log(inside(values))).sum())
+
+    first = np.log(start)
+    spread = np.array([0.3 * start[0] / along[-1], 0.4, 0.4, 0.4])
+    simplex = np.vstack([first, first + np.diag(spread)])
+    options = {"initial_simplex": simplex, "xatol": 1e-3, "fatol": 1e-2, "maxfev": 200}
+    found = minimize(cost, first, method="Nelder-Mead", options=options)
+    p, sd, width, background = inside(found.x)
+    return _Fit(float(p), float(sd * p), float(width * p), float(background))
+
+
+def _chance(
+    along: Floats, fit: _Fit, periods: Floats, evidence: float, settings: PeriodSettings, rng: np.random.Generator
+) -> float:
+    """Probability of such evidence without a period; rearranging ends early where it is large (Besag and Clifford)."""
+    course = _smoothed(along, fit)
+    ring = np.rint((along - course) / fit.period).astype(np.int64)
+    ring -= ring.min()
+    enough = math.ceil(2 * settings.significance * settings.rearrangements) + 1
+    exceeding = 0
+    for done in range(1, settings.rearrangements + 1):
+        moved = along + (rng.random(ring.max() + 1)[ring] - 0.5) * fit.period
+        moved.sort()
+        exceeding += _evidence(moved, periods) >= evidence
+        if exceeding >= enough:
+            return exceeding / done
+    return (exceeding + 1) / (settings.rearrangements + 1)
+
+
+def _smoothed(along: Floats, fit: _Fit) -> Floats:
+    """Offset of the rings at each molecule, one likely course."""
+    courses, step = _drawn(along, fit, 1, np.random.default_rng(0))
+    return np.asarray(np.interp(along, step * np.arange(courses.shape[1]), courses[0]))
+
+
+def _drawn(along: Floats, fit: _Fit, number: int, rng: np.random.Generator) -> tuple[Floats, float]:
+    """Courses of the offset `(number, steps)`, nm, drawn given the molecules, and the length of a step, nm."""
+    step = fit.period / kernels.STEPS
+    steps = int(along[-1] / step) + 1
+    kept = np.empty((steps, _FINE_STATES))
+    moves, in_rings, shape = fit.tables()
+    kernels.forward(along, fit.period, moves, in_rings, shape, kept)
+    crowd = kernels.crowding(along, fit.period, steps)
+    courses = np.array([kernels.backward(kept, moves, in_rings, crowd, rng.random(steps)) for _ in range(number)])
+    return courses * (fit.period / _FINE_STATES), step
+
+
+def _courses(along: Floats, fit: _Fit, settings: PeriodSettings, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Mean spacings that the molecules allow, and the places of the rings."""
+    reach = along[-1]
+    near = fit.period / (1 + np.linspace(-3, 3, 121) * fit.period / reach)
+    near = near[(near > settings.shortest_nm) & (near < settings.longest_nm)]
+    weight = _log_ratios(along, near, fit)
+    chosen = rng.choice(len(near), settings.draws, p=np.exp(weight - logsumexp(weight)))
+    means = []
+    for index, number in zip(*np.unique(chosen, return_counts=True), strict=True):
+        here = replace(fit, period=float(near[index]))
+        courses, step = _drawn(along, here, int(number), rng)
+        ends = courses[:, -1] - courses[:, 0]
+        means.append(here.period * reach / (reach - ends))
+    courses, step = _drawn(along, fit, 50, rng)
+    start = courses[:, :1] / fit.period
+    courses -= fit.period * np.round(start - start[0])
+    places = step * np.arange(courses.shape[1])
+    turns = (places - np.median(courses, axis=0)) / fit.period
+    whole = np.arange(math.ceil(turns.min()), math.floor(turns.max()) + 1)
+    rings: Floats = np.interp(whole, np.maximum.accumulate(turns), places)
+    return np.concatenate(means), rings
+
+
+def _two_periods(along: Floats, settings: PeriodSettings, rng: np.random.Generator) -> str | None:
+    """What to say where both halves of an axon differ by more than spacings that vary can explain."""
+    middle = along[-1] / 2
+    halves = [along[along < middle], along[along >= middle] - along[along >= middle][0]]
+    if any(len(half) < 2 * FEWEST_MOLECULES or half[-1] < 2 * FEWEST_PERIODS * settings.longest_nm for half in halves):
+        return None
+    means, errors = [], []
+    for half in halves:
+        periods = grid(half[-1], settings.shortest_nm, settings.longest_nm)
+        fit = _best(half, periods, _scans(half, periods), settings)
+        drawn, rings = _courses(half, fit, settings, rng)
+        means.append(float(np.median(drawn)))
+        errors.append(math.hypot(float(drawn.std()), fit.spacing_sd / math.sqrt(max(len(rings), 1))))
+    if abs(means[0] - means[1]) < max(_DIFFERENT * math.hypot(*errors), _LEAST_DIFFERENCE * sum(means) / 2):
+        return None
+    return f"two periods: {means[0]:.1f} nm in the first half and {means[1]:.1f} nm in the second"

@@ -1,0 +1,220 @@
+"""The hidden random walk of the rings' phase along an axon, compiled.
+
+Seen from a row of rings of exactly equal distances, real rings run ahead or fall behind: their offset is a random walk
+from ring to ring, whose variance grows by that of one spacing each time. It is followed on a circle of states, from one
+short step along the axon to the next; an offset changes half-way between two of its rings.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+FINE: Final = 4
+"""Entries of a profile for each state of the offset."""
+STEPS: Final = 16
+"""Steps along the axon for each period."""
+# so many factors of a profile cannot leave the range of a double
+_MOST_AT_ONCE: Final = 16
+
+
+@njit(cache=True, nogil=True)
+def profile(period: float, width: float, background: float, states: int) -> Floats:
+    """Density of molecules against the distance from the nearest ring, over one period, with the mean 1.
+
+    A normal distribution of standard deviation `width`, wrapped around the period, on a flat `background`, which is the
+    fraction of the molecules that are in no ring.
+    """
+    n = FINE * states
+    values = np.empty(n)
+    for i in range(n):
+        total = 0.0
+        for turn in range(-3, 4):
+            distance = (i / n + turn) * period
+            total += np.exp(-0.5 * (distance / width) ** 2)
+        values[i] = total
+    shape: Floats = background + (1.0 - background) * values * (n / values.sum())
+    return shape
+
+
+@njit(cache=True, nogil=True)
+def kicks(sd: float) -> Floats:
+    """Probabilities of moving by -h to h states between one ring and the next, for a standard deviation in states."""
+    half = max(int(np.ceil(3.5 * sd)), 1)
+    values = np.empty(2 * half + 1)
+    for i in range(len(values)):
+        values[i] = np.exp(-0.5 * ((i - half) / max(sd, 1e-3)) ** 2)
+    weights: Floats = values / values.sum()
+    return weights
+
+
+@njit(cache=True, nogil=True)
+def _normalize(values: Floats) -> float:
+    """Divide by the sum; its logarithm."""
+    total = values.sum()
+    values /= total
+    return float(np.log(total))
+
+
+@njit(cache=True, nogil=True)
+def _unrolled(profile_: Floats) -> Floats:
+    """`(FINE, 2 states)`: the profile so that what one molecule says of all states lies side by side."""
+    states = len(profile_) // FINE
+    rows = np.empty((FINE, 2 * states))
+    for rest in range(FINE):
+        for i in range(2 * states):
+            rows[rest, i] = profile_[(FINE * (2 * states - 1 - i) + rest) % len(profile_)]
+    return rows
+
+
+@njit(cache=True, nogil=True)
+def forward(along: Floats, period: float, moves: Floats, in_rings: float, profile_: Floats, kept: Floats) -> float:
+    """Log likelihood ratio of rings against molecules anywhere.
+
+    Parameters
+    ----------
+    along
+        `(n,)` sorted positions along the axon, nm, from 0.
+    period
+        Mean distance between neighbouring rings, nm.
+    moves
+        What `kicks` gives.
+    in_rings
+        Fraction of the molecules that are in rings.
+    profile_
+        What `profile` gives; the number of states is a multiple of `STEPS`.
+    kept
+        `(steps, states)` gets the filtered probability of every offset, or has no rows.
+    """
+    states = len(profile_) // FINE
+    rows = _unrolled(profile_)
+    half, block = len(moves) // 2, states // STEPS
+    now, kicked = np.full(states, 1.0 / states), np.empty(block)
+    total, i = 0.0, 0
+    step = period / STEPS
+    steps = len(kept) if len(kept) else int(along[-1] / step) + 1
+    crowd = crowding(along, period, steps)
+    pulled = np.zeros((crowd.max() + 1, len(moves)))
+    for at in range(steps):
+        if at > 0:
+            first = _between_rings(at, block)
+            row = pulled[crowd[at]]
+            if row[half] == 0.0:
+                _pull(moves, in_rings * crowd[at], states, row)
+            kicked[:] = now[first : first + block]
+            now[first : first + block] = 0.0
+            for state in range(block):
+                for move in range(len(moves)):
+                    now[(first + state + move - half) % states] += row[move] * kicked[state]
+        end = (at + 1) * step
+        while i < len(along) and (along[i] < end or at == steps - 1):
+            place = int(np.rint(along[i] / period * len(profile_))) % len(profile_)
+            # state s meets the profile at place - FINE s
+            seen, shift = rows[place % FINE], states - 1 - place // FINE
+            for state in range(states):
+                now[state] *= seen[shift + state]
+            i += 1
+            if i % _MOST_AT_ONCE == 0:
+                total += _normalize(now)
+        total += _normalize(now)
+        if len(kept):
+            kept[at] = now
+    return total
+
+
+@njit(cache=True, nogil=True)
+def crowding(along: Floats, period: float, steps: int) -> NDArray[np.int64]:
+    """Number of molecules within half a period of every step."""
+    counts = np.empty(steps, np.int64)
+    low, high = 0, 0
+    for at in range(steps):
+        middle = at * period / STEPS
+        while low < len(along) and along[low] < middle - period / 2:
+            low += 1
+        while high < len(along) and along[high] < middle + period / 2:
+            high += 1
+        counts[at] = high - low
+    return counts
+
+
+@njit(cache=True, nogil=True)
+def _pull(moves: Floats, pull: float, states: int, result: Floats) -> None:
+    """Moves with the weight that the length of the spacing gives to the molecules of both rings.
+
+    A ring and half of the gaps beside it hold the molecules that this stretch of the axon has. The longer the stretch,
+    the more it means that they are all in the ring. The profile is made for the mean period; a spacing longer by d
+    gives each molecule the factor 1 + d / period.
+    """
+    half = len(moves) // 2
+    for move in range(len(moves)):
+        result[move] = moves[move] * (1.0 + (move - half) / states) ** pull
+
+
+@njit(cache=True, nogil=True)
+def _between_rings(at: int, block: int) -> int:
+    """First of the states that lie half-way between two rings at this step: only they move.
+
+    An offset that could move at any place would run along with the molecules of one ring, from the first to the last,
+    and make the rings look narrower and their spacings wilder than they are.
+    """
+    return ((at + STEPS // 2) % STEPS) * block
+
+
+@njit(cache=True, nogil=True)
+def scan(along: Floats, periods: Floats, spacing_sd: float, width: float, background: float, states: int) -> Floats:
+    """`forward` at every one of `periods`; `spacing_sd` and `width` are fractions of the period."""
+    result = np.empty(len(periods))
+    nothing = np.empty((0, states))
+    # in units of the period profile and moves are the same for all
+    shape, moves = profile(1.0, width, background, states), kicks(spacing_sd * states)
+    in_rings = 1.0 - background
+    for i in range(len(periods)):
+        result[i] = forward(along, periods[i], moves, in_rings, shape, nothing)
+    return result
+
+
+@njit(cache=True, nogil=True)
+def backward(kept: Floats, moves: Floats, in_rings: float, crowd: NDArray[np.int64], uniform: Floats) -> Floats:
+    """One course of the offset, in states and unwrapped, drawn from its distribution given all molecules.
+
+    Parameters
+    ----------
+    kept
+        What `forward` filled.
+    moves, in_rings
+        The same as there.
+    crowd
+        `(steps,)` what `crowding` gives.
+    uniform
+        `(steps,)` numbers between 0 and 1.
+    """
+    steps, states = kept.shape
+    half, block = len(moves) // 2, states // STEPS
+    course = np.empty(steps)
+    state = min(int(np.searchsorted(np.cumsum(kept[-1]), uniform[-1] * kept[-1].sum())), states - 1)
+    place = float(state)
+    course[-1] = place
+    weight, pulled = np.empty(len(moves)), np.empty(len(moves))
+    for at in range(steps - 2, -1, -1):
+        first = _between_rings(at + 1, block)
+        _pull(moves, in_rings * crowd[at + 1], states, pulled)
+        total = 0.0
+        for move in range(len(moves)):
+            # the state from which this move led here
+            before = (state - (move - half)) % states
+            moved = first <= before < first + block
+            if moved:
+                total += pulled[move] * kept[at, before]
+            elif move == half:
+                total += kept[at, before]
+            weight[move] = total
+        chosen = min(int(np.searchsorted(weight, uniform[at] * total)), len(moves) - 1)
+        state = (state - (chosen - half)) % states
+        place -= chosen - half
+        course[at] = place
+    return course

@@ -1,0 +1,107 @@
+"""The line network: what it sees, what it is trained on, and what the packaged one finds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from lucule import models
+from lucule.classify import lines
+from lucule.classify.lines.fields import WindowSettings, batch_of, field_of
+from lucule.classify.lines.network import LineNetwork, count_map
+from lucule.core import InputError, Localizations
+
+
+def double_lines(rng: np.random.Generator, centres: list[tuple[float, float]], background: int, side: float):
+    """Double lines 120 nm apart, several localizations of each epitope, and uniform background."""
+    parts, structure, epitope = [], [], []
+    for number, centre in enumerate(centres):
+        place = np.column_stack([rng.choice([-60.0, 60.0], 120), rng.uniform(-650, 650, 120)]) + centre
+        owner = np.repeat(np.arange(120), rng.poisson(15, 120))
+        parts.append(place[owner] + rng.normal(0, 10, (len(owner), 2)))
+        structure.append(np.full(len(owner), number))
+        epitope.append(owner + 120 * number)
+    parts.append(rng.uniform(0, side, (background, 2)))
+    structure.append(np.full(background, -1))
+    epitope.append(np.full(background, -1))
+    xy, on = np.vstack(parts), np.concatenate(structure)
+    return Localizations(
+        {
+            "x": xy[:, 0], "y": xy[:, 1], "true_x": xy[:, 0], "true_y": xy[:, 1], "structure": on,
+            "true_label": (on >= 0).astype(np.uint8), "epitope": np.concatenate(epitope), "event": np.arange(len(xy)),
+        }
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return double_lines(np.random.default_rng(1), [(3000, 3000), (6400, 3000), (9800, 3100)], 1500, 13_000)
+
+
+def test_counts_are_kept() -> None:
+    xy = torch.rand(500, 2) * 20 + 2
+    assert float(count_map(xy, 30, 30).sum()) == pytest.approx(500, rel=1e-5)
+
+
+def test_the_network_answers_for_every_localization() -> None:
+    network = LineNetwork((4, 8, 8)).eval()
+    xy = torch.rand(40, 2) * 30
+    batch = torch.repeat_interleave(torch.arange(2), 20)
+    counts = torch.stack([count_map(xy[batch == b], 32, 32) for b in (0, 1)])
+    answer = network(counts, batch, xy)
+    assert answer.shape == (40, 3)
+    alone = network(counts[1:], torch.zeros(20, dtype=torch.long), xy[20:])
+    torch.testing.assert_close(answer[20:], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_windows_hold_the_truth(scene) -> None:
+    field = field_of(scene)
+    assert field.centres.shape == (3, 2)
+    batch = batch_of([field], WindowSettings(side_px=160, labelling=0.5), 3, np.random.default_rng(1))
+    assert batch.counts.shape == (3, 160, 160)
+    assert batch.label.any()
+    assert len(batch.label) == len(batch.xy_px) == len(batch.weight)
+    # the vectors of one structure lead to one place, whatever the turn; blurring adds some nm
+    towards = batch.xy_px * 0.016 + batch.offset_um
+    of = batch.label & (batch.batch == batch.batch[batch.label][0])
+    spread = torch.stack([(towards[of] - c).norm(dim=1) for c in towards[of][:1]]).min(dim=0).values
+    assert float(spread.median()) < 0.06 or len(torch.unique(towards[of].round(decimals=0), dim=0)) > 1
+
+
+def test_the_packaged_network_finds_double_lines(scene) -> None:
+    said = lines.LineModel.load("lines", "cpu").predict(scene.xy())
+    truth = scene["true_label"] > 0
+    assert (said.label[truth] == 1).mean() > 0.97
+    assert (said.label[~truth] == 0).mean() > 0.9
+    centre = np.array([(3000, 3000), (6400, 3000), (9800, 3100)])[scene["structure"][truth]]
+    assert np.median(np.hypot(*(said.centre_nm[truth] - centre).T)) < 250
+
+
+def test_the_result_depends_neither_on_order_nor_on_place(scene) -> None:
+    model = lines.LineModel.load("lines", "cpu")
+    xy = scene.xy()
+    order = np.random.default_rng(2).permutation(len(xy))
+    said, shuffled = model.predict(xy), model.predict(xy[order])
+    np.testing.assert_allclose(said.probability[order], shuffled.probability, atol=1e-3)
+    moved = model.predict(xy + np.float32(832 * 20.0))  # a whole tile
+    np.testing.assert_allclose(said.probability, moved.probability, atol=0.02)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_hardly_any_localizations(n) -> None:
+    said = lines.LineModel.load("lines", "cpu").predict(np.zeros((n, 2), np.float32))
+    assert said.label.shape == (n,)
+    assert not said.label.any()
+
+
+def test_another_kind_of_model_is_refused() -> None:
+    with pytest.raises(InputError, match="does not find double lines"):
+        lines.LineModel.load("XPILJZ")
+
+
+def test_an_unlikely_density_is_said(scene) -> None:
+    card = models.find("lines").card
+    assert lines.check_range(scene, card) == []
+    small = Localizations({"x": scene["x"] / 1000, "y": scene["y"] / 1000})
+    assert "unit" in lines.check_range(small, card)[0]

@@ -1,0 +1,89 @@
+"""`lucule segment` as a user calls it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import tifffile
+
+from lucule.bench.segment import slide
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Two images and the annotation of one."""
+    where = tmp_path_factory.mktemp("segment")
+    image, labels = slide(5, 138)
+    (where / "images").mkdir()
+    (where / "masks").mkdir()
+    tifffile.imwrite(where / "images" / "a.tif", image.astype(np.uint16))
+    tifffile.imwrite(where / "masks" / "a_labels.tif", labels.astype(np.uint16))
+    tifffile.imwrite(where / "images" / "b.tif", slide(6, 138)[0].astype(np.uint16))
+    (where / "bad.tif").write_bytes(b"nothing that is an image")
+    return where
+
+
+@pytest.fixture(scope="module")
+def model(folder, lucule) -> Path:
+    """Trained by the command, for a few steps."""
+    small = ["architecture=compact", "options={widths: [8, 8, 8, 8], head: 8}", "crop_px=64", "crops=4",
+             "fit={steps: 50, learning_rate: 0.005, log_every_steps: 10, ema_decay: 0.9}"]  # fmt: skip
+    answer = lucule(
+        "segment", "train", folder / "images", folder / "masks", "--out", folder / "model", "--start", "none",
+        "--device", "cpu", "--pixel-size-nm", "200", "--json", *[word for item in small for word in ("--set", item)],
+    )  # fmt: skip
+    assert answer.exit_code == 0, answer.err
+    assert answer.json["results"]["objects"] == 9
+    return folder / "model"
+
+
+def test_objects_overlay_and_labels_are_written(folder, model, lucule) -> None:
+    images = [folder / "images" / "a.tif", folder / "bad.tif", folder / "images" / "b.tif"]
+    answer = lucule(
+        "segment", "predict", *images, "--model", model, "--out", folder / "o.parquet", "--overlay",
+        folder / "o.png", "--labels", folder / "labels", "--pixel-size-nm", "200", "--stage", "0.2,0,100,0,0.2,50",
+        "--workers", "1", "--json",
+    )  # fmt: skip
+    assert answer.exit_code == 0, answer.err
+    table = pl.read_parquet(folder / "o.parquet")
+    assert table["image"].unique().sort().to_list() == ["a.tif", "b.tif"]
+    assert (table["stage_x_um"] - 100).to_list() == pytest.approx((0.2 * table["x_px"]).to_list())
+    assert any("bad.tif was left out" in warning for warning in answer.json["warnings"])
+    assert (folder / "o_a.png").exists()
+    assert (folder / "o_b.png").exists()
+    assert tifffile.imread(folder / "labels" / "a_labels.tif").max() == len(table.filter(image="a.tif"))
+
+
+def test_a_batch_without_any_good_image_fails(folder, model, lucule) -> None:
+    answer = lucule("segment", "predict", folder / "bad.tif", folder / "none.tif", "--model", model, "--out",
+                    folder / "x.parquet", "--workers", "1", "--json")  # fmt: skip
+    assert answer.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("predict", "images/a.tif", "--model", "graph", "--out", "x.parquet"), "does not segment images"),
+        (("predict", "images/a.tif", "--model", "model", "--out", "x.parquet", "--stage", "1,2"), "six numbers"),
+        (("predict", "images/a.tif", "--model", "model", "--out", "x.tiff"), "format"),
+        (("predict", "no.tif", "--model", "model", "--out", "x.parquet"), "no such image"),
+        (("train", "images", "nothing", "--out", "m"), "no such file or folder"),
+        (("train", "images", "masks", "--out", "m", "--start", "graph"), "cannot start from"),
+    ],
+)
+def test_bad_input_is_one_message(arguments, message, folder, model, lucule, monkeypatch) -> None:
+    monkeypatch.chdir(folder)
+    answer = lucule("segment", *arguments)
+    assert answer.exit_code == 2
+    assert message in answer.err.replace("\n", " ")
+    assert not (folder / "x.tiff").exists()
+
+
+def test_dry_run(folder, lucule) -> None:
+    answer = lucule("segment", "train", folder / "images", folder / "masks", "--out", folder / "dry", "--dry-run",
+                    "--seconds", "30", "--json")  # fmt: skip
+    assert answer.json["results"]["settings"]["fit"]["seconds"] == 30
+    assert not (folder / "dry").exists()
