@@ -59,7 +59,7 @@ class PeriodSettings(Config):
 
     shortest_nm: Annotated[float, Field(gt=20, allow_inf_nan=False)] = 140.0
     longest_nm: Annotated[float, Field(lt=2000, allow_inf_nan=False)] = 300.0
-    significance: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    significance: Annotated[float, Field(gt=0, lt=1)] = 0.04
     rearrangements: Annotated[int, Field(ge=19)] = 49
     draws: Annotated[int, Field(ge=50)] = 200
     seed: Annotated[int, Field(ge=0)] = 1
