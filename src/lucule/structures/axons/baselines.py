@@ -116,7 +116,8 @@ def relative_positions(along_nm: Floats) -> tuple[float, float]:
 
     def model(d: Floats, period: float, width: float, height: float, fall: float, start: float, slope: float) -> Floats:
         peaks = [np.exp(-fall * k - 0.5 * ((d - k * period) / width) ** 2) for k in range(1, 6)]
-        return height * np.sum(peaks, axis=0) + start + slope * d
+        expected: Floats = height * np.sum(peaks, axis=0) + start + slope * d
+        return expected
 
     shown = distance > 0.4 * SHORTEST_NM
     d, c = distance[shown], counts[shown]

@@ -112,7 +112,7 @@ def fitted(first: Course, xy_nm: Floats, half_width_nm: float) -> Course:
     """Fit the line to the molecules within `half_width_nm` of it.
 
     How far the middles of short pieces of the axon lie beside the line, weighted with their molecules, is fitted with a
-    cubic spline whose bending is held down as far as cross-validation allows, and the line is moved there; a few rounds.
+    cubic spline whose bending is held down as far as cross-validation allows; the line is moved there, a few times.
     So a bend that the line has already costs nothing, and arcs are not cut short.
 
     Parameters
@@ -144,7 +144,7 @@ def fitted(first: Course, xy_nm: Floats, half_width_nm: float) -> Course:
 
 def _calmed(line: Course) -> Course:
     """Without the small wiggles of a line that was followed from pixel to pixel."""
-    steps = STEP_NM * np.arange(len(line.points_nm))
+    steps: Floats = STEP_NM * np.arange(len(line.points_nm), dtype=np.float64)
     spline = _smoothed(steps, line.points_nm, np.ones(len(steps)), line.length_nm, _CALM)
     return _resampled(spline(steps))
 

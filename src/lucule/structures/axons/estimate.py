@@ -59,7 +59,7 @@ class PeriodSettings(Config):
 
     shortest_nm: Annotated[float, Field(gt=20, allow_inf_nan=False)] = 140.0
     longest_nm: Annotated[float, Field(lt=2000, allow_inf_nan=False)] = 300.0
-    significance: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    significance: Annotated[float, Field(gt=0, lt=1)] = 0.04
     rearrangements: Annotated[int, Field(ge=19)] = 49
     draws: Annotated[int, Field(ge=50)] = 200
     seed: Annotated[int, Field(ge=0)] = 1
@@ -141,7 +141,7 @@ def period(along_nm: ArrayLike, *, settings: PeriodSettings = PeriodSettings()) 
     >>> rng = np.random.default_rng(1)
     >>> rings = 190.0 * np.arange(25) + rng.normal(0, 8, 25).cumsum()
     >>> found = period(np.repeat(rings, 12) + rng.normal(0, 12, 300))
-    >>> abs(found.period_nm - (rings[-1] - rings[0]) / 24) < 1
+    >>> bool(abs(found.period_nm - (rings[-1] - rings[0]) / 24) < 1)
     True
     """
     along = np.sort(np.asarray(along_nm, np.float64).reshape(-1))
@@ -193,8 +193,8 @@ def grid(length_nm: float, shortest_nm: float, longest_nm: float) -> Floats:
 
     Examples
     --------
-    >>> len(grid(5000.0, 140.0, 300.0)), len(grid(50_000.0, 140.0, 300.0))
-    (36, 42)
+    >>> len(grid(2000.0, 140.0, 300.0)), len(grid(50_000.0, 140.0, 300.0))
+    (25, 50)
     """
     reach = min(length_nm, _MEMORY * shortest_nm)
     turns = np.arange(reach / longest_nm, reach / shortest_nm, 0.33)

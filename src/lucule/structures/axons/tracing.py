@@ -112,7 +112,7 @@ def trace(xy_nm: Floats, *, settings: TraceSettings = TraceSettings()) -> list[A
         if course is not None:
             found.append((fitted(course, xy_nm, width), width))
     # those with most molecules first: what is left over beside them is no axon of its own
-    found.sort(key=lambda item: -np.count_nonzero(_inside(*item, xy_nm)))
+    found.sort(key=lambda item: -np.count_nonzero(_inside(item[0], item[1], xy_nm)))
     courses: list[tuple[Course, float, float]] = []
     left, densest = np.ones(len(xy_nm), np.bool_), 0.0
     for course, width in found:
