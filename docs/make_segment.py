@@ -33,9 +33,9 @@ def panels(shown: list[tuple[np.ndarray, str, str]], path: Path) -> None:
     for axes, (rgb, title, note) in zip(np.atleast_1d(figure.subplots(1, len(shown))), shown, strict=True):
         axes.imshow(rgb)
         axes.set_axis_off()
-        axes.set_title(f"{title}: {note}", loc="left", color=INK, fontsize=9)
+        axes.set_title(f"{title}\n{note}", loc="left", color=INK, fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, facecolor="white")
+    figure.savefig(path, facecolor="white", bbox_inches="tight")
 
 
 def drawn(image: object, shapes: object) -> np.ndarray:
