@@ -118,6 +118,7 @@ class _Fit:
         moves = kernels.kicks(self.spacing_sd / self.period * _FINE_STATES)
         return moves, 1 - self.background, kernels.profile(self.period, self.width, self.background, _FINE_STATES)
 
+
 def period(along_nm: ArrayLike, *, settings: PeriodSettings = PeriodSettings()) -> Period:  # noqa: B008 (frozen)
     """Measure the period of molecules along an axon.
 
@@ -270,9 +271,7 @@ def _drawn(along: Floats, fit: _Fit, number: int, rng: np.random.Generator) -> t
     return courses * (fit.period / _FINE_STATES), step
 
 
-def _courses(
-    along: Floats, fit: _Fit, settings: PeriodSettings, rng: np.random.Generator
-) -> tuple[Floats, Floats]:
+def _courses(along: Floats, fit: _Fit, settings: PeriodSettings, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Mean spacings that the molecules allow, and the places of the rings."""
     reach = along[-1]
     near = fit.period / (1 + np.linspace(-3, 3, 121) * fit.period / reach)

@@ -177,9 +177,7 @@ def scan(along: Floats, periods: Floats, spacing_sd: float, width: float, backgr
 
 
 @njit(cache=True, nogil=True)
-def backward(
-    kept: Floats, moves: Floats, in_rings: float, crowd: NDArray[np.int64], uniform: Floats
-) -> Floats:
+def backward(kept: Floats, moves: Floats, in_rings: float, crowd: NDArray[np.int64], uniform: Floats) -> Floats:
     """One course of the offset, in states and unwrapped, drawn from its distribution given all molecules.
 
     Parameters
