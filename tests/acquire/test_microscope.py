@@ -152,8 +152,8 @@ def test_settings_of_a_microscope_are_checked() -> None:
     with pytest.raises(InputError, match="no such microscope"):
         load_rig("confocal")
     with pytest.raises(InputError, match="not among the lasers"):
-        load_rig({"configuration": "x.cfg", "channels": {"a": {"laser": "532"}}})
+        load_rig({"based_on": "demo_camera", "channels": {"a": {"laser": "532"}}})
     with pytest.raises(InputError, match="Micro-Manager configuration"):
-        load_rig({"configuration": "nowhere.cfg"}).configuration_text()
+        load_rig({"based_on": "demo_camera", "configuration": "nowhere.cfg"}).configuration_text()
     with pytest.raises(InputError, match="no preset"):
         Microscope({"based_on": "simulated", "channels": {"x": {"presets": {"Filter": "Cy7"}}}}).set_channel("x")

@@ -72,14 +72,10 @@ class BurstNumbers:
 
 
 def localize_burst(path: Path, camera: Camera, first_frame: int, out: Path) -> BurstNumbers:
-    """Localize a burst by fitting its spots, and write the table: what the worker does while the microscope is on.
+    """Localize a burst by maximum likelihood and write the table: what the worker does while the microscope is on."""
+    from lucule.localize import fit
 
-    `lucule.simulate.find_spots` finds local maxima of the band-passed frame and fits a Gaussian to each by maximum
-    likelihood; it is made for isolated spots, is quick, and needs no training.
-    """
-    from lucule.simulate import find_spots
-
-    found = find_spots(read_burst(path), camera)
+    found = fit(read_burst(path), camera=camera)
     locs = found.with_columns(frame=found["frame"].astype(np.uint32) + np.uint32(first_frame))
     locs.save(out)
     return BurstNumbers(len(locs), float(np.median(locs["sigma_x"])) if len(locs) else None)

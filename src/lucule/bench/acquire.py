@@ -185,7 +185,7 @@ def _fields(folder: Path) -> list[Row]:
 
 
 def _density(seed: int) -> list[Row]:
-    """Density over 10 s after a start with about a fifth and five times the emitters: bursts of 2 s, a new cell each."""
+    """Density over 12 s from about a fifth and five times the emitters: bursts of 2 s, a new cell each."""
     rows: list[Row] = []
     size = {"Camera-Rows": 96, "Camera-Columns": 96, "Slide-Seed": seed}
     with Microscope({"based_on": "simulated", "properties": size}) as microscope:
