@@ -83,8 +83,8 @@ def region_of(folder: str | os.PathLike[str], field: int, locs: Localizations) -
 def failed(ledger: RunLedger) -> list[str]:
     """One sentence for each piece of work that was given up."""
     return [
-        f"{table} {row['id']} was given up: {row['reason']}"
-        for table in ("tile", "field")
+        f"{name} {row['id'] + 1} was given up: {row['reason']}"
+        for table, name in (("tile", "picture"), ("field", "field"))
         for row in ledger.rows(table, state="failed").iter_rows(named=True)
     ]
 

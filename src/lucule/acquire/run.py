@@ -48,6 +48,11 @@ class Burst:
     exposure_ms: float
     id: int
 
+    @property
+    def name(self) -> str:
+        """What people call it; fields and bursts are counted from 1 then."""
+        return f"field {self.field['id'] + 1}, {self.imaging.channel}, burst {self.number + 1}"
+
     @classmethod
     def after(cls, done: pl.DataFrame, field: dict[str, Any], colour: int, imaging: Imaging, plan: Plan) -> Self:
         """The burst that follows those that are done."""
@@ -161,7 +166,7 @@ class Run:
         with self.progress.task("Scan", len(left), "pictures") as task:
             for tile in left:
                 self.control.point(f"scan, picture {tile['id'] + 1}")
-                self._piece("tile", tile["id"], partial(self._take_tile, tile))
+                self._piece("tile", tile["id"], f"picture {tile['id'] + 1}", partial(self._take_tile, tile))
                 task.advance()
 
     def _take_tile(self, tile: dict[str, Any]) -> dict[str, Any]:
@@ -186,10 +191,10 @@ class Run:
     def _unfinished(self, table: str) -> list[dict[str, Any]]:
         return self.ledger.rows(table).filter(pl.col("state").is_in(["planned", "failed"])).to_dicts()
 
-    def _piece(self, table: str, number: int, work: Callable[[], dict[str, Any]]) -> None:
+    def _piece(self, table: str, number: int, subject: str, work: Callable[[], dict[str, Any]]) -> None:
         """Do one piece of work with retries; its result and its state are written together."""
         try:
-            values = self.engine.attempt(f"{table} {number}", work)
+            values = self.engine.attempt(subject, work)
         except Skipped as skipped:
             self.ledger.put(table, number, state="failed", reason=skipped.reason)
             return
@@ -280,7 +285,7 @@ class Run:
     def _field(self, field: dict[str, Any]) -> None:
         number = field["id"]
         try:
-            self.engine.attempt(f"field {number}", lambda: self._arrive(field))
+            self.engine.attempt(f"field {number + 1}", lambda: self._arrive(field))
             reasons = [self._movie(field, colour, imaging) for colour, imaging in enumerate(self.plan.imaging)]
         except Skipped as skipped:
             self.ledger.put("field", number, state="failed", reason=skipped.reason)
@@ -306,8 +311,8 @@ class Run:
             if len(rows) and rows["decision"][-1] != "go on":
                 return f"{imaging.channel}: {rows['reason'][-1]}"
             burst = Burst.after(rows, field, colour, imaging, self.plan)
-            self.control.point(f"field {field['id'] + 1}, {imaging.channel}, burst {burst.number + 1}")
-            self._piece("burst", burst.id, partial(self._take_burst, burst, rows))
+            self.control.point(burst.name)
+            self._piece("burst", burst.id, burst.name, partial(self._take_burst, burst, rows))
             row = self.ledger.rows("burst", id=burst.id).row(0, named=True)
             if row["state"] != "done":
                 raise Skipped(row["reason"])
@@ -330,9 +335,7 @@ class Run:
         )  # fmt: skip
         imaging = burst.imaging
         decision = feedback.decide([*_seen(before), seen], self.plan.stop, imaging.density, frames=imaging.frames)
-        self.ledger.note(
-            "decision", f"field {burst.field['id']}, burst {burst.number}", f"{decision.action}: {decision.reason}"
-        )
+        self.ledger.note("decision", burst.name, f"{decision.action}: {decision.reason}")
         return {
             "field": burst.field["id"], "colour": burst.colour, "number": burst.number, "frames": burst.frames,
             "path": self._name(path), "localizations": seen.localizations, "density_per_um2": seen.density_per_um2,
