@@ -38,7 +38,13 @@ Scale = Literal["auto", "linear", "log"]
 
 
 def distribution(
-    values: ArrayLike, *, label: str, unit: str = "", scale: Scale = "auto", log_counts: bool = False
+    values: ArrayLike,
+    *,
+    label: str,
+    unit: str = "",
+    of: str = "clusters",
+    scale: Scale = "auto",
+    log_counts: bool = False,
 ) -> Figure:
     """Histogram with the median as a line and the interquartile range as a band.
 
@@ -50,6 +56,8 @@ def distribution(
         Any numbers; those that are not finite are left out and counted below the title.
     label, unit
         What is measured.
+    of
+        What it is measured of.
     scale
         Of the horizontal axis; `auto`: logarithmic where positive values span more than a factor 20.
     log_counts
@@ -89,7 +97,7 @@ def distribution(
         axes.margins(x=0.15)
     else:
         axes.hist(known, bins=_edges(known, log=log).tolist(), color=ACCENT, lw=0, zorder=2, rwidth=0.92)
-        axes.set_ylabel("clusters", color=MUTED, fontsize=9)
+        axes.set_ylabel(of, color=MUTED, fontsize=9)
         if log_counts:
             axes.set_yscale("log")
     if known.min() == known.max():

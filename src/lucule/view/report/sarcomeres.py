@@ -144,11 +144,13 @@ def _plots(table: pl.DataFrame, distance: Distance, average: Average | None) -> 
     for name, label, unit in (
         ("line_length_nm", "Line length", "nm"),
         ("divergence_deg", "Divergence", "degrees"),
-        ("edge_over_middle", "Separation at the edge over that in the middle", ""),
+        ("edge_over_middle", "Separation, edge over middle", ""),
     ):
         values = table[name].drop_nulls().to_numpy()
         figures.append(
-            Figure.of_plot(plots.distribution(values, label=label, unit=unit, scale="linear"), alt=f"{label}.")
+            Figure.of_plot(
+                plots.distribution(values, label=label, unit=unit, of="double lines", scale="linear"), alt=f"{label}."
+            )
         )
     return [Gallery(tuple(figures), title="Average and distributions", size="medium")]
 
