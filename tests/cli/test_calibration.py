@@ -112,7 +112,7 @@ def test_camera_from_a_movie(lucule, tmp_path):
         ((), "ordinary movie"),
         (("dark.tif",), "no flat frames"),
         (("flat_1.tif", "dark.tif"), "dark movie first"),
-        (("missing.tif", "flat_1.tif"), "no such movie"),
+        (("missing.tif", "flat_1.tif"), "no such"),
     ],
 )
 def test_bad_camera_calls(lucule, frames, arguments, message):

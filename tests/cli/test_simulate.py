@@ -72,7 +72,7 @@ def test_imitation_of_a_table(tmp_path, lucule) -> None:
     assert again.exit_code == 0, again.err
     unknown = lucule("simulate", "--like", tmp_path / "lost.tif", "--camera", "ideal", "--out", tmp_path / "no.yaml")
     assert unknown.exit_code == 2
-    assert "cannot be read" in " ".join(unknown.err.split())
+    assert "no such movie" in " ".join(unknown.err.split())
     assert not (tmp_path / "no.yaml").exists()
     assert lucule("simulate", "--like", data).exit_code == 2
     planned = lucule("simulate", "--like", data, "--interval-s", 0.02, "--dry-run", "--json").json["results"]

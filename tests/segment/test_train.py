@@ -9,14 +9,18 @@ import pytest
 import tifffile
 import torch
 
-from lucule import models, segment
+from lucule import models, segment, simulate
 from lucule.bench.segment import slide
 from lucule.core import InputError
 from lucule.segment import PredictSettings, TrainSettings
 from lucule.segment.annotations import combine, from_array
 from lucule.segment.augment import Augment, paste, relight
 from lucule.segment.batch import predict_files
+from lucule.segment.explain import nothing
+from lucule.segment.images import brightness, open_image
 from lucule.segment.mosaic import read_positions
+from lucule.segment.packaged import Recipe
+from lucule.segment.packaged import train as train_packaged
 from lucule.segment.samples import batch, sample
 from lucule.segment.scores import scores
 from lucule.segment.train import fitted
@@ -151,7 +155,7 @@ def test_augmentation_moves_image_and_truth_together() -> None:
     image, labels = slide(2, 230)
     one = sample(image, from_array(labels), 1.0)
     generator = torch.Generator().manual_seed(1)
-    calm = Augment(gain=(1, 1), offset=0, gamma=(1, 1), shading=0, blur_px=0, noise=0, pasted=0, blank=0)
+    calm = Augment(gain=(1, 1), offset=0, gamma=(1, 1), shading=0, blur_px=0, noise=0, pasted=0, blank=0, dimmed=0)
     crops = batch([one], calm, 8, 96, generator)
     inside, outside = crops.image[:, 0][crops.classes == 1], crops.image[:, 0][crops.classes == 0]
     assert inside.mean() > 4 * outside.mean()
@@ -192,3 +196,41 @@ def test_weights_for_more_classes_begin_as_those_of_the_first() -> None:
     new = fitted(state, had=1, classes=3)
     assert new["out.bias"].tolist() == [0, 1, 1, 1, 2]
     assert len(new["head.0.weight"]) == 3
+
+
+def test_another_magnification_is_named(picture) -> None:
+    """Where objects are much larger than in training, the reason says which size would find them."""
+    image, _ = picture
+    with open_image(image[:92, :92]) as source:
+        card = models.find("objects").card
+        counts = {0.25: 9, 0.5: 2, 2.0: 0, 4.0: 0}
+        reason = nothing(source, brightness(source), card, highest=0.3, threshold=0.5, count_at=counts.__getitem__)
+    assert "9 objects appear in its middle if they are about 112 pixels wide" in reason
+    assert "highest probability is 0.30" in reason
+
+
+@pytest.mark.parametrize("pixel_size_nm", [160, 400])
+def test_the_packaged_network_finds_the_cells_of_a_slide(pixel_size_nm: float) -> None:
+    slide_ = simulate.Slide(size_um=(110, 110), cells={"c": {"scene": "cell", "density_per_mm2": 330}})
+    image = simulate.widefield(slide_, seed=31, channels=["cell"], pixel_size_nm=pixel_size_nm)
+    model = segment.load("cells_widefield", device="cpu")
+    found = model.predict(image.counts[0], pixel_size_nm=pixel_size_nm)
+    result = scores(image.masks["cell"], found.labels())
+    assert result.objects == 4
+    assert result.recall == result.precision == 1
+    assert result.dice > 0.97
+    noise = np.random.default_rng(1).poisson(30, (200, 200))
+    assert len(model.predict(noise, pixel_size_nm=pixel_size_nm)) == 0
+
+
+def test_packaged_networks_are_small_and_say_how_they_were_made() -> None:
+    for name in ("objects", "cells_widefield"):
+        packaged = models.find(name)
+        assert packaged.weights_path.stat().st_size < 4 * 2**20
+        assert Recipe.parse(packaged.card.recipe).name == name
+
+
+def test_recipes_train(tmp_path: Path) -> None:
+    recipe = Path(__file__).parents[2] / "recipes" / "objects.yaml"
+    out = train_packaged(recipe, out=tmp_path / "made", budget="smoke", device="cpu")
+    assert segment.load(out, device="cpu").card.scores["train_steps"] == 4

@@ -462,3 +462,24 @@ def test_epitopes_from_a_density_image(rng, tmp_path):
 def test_impossible_specimens_are_refused(family, settings, message):
     with pytest.raises(InputError, match=message):
         family.parse(settings)
+
+
+@pytest.mark.parametrize("arrangement", ["random", "clusters"])
+def test_axons_without_rings_have_no_spacing(rng, arrangement):
+    axon = RingAxon(
+        kind="ring_axon", arrangement=arrangement, length_um=8, persistence_um=1e6, epitopes_per_ring=20, width_nm=2
+    )
+    drawn = axon.objects(rng, 1)
+    assert np.isnan(drawn.truth["mean_spacing_nm"][0])
+    # the phase of a period of 190 nm is spread over all directions
+    phases = np.exp(2j * np.pi * drawn.xyz[:, 0] / 190)
+    assert abs(phases.mean()) < (0.15 if arrangement == "random" else 0.5)
+
+
+def test_bent_axons_follow_an_arc(rng):
+    axon = RingAxon(kind="ring_axon", length_um=6, persistence_um=1e6, bend_radius_um=2, diameter_nm=1, width_nm=0)
+    points = axon.objects(rng, 1).xyz[:, :2]
+    # all points lie on one circle, whose middle least squares find
+    design = np.column_stack([2 * points, np.ones(len(points))])
+    x, y, rest = np.linalg.lstsq(design, (points**2).sum(axis=1), rcond=None)[0]
+    assert np.sqrt(rest + x * x + y * y) == pytest.approx(2000, rel=0.01)

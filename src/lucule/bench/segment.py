@@ -37,7 +37,7 @@ SIMULATED: Final[dict[str, dict[str, Any]]] = {
     "axons": {"kinds": ("fibres",), "diameter_px": (28, 36)},
 }
 SLIDE_PX: Final = 1100
-SLIDE_TILE_PX: Final = 180
+SLIDE_TILE_PX: Final = 160
 _SETTINGS: Final = TrainSettings(crop_px=96)
 
 Picture = tuple[Any, Annotation]

@@ -132,7 +132,7 @@ def vectors_of(xy: NDArray[Any], settings: SubsetSettings) -> NDArray[np.float32
     if len(points) < 2:
         return np.zeros((len(points), settings.width), np.float32)
     distances, indices = NeighbourGrid(points).neighbours(settings.k)
-    parts = []
+    parts: list[NDArray[Any]] = []
     if settings.vector != "directions":
         known = np.where(np.isfinite(distances), distances, 0)
         parts.append(np.where(np.isfinite(distances), distances, known.max(axis=1, keepdims=True)) / np.float32(1000))
@@ -222,7 +222,7 @@ def train(
             network, batches["train"], batches["validation"], loss=networks.loss, score=networks.accuracy,
             settings=used.fit, seed=used.seed, folder=folder, device=place, progress=progress,
         )  # fmt: skip
-    scores = {}
+    scores: dict[str, float] = {}
     for name in ("validation", "test"):
         rows = parts[name]
         scores |= rates(label_with(network, data.values[rows], place)[0], data.labels[rows], name)

@@ -255,7 +255,7 @@ def _parts(classes: NDArray[np.uint8]) -> NDArray[np.int32]:
 def _numbered(values: NDArray[np.int64]) -> NDArray[np.int32]:
     """Numbers from 1 on; parts of one number that do not touch stay one object."""
     unique, places = np.unique(values, return_inverse=True)
-    return (places.reshape(values.shape) + (unique[0] != 0)).astype(np.int32)
+    return np.asarray(places.reshape(values.shape) + (unique[0] != 0), np.int32)
 
 
 def _enough(names: tuple[str, ...], highest: int, what: str) -> tuple[str, ...]:
@@ -286,7 +286,8 @@ def _numbers(path: Path) -> NDArray[Any]:
         values = image.whole()
     if len(values) > 1 and not all((values[0] == other).all() for other in values[1:]):
         raise InputError(f"{path.name} is a colour image, not an annotation", allowed="one number per pixel")
-    return values[0]
+    numbers: NDArray[Any] = values[0]
+    return numbers
 
 
 # -- outlines

@@ -45,6 +45,8 @@ class Augment(Config):
         Largest standard deviation of blur and of noise.
     colour
         Largest change of the light in single channels, where they differ.
+    dimmed
+        Part of the crops in which objects are dimmed, each by another factor from 0.15 to 1.
     blank
         Part of the crops in which there is nothing but noise, so that empty fields stay empty.
     recoloured
@@ -62,6 +64,7 @@ class Augment(Config):
     blur_px: NotNegative = 1.0
     noise: NotNegative = 0.08
     colour: NotNegative = 0.1
+    dimmed: Part = 0.4
     blank: Part = 0.06
     recoloured: Part = 0.0
 
@@ -144,17 +147,37 @@ def paste(crops: Crops, settings: Augment, generator: Generator) -> Crops:
     return Crops(image, classes, objects, core)
 
 
+def dim(crops: Crops, settings: Augment, generator: Generator) -> Crops:
+    """Bring objects closer to the brightness of the background."""
+    if settings.dimmed == 0:
+        return crops
+    n, device = len(crops.image), generator.device
+    chosen = torch.rand(n, generator=generator, device=device) < settings.dimmed
+    number = int(crops.objects.max()) + 1
+    factor = 0.15 ** torch.rand(n, number, generator=generator, device=device)
+    factor[:, 0] = 1
+    factor[~chosen] = 1
+    share = factor.gather(1, crops.objects.flatten(1)).view_as(crops.objects)[:, None]
+    soft = F.avg_pool2d(F.pad(share, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    level = _ground(crops)
+    return Crops(level + soft * (crops.image - level), crops.classes, crops.objects, crops.core)
+
+
+def _ground(crops: Crops) -> Tensor:
+    """Brightness of the background of each crop, `(n, 3, 1, 1)`."""
+    ground = (crops.classes == 0).float()[:, None]
+    return (crops.image * ground).sum(dim=(2, 3), keepdim=True) / ground.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+
+
 def blank(crops: Crops, settings: Augment, generator: Generator) -> Crops:
     """Empty some crops: the brightness of their background and noise are left."""
     if settings.blank == 0:
         return crops
     n, device = len(crops.image), generator.device
     chosen = torch.rand(n, generator=generator, device=device) < settings.blank
-    ground = (crops.classes == 0).float()[:, None]
-    level = (crops.image * ground).sum(dim=(2, 3), keepdim=True) / ground.sum(dim=(2, 3), keepdim=True).clamp(min=1)
     strength = 0.02 + 0.13 * torch.rand(n, 1, 1, 1, generator=generator, device=device)
     noise = torch.randn(n, 1, *crops.image.shape[2:], generator=generator, device=device)
-    image = torch.where(chosen[:, None, None, None], level + strength * noise, crops.image)
+    image = torch.where(chosen[:, None, None, None], _ground(crops) + strength * noise, crops.image)
     keep = ~chosen[:, None, None]
     return Crops(image, crops.classes * keep, crops.objects * keep, crops.core * keep)
 
@@ -212,7 +235,8 @@ def _some_object(objects: Tensor, generator: Generator) -> Tensor | None:
     if not whole:
         return None
     pick = int(torch.randint(len(whole), (1,), generator=generator, device=generator.device))
-    return objects == whole[pick]
+    mask: Tensor = objects == whole[pick]
+    return mask
 
 
 def _smooth(channels: int, side: int, generator: Generator) -> Tensor:
@@ -232,6 +256,6 @@ def _blurred(image: Tensor, sd: float) -> Tensor:
     return F.conv2d(F.conv2d(planes, kernel), kernel.transpose(2, 3))[:, 0]
 
 
-def _between(limits: tuple[float, float], share: Tensor | float, *, logarithmic: bool) -> Tensor | float:  # type: ignore[type-arg]
+def _between(limits: tuple[float, float], share: Tensor | float, *, logarithmic: bool) -> Tensor | float:
     low, high = limits
     return low * (high / low) ** share if logarithmic else low + (high - low) * share

@@ -107,7 +107,7 @@ def read_positions(path: str | os.PathLike[str], images: Sequence[Path]) -> Imag
         The file cannot be read, or an image has no position in it.
     """
     try:
-        table = pl.read_csv(path)
+        table = pl.read_csv(Path(path))
     except (OSError, pl.exceptions.PolarsError) as error:
         raise InputError(f"The positions cannot be read: {error}", received=path) from None
     if missing := [column for column in _COLUMNS if column not in table.columns]:

@@ -37,7 +37,7 @@ def fill(area: Any, shape: tuple[int, int]) -> tuple[NDArray[np.intp], NDArray[n
     for part in shapely.get_parts(area):
         for ring in (part.exterior, *part.interiors):
             # parts do not overlap and holes lie in their part, so that crossing an outline changes the side
-            inside ^= polygon2mask(inside.shape, np.asarray(ring.coords)[:, ::-1] - corner)
+            inside ^= polygon2mask(inside.shape, np.asarray(ring.coords)[:, ::-1] - corner)  # type: ignore[no-untyped-call]
     rows, columns = np.nonzero(inside)
     return rows + row0, columns + column0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, Literal
 
@@ -30,6 +30,8 @@ STRIDE: Final = 16
 _PAD_PX: Final = 32
 # side of a tile as the network sees it
 _TILE_PX: Final = 768
+# side of a tile in pixels of the image, so that few hundred MB are in the memory
+_LARGEST_TILE_PX: Final = 4096
 # smallest object, as part of the area of a typical one
 _LEAST_AREA: Final = 0.05
 
@@ -176,13 +178,21 @@ class Segmenter:
             self._check(source)
             measured = light or brightness(source)
             scale = self.scale_for(pixel_size_nm, diameter_px)
-            job = _Job(self.source, str(self.device), source.name, measured, scale, how)
+            job = Job(self.source, str(self.device), source.name, measured, scale, how)
             # arrays would be copied to every worker
             apart = isinstance(image, str | os.PathLike) or not isinstance(source.data, np.ndarray)
             shared = image if apart else None
             found, highest = self._all(source, shared, job, workers, progress)
-            notes = explain.remarks(source, measured, self.card)
-            reason = None if found else explain.nothing(self, source, measured, scale, highest, how, notes)
+            reason = None
+            if not found:
+                reason = explain.nothing(
+                    source,
+                    measured,
+                    self.card,
+                    highest=highest,
+                    threshold=how.threshold,
+                    count_at=lambda factor: self._in_the_middle(source, replace(job, scale=scale * factor)),
+                )
             return Segmentation.of(
                 found,
                 image=source.name,
@@ -191,7 +201,7 @@ class Segmenter:
                 pixel_size_nm=pixel_size_nm,
                 stage=stage,
                 reason=reason,
-                warnings=tuple(notes if found else ()),
+                warnings=tuple(explain.remarks(source, measured, self.card) if found else ()),
             )
 
     def _check(self, source: Image) -> None:
@@ -205,9 +215,9 @@ class Segmenter:
             )
 
     def _all(
-        self, source: Image, path: Any, job: _Job, workers: int | None, progress: Progress
+        self, source: Image, path: Any, job: Job, workers: int | None, progress: Progress
     ) -> tuple[list[Found], float]:
-        side = job.how.tile_px or round(_TILE_PX / job.scale)
+        side = job.how.tile_px or min(round(_TILE_PX / job.scale), _LARGEST_TILE_PX)
         reach = round(1.25 * max(self.card.training_range["diameter_px"][1], self.diameter_px) * self._zoom(job.scale))
         guard = max(4, round(tiling.GUARD_PX / job.scale))
         first = tiling.first_pass(source.shape, side)
@@ -227,13 +237,20 @@ class Segmenter:
                 task.advance()
         return merge(found, windows, len(first), source.shape, guard), highest
 
+    def _in_the_middle(self, source: Image, job: Job) -> int:
+        """Count the objects of one window in the middle of an image."""
+        rows, columns = (min(size, round(_TILE_PX / job.scale)) for size in source.shape)
+        top, left = (source.shape[0] - rows) // 2, (source.shape[1] - columns) // 2
+        found, _ = in_window(self, source, Window(top, top + rows, left, left + columns), job)
+        return len(found)
+
     def _zoom(self, scale: float) -> float:
         """How much larger objects are in the image than in the training images."""
         return float(self.card.features["scale"]) / scale
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
     """What a worker must know of an image; small, because it is sent with each tile."""
 
     model: str
@@ -267,13 +284,16 @@ def load(model: str | os.PathLike[str], *, device: str = "auto") -> Segmenter:
     network = build(packaged.card.architecture, len(packaged.card.classes) + 1, packaged.card.options)
     network.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor
                              for name, tensor in packaged.state().items()})  # fmt: skip
-    network.to(place, memory_format=torch.channels_last).eval()
+    network.to(place, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     return Segmenter(network, packaged.card, place, str(packaged.weights_path.parent))
 
 
-def in_window(segmenter: Segmenter, source: Image, window: Window, job: _Job) -> tuple[list[Found], float]:
+def in_window(segmenter: Segmenter, source: Image, window: Window, job: Job) -> tuple[list[Found], float]:
     """Objects of one window in the coordinates of the image, and the highest probability of any."""
-    part = rescaled(normalised(source.window(*window.slices), job.light), job.scale)
+    # small first: a window of a slide may have a hundred times the pixels that the network sees
+    counts = np.nan_to_num(source.window(*window.slices), nan=float(min(job.light.low)))
+    compression = 0.0 if source.colour else float(segmenter.card.features.get("compression", 0.0))
+    part = normalised(rescaled(counts, job.scale), job.light, compression)
     classes, core = segmenter.probabilities(part, views=job.how.views)
     foreground = 1 - classes[0]
     typical = np.pi / 4 * (segmenter.diameter_px * float(segmenter.card.features["scale"])) ** 2
@@ -283,7 +303,7 @@ def in_window(segmenter: Segmenter, source: Image, window: Window, job: _Job) ->
     return pieces(labels, classes, foreground, window, zoom), float(foreground.max(initial=0.0))
 
 
-def _in_file(path: Any, window: Window, job: _Job) -> tuple[list[Found], float]:
+def _in_file(path: Any, window: Window, job: Job) -> tuple[list[Found], float]:
     segmenter = loaded(job.model, job.device)
     with open_image(path) as source:
         return in_window(segmenter, source, window, job)

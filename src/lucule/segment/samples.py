@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from lucule.core import InputError
 from lucule.segment.annotations import IGNORE, Annotation
-from lucule.segment.augment import Augment, Crops, blank, cut, paste, places, relight
+from lucule.segment.augment import Augment, Crops, blank, cut, dim, paste, places, relight
 from lucule.segment.images import Brightness, Floats, brightness, normalised, open_image
 from lucule.segment.instances import cores
 
@@ -78,8 +78,8 @@ def scale_of(annotations: Sequence[Annotation], object_px: float, diameter_px: f
     return float(np.clip(object_px / median, *_SCALES)), median
 
 
-def sample(source: Any, annotation: Annotation, scale: float) -> Sample:
-    """Prepare an image (path or array) with its annotation.
+def sample(source: Any, annotation: Annotation, scale: float, compression: float = 0.0) -> Sample:
+    """Prepare an image (path or array) with its annotation; pictures in colour are not compressed.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def sample(source: Any, annotation: Annotation, scale: float) -> Sample:
                 received=f"{image.shape} and {annotation.classes.shape} pixels",
             )
         light = brightness(image)
-        seen = torch.from_numpy(rescaled(normalised(image.whole(), light), scale))
+        seen = torch.from_numpy(rescaled(normalised(image.whole(), light, compression * (not image.colour)), scale))
     shape = (seen.shape[1], seen.shape[2])
     classes, objects = (_nearest(plane, shape) for plane in (annotation.classes, annotation.objects))
     core = cores(objects).astype(np.float32) if annotation.apart else np.full(shape, UNKNOWN_CORE, np.float32)
@@ -124,7 +124,9 @@ def batch(samples: Sequence[Sample], settings: Augment, crops: int, side: int, g
         jitter = (torch.rand(2, generator=generator, device=device) - 0.5) * (side / 2)
         x, y = (pixels[pick].to(device) + jitter).tolist()
         parts.append(cut(one.image, one.planes, (x, y), places(settings, side, generator)))
-    known = blank(paste(Crops.stack(parts), settings, generator), settings, generator)
+    known = paste(Crops.stack(parts), settings, generator)
+    for change in (dim, blank):
+        known = change(known, settings, generator)
     return Crops(relight(known.image, settings, generator), known.classes, known.objects, known.core)
 
 

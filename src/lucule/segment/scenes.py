@@ -102,14 +102,14 @@ class Cells(Config):
     def draw(self, seed: int) -> list[tuple[NDArray[np.float32], Annotation]]:
         """Draw images and what is true in them."""
         rng = np.random.default_rng([seed, 8])
-        drawn = []
+        drawn: list[tuple[NDArray[np.float32], Annotation]] = []
         while len(drawn) < self.images:
             number = len(drawn)
             density = float(np.exp(rng.uniform(*np.log(self.density_per_mm2))))
             light = float(np.exp(rng.uniform(*np.log(self.photons))))
             slide = Slide(
                 size_um=(self.side_um, self.side_um), gap_um=float(rng.uniform(0, 3)),
-                cells={"cell": {"scene": self.scene, "density_per_mm2": density}},  # type: ignore[dict-item]
+                cells={"cell": {"scene": self.scene, "density_per_mm2": density}},
             )  # fmt: skip
             image = widefield(
                 slide, seed=seed * 1000 + number, channels=[self.channels[number % len(self.channels)]],
@@ -206,7 +206,8 @@ def _photograph(rng: Generator, light: Floats, objects: NDArray[np.int32]) -> ND
     # what lies below an object is hidden by it in part only
     image = image + ground * np.where(objects > 0, rng.uniform(0.3, 1.0), 1.0)
     photons = np.exp(rng.uniform(np.log(15), np.log(2000)))
-    return (rng.poisson(np.clip(image, 0, None) * photons) + rng.normal(0, 1.5, shape)).astype(np.float32)
+    counts = rng.poisson(np.clip(image, 0, None) * photons) + rng.normal(0, 1.5, shape)
+    return np.asarray(counts, np.float32)
 
 
 def _dirt(rng: Generator, shape: tuple[int, ...]) -> Floats:
@@ -217,7 +218,8 @@ def _dirt(rng: Generator, shape: tuple[int, ...]) -> Floats:
     clouds = np.zeros(shape)
     for _ in range(int(rng.integers(0, 4))):
         clouds[tuple(rng.integers(0, side) for side in shape)] += 1
-    return gaussian_filter(dirt, rng.uniform(0.8, 1.6)) + 900 * rng.uniform(0.1, 0.5) * gaussian_filter(clouds, 14)
+    spots = gaussian_filter(dirt, rng.uniform(0.8, 1.6))
+    return np.asarray(spots + 900 * rng.uniform(0.1, 0.5) * gaussian_filter(clouds, 14))
 
 
 def _noise(rng: Generator, shape: tuple[int, ...], length: float) -> Floats:

@@ -50,9 +50,9 @@ def axon_map(found: Axons) -> Figure:
 def period_plot(axon: Axon, own: Period) -> Figure:
     """Molecules along the axon with its rings, and the likelihood of each period against none."""
     figure, (left, right) = _panels(2)
-    left.hist(axon.along_nm / 1000, bins=_edges(axon.course.length_nm), color=SOFT, lw=0, zorder=2)
+    left.hist(axon.along_nm / 1000, bins=_edges(axon.course.length_nm), color=ACCENT, lw=0, zorder=3)
     for ring in own.rings_nm + axon.along_nm.min(initial=np.inf):
-        left.axvline(ring / 1000, color=ACCENT, lw=0.8, zorder=3)
+        left.axvline(ring / 1000, color=MUTED, lw=0.6, zorder=2)
     rings = f"{len(own.rings_nm)} rings, " if own.period_nm else ""
     _title(left, "Along the axon", f"{rings}{own.molecules:,} molecules in bins of {_BIN_NM:g} nm")
     left.set_xlabel("µm", color=MUTED, fontsize=9)
@@ -89,4 +89,4 @@ def _ticks(axon: Axon, own: Period) -> list[tuple[NDArray[np.float64], NDArray[n
 
 
 def _edges(length: float) -> list[float]:
-    return (np.arange(0, length + _BIN_NM, _BIN_NM) / 1000).tolist()
+    return [float(edge) for edge in np.arange(0, length + _BIN_NM, _BIN_NM) / 1000]

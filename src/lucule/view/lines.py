@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from lucule.core import Localizations, Region
 from lucule.view import overlay
@@ -19,38 +18,13 @@ from lucule.view.render import render
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from lucule.structures.sarcomeres import Average, Distance
+
 _BOX_NM: Final = 1000.0
 _ZOOM_PX: Final = 520
 
 
-class ProfileLike(Protocol):
-    """What is needed of a profile of `lucule.structures.sarcomeres`."""
-
-    at_nm: NDArray[np.float64]
-    density: NDArray[np.float64]
-
-
-class AverageLike(Protocol):
-    """What is needed of `lucule.structures.sarcomeres.Average`."""
-
-    density: NDArray[np.float64]
-    u_nm: NDArray[np.float64]
-    v_nm: NDArray[np.float64]
-    sarcomeres: int
-    files: int
-    axial: ProfileLike
-    radial: ProfileLike
-
-
-class DistanceLike(Protocol):
-    """What is needed of `lucule.structures.sarcomeres.Distance`."""
-
-    nm: float | None
-    interval_nm: tuple[float, float] | None
-    reason: str | None
-
-
-def average_plot(average: AverageLike) -> Figure:
+def average_plot(average: Average) -> Figure:
     """Density of the averaged double line, the myofibril running from left to right."""
     figure, (axes,) = _panels(1)
     axes.grid(False)
@@ -59,7 +33,7 @@ def average_plot(average: AverageLike) -> Figure:
         interpolation="nearest", vmin=0, aspect="auto",
     )  # fmt: skip
     bar = figure.colorbar(shown, ax=axes, fraction=0.05)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.ax.tick_params(length=0, colors=MUTED, labelsize=8)
     bar.set_label("share per µm²", color=MUTED, fontsize=8.5)
     files = f", {average.files} files" if average.files > 1 else ""
@@ -76,7 +50,7 @@ def png_of(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
-def axial_plot(average: AverageLike, distance: DistanceLike) -> Figure:
+def axial_plot(average: Average, distance: Distance) -> Figure:
     """Epitope profile along the myofibril, with the lines at half the distance."""
     figure, (axes,) = _panels(1)
     width = average.axial.at_nm[1] - average.axial.at_nm[0]
@@ -91,7 +65,7 @@ def axial_plot(average: AverageLike, distance: DistanceLike) -> Figure:
     return figure
 
 
-def radial_plot(average: AverageLike) -> Figure:
+def radial_plot(average: Average) -> Figure:
     """Density of epitopes against the distance from the axis of the myofibril."""
     figure, (axes,) = _panels(1)
     axes.step(average.radial.at_nm, average.radial.density, where="mid", color=ACCENT, lw=1.8, zorder=3)
@@ -102,7 +76,7 @@ def radial_plot(average: AverageLike) -> Figure:
     return figure
 
 
-def distances_plot(table: pl.DataFrame, distance: DistanceLike) -> Figure:
+def distances_plot(table: pl.DataFrame, distance: Distance) -> Figure:
     """Distance of every sarcomere with its 95 % interval, in ascending order, and that of all together."""
     figure, (axes,) = _panels(1)
     told = table.filter(pl.col("line_distance_nm").is_not_null()).sort("line_distance_nm")

@@ -35,8 +35,8 @@ def picture_of(image: Image, *, pixel_size_nm: float | None = None, largest_px: 
     Examples
     --------
     >>> from lucule.segment.images import as_image
-    >>> picture_of(as_image(np.eye(50)), largest_px=100).rgb.shape
-    (50, 50, 3)
+    >>> picture_of(as_image(np.eye(1600)), largest_px=800).rgb.shape
+    (800, 800, 3)
     """
     step = max(1, math.ceil(max(image.shape) / largest_px))
     rows, columns = (size // step for size in image.shape)

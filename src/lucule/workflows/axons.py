@@ -98,7 +98,7 @@ def analyse(path: Path, folder: Path, settings: Settings, progress: Progress = S
 def _warnings(columns: Sequence[str], found: axons.Axons) -> list[str]:
     said = [] if found.reason is None else [f"No axon was found: {found.reason}."]
     if not {"x_err", "y_err"} <= set(columns):
-        said.append("The precision is not known; what lies within 20 nm is taken for one molecule.")
+        said.append("The precision is not known; what lies within 24 nm is taken for one molecule.")
     for number, own in enumerate(found.periods):
         if own.remark:
             said.append(f"Axon {number}: {own.remark}. One number does not describe it.")

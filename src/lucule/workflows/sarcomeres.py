@@ -95,8 +95,8 @@ def run(
 
     Each input gets a folder with `localizations.parquet` (all rows in input order with `label`, `p_label` and
     `cluster`, the number of the double line), `sarcomeres.parquet` and `.csv`, `filters.csv` and `aligned.parquet`.
-    `out` gets `report.html` and `run.yaml`. Work that is done already is not repeated. An input that fails is named in its outcome
-    and in the report and does not stop the others.
+    `out` gets `report.html` and `run.yaml`. Work that is done already is not repeated. An input that fails is named in
+    its outcome and in the report and does not stop the others.
 
     Returns
     -------

@@ -196,7 +196,8 @@ def _uniform(
 
 def batch_of(fields: list[Field], settings: WindowSettings, size: int, rng: np.random.Generator) -> Windows:
     """Draw a batch of windows."""
-    counts, number, xy, label, offset, weight = [], [], [], [], [], []
+    counts: list[Tensor] = []
+    number, xy, label, offset, weight = [], [], [], [], []
     while len(counts) < size:
         px, on_line, towards, counted = window(fields[int(rng.integers(len(fields)))], settings, rng)
         if len(px) < 10:

@@ -110,7 +110,7 @@ def train(
         network, batch, loss, settings=used.fit, seed=used.seed, folder=folder, device=place, progress=progress,
         identity=used.model_dump(mode="json", exclude={"budgets"}),
     )  # fmt: skip
-    settle(network, fields, used, place)
+    settle(network, [field for field in fields if len(field.centres)] or fields, used, place)
     fewer = tuple(scene.replace(fields=min(scene.fields, used.validation_fields)) for scene in used.scenes)
     scores = score(network, simulate_fields(fewer, seed=used.seed + _VALIDATION, progress=progress), used, place)
     save(folder, _card(used, network, fields, scores), network.state_dict())
@@ -136,11 +136,14 @@ def loss(network: nn.Module, windows: Windows) -> tuple[Tensor, dict[str, Tensor
 
 
 def settle(network: LineNetwork, fields: list[Field], recipe: Recipe, place: torch.device, steps: int = 30) -> None:
-    """Measure the means and widths of the normalisation layers anew: the averaged weights have others than the last."""
+    """Measure the means and widths of the normalisation layers anew: the averaged weights have others than the last.
+
+    `fields` should be of the kind that will be looked at; those of distractors move the boundary between the classes.
+    """
     layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
     for layer in layers:
         layer.reset_running_stats()
-        layer.momentum = None  # type: ignore[assignment]
+        layer.momentum = None
     network.train()
     rng = np.random.default_rng((recipe.seed, _VALIDATION))
     with torch.no_grad():

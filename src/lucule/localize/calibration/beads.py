@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
@@ -12,9 +11,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, maximum_filter
 
 from lucule.core import Camera, InputError
-from lucule.localize.calibration.reading import blocks, clipping_level, frames_of
+from lucule.localize.calibration.reading import Source, blocks, clipping_level, frames_of
 from lucule.localize.calibration.settings import PsfSettings
-from lucule.localize.movies import Movie
 from lucule.simulate.camera import Sensor, sensor
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -100,7 +98,7 @@ class BeadStack:
     bad: NDArray[np.bool_]
 
 
-def read_beads(movie: str | os.PathLike[str] | Movie, camera: Camera, settings: PsfSettings) -> BeadStack:
+def read_beads(movie: Source, camera: Camera, settings: PsfSettings) -> BeadStack:
     """Read a stack of beads and turn it into photons.
 
     Raises

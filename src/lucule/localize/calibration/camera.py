@@ -21,11 +21,9 @@ from numpy.typing import NDArray
 from lucule.core import SILENT, Camera, InputError, Progress
 from lucule.core.config import dump_yaml
 from lucule.core.files import atomic_path, write_text
-from lucule.localize.calibration.reading import blocks, clipping_level, frames_of
-from lucule.localize.movies import Movie
+from lucule.localize.calibration.reading import Source, blocks, clipping_level, frames_of
 
 Floats: TypeAlias = NDArray[np.float64]
-Source: TypeAlias = Movie | str | os.PathLike[str]
 
 EXCESS: Final = 2.0
 """Squared excess noise factor of an EM register at high gain."""

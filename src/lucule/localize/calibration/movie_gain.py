@@ -18,8 +18,8 @@ from scipy.fft import irfft2, rfft2
 from scipy.ndimage import gaussian_filter
 
 from lucule.core import SILENT, Camera, InputError, Progress
-from lucule.localize.calibration.camera import EXCESS, CameraCalibration, Source
-from lucule.localize.calibration.reading import clipping_level, frames_of
+from lucule.localize.calibration.camera import EXCESS, CameraCalibration
+from lucule.localize.calibration.reading import Source, clipping_level, frames_of
 
 Floats: TypeAlias = NDArray[np.float64]
 

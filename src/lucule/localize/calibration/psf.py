@@ -26,9 +26,9 @@ from lucule.localize.calibration.astigmatic import (
 from lucule.localize.calibration.beads import Bead, find_beads, none_left, read_beads, rejections
 from lucule.localize.calibration.file import Calibration
 from lucule.localize.calibration.quality import bounds, remarks, spline_error, tilt, usable_range
+from lucule.localize.calibration.reading import Source
 from lucule.localize.calibration.settings import PsfSettings
 from lucule.localize.calibration.spline import Beads, Grid, Model
-from lucule.localize.movies import Movie
 from lucule.simulate import load_camera
 from lucule.simulate.camera import sensor
 from lucule.simulate.optics import Stack
@@ -41,7 +41,7 @@ _FEWEST_DEPTHS: Final = 4
 
 
 def calibrate_psf(
-    movies: Movie | str | os.PathLike[str] | Sequence[Movie | str | os.PathLike[str]],
+    movies: Source | Sequence[Source],
     camera: Camera | str,
     *,
     settings: PsfSettings,

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lucule.core import InputError
-from lucule.localize.movies import Movie, opened
+from lucule.io.movies import Movie, opened
+
+Source: TypeAlias = Movie | NDArray[Any] | str | os.PathLike[str]
 
 _BLOCK_PIXELS: Final = 4_000_000
 _FEWEST_PILED, _PILE, _LEVELS = 8, 3.0, 10
 
 
 @contextmanager
-def frames_of(movie: str | os.PathLike[str] | Movie, what: str) -> Iterator[Movie]:
+def frames_of(movie: Source, what: str) -> Iterator[Movie]:
     """Open a movie whose counts are numbers.
 
     Raises

@@ -136,7 +136,7 @@ def measure(locs: Localizations, *, settings: Settings | None = None, progress: 
 
     Examples
     --------
-    >>> measure(Localizations({"x": [1.0, 2.0], "y": [1.0, 2.0]})).reason
+    >>> measure(Localizations({"x": [1.0, 900.0], "y": [1.0, 2.0]})).reason
     'only 2 molecules in the table'
     """
     settings = settings or Settings()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import curve_fit
 
 from lucule.structures.axons.course import Course
-from lucule.structures.axons.distances import correlation, pair_counts
+from lucule.structures.axons.distances import pair_counts
 
 Floats = NDArray[np.float64]
 
@@ -75,16 +75,24 @@ def ring_pattern(along_nm: Floats) -> tuple[float, float]:
     the best correlations over all pieces is maximised.
     """
     density = _density(along_nm, _BIN_NM)
-    long = int(1000 / _BIN_NM)
-    pieces = [density[i : i + long] for i in range(0, max(len(density) - long, 0) + 1, long)]
-    places = _BIN_NM * np.arange(long)
+    long = min(int(1000 / _BIN_NM), len(density))
+    pieces = density[: len(density) // long * long].reshape(-1, long)
+    pieces = _standard(pieces)
+    places: Floats = _BIN_NM * np.arange(long, dtype=np.float64)
     best = (float("nan"), -1.0)
-    for period in np.arange(SHORTEST_NM, LONGEST_NM + 1, 1.0):
-        patterns = [_rings(places - shift, period, 30.0) for shift in np.arange(0, period, 15.0)]
-        score = np.mean([max(correlation(piece, pattern[: len(piece)]) for pattern in patterns) for piece in pieces])
+    for period in np.arange(SHORTEST_NM, LONGEST_NM + 1, 2.0):
+        patterns = _standard(_rings(places - np.arange(0, float(period), 15.0)[:, None], float(period), 30.0))
+        score = float((pieces @ patterns.T).max(axis=1).mean())
         if score > best[1]:
-            best = (float(period), float(score))
+            best = (float(period), score)
     return best
+
+
+def _standard(rows: Floats) -> Floats:
+    """Rows of mean 0 and length 1, so that products are correlations."""
+    centred = rows - rows.mean(axis=1, keepdims=True)
+    standard: Floats = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
+    return standard
 
 
 def pair_histogram(along_nm: Floats) -> tuple[float, float]:
@@ -99,16 +107,17 @@ def pair_histogram(along_nm: Floats) -> tuple[float, float]:
     return float(distance[peak]), float(smooth[peak] / max(smooth[inside].mean(), 1e-12))
 
 
-def relative_positions(along_nm: Floats, away_nm: Floats) -> tuple[float, float]:
+def relative_positions(along_nm: Floats) -> tuple[float, float]:
     """Least squares of five repeats on a falling background to the distances of pairs, after PERPL (Curd et al. 2021).
 
     Score: fraction by which the repeats lower the sum of squares below that of the background alone.
     """
-    distance, counts = pair_counts(along_nm, away_nm, reach_nm=5.5 * LONGEST_NM)
+    distance, counts = pair_counts(along_nm, np.zeros(len(along_nm)), reach_nm=5.5 * LONGEST_NM)
 
     def model(d: Floats, period: float, width: float, height: float, fall: float, start: float, slope: float) -> Floats:
         peaks = [np.exp(-fall * k - 0.5 * ((d - k * period) / width) ** 2) for k in range(1, 6)]
-        return height * np.sum(peaks, axis=0) + start + slope * d
+        expected: Floats = height * np.sum(peaks, axis=0) + start + slope * d
+        return expected
 
     shown = distance > 0.4 * SHORTEST_NM
     d, c = distance[shown], counts[shown]
@@ -117,7 +126,7 @@ def relative_positions(along_nm: Floats, away_nm: Floats) -> tuple[float, float]
     best = (float("nan"), -1.0)
     low = (SHORTEST_NM, 8.0, 0.0, 0.0, -np.inf, -np.inf)
     high = (LONGEST_NM, 70.0, np.inf, 2.0, np.inf, np.inf)
-    for first in (160.0, 190.0, 220.0, 260.0):
+    for first in np.arange(150.0, LONGEST_NM, 20.0):
         guess = (first, 30.0, max(float(c.std()), 1e-3), 0.1, start, slope)
         try:
             found, _ = curve_fit(model, d, c, p0=guess, bounds=(low, high), max_nfev=400)
@@ -131,7 +140,8 @@ def relative_positions(along_nm: Floats, away_nm: Floats) -> tuple[float, float]
 
 def _density(along: Floats, width: float) -> Floats:
     shifted = along - along.min()
-    return np.bincount((shifted / width).astype(np.int64)).astype(np.float64)
+    density: Floats = np.bincount((shifted / width).astype(np.int64)).astype(np.float64)
+    return density
 
 
 def _rings(places: Floats, period: float, width: float) -> Floats:

@@ -20,6 +20,9 @@ _ROUNDS: Final = 4
 # pieces of the line that are looked at or passed over together
 _BLOCK: Final = 16
 _DEGREE: Final = 3
+# molecules of one antibody lie together, which cross-validation takes for a bend: never softer than some 1.5 um
+_PENALTIES: Final = np.logspace(4, 8, 9)
+_CALM: Final = np.array([1e3])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,8 +111,9 @@ def through(points_nm: Floats) -> Course:
 def fitted(first: Course, xy_nm: Floats, half_width_nm: float) -> Course:
     """Fit the line to the molecules within `half_width_nm` of it.
 
-    The middles of short pieces of the axon, weighted with their molecules, are fitted with cubic splines for x and y
-    whose bending is held down as far as cross-validation allows; a few rounds, since the pieces follow the line.
+    How far the middles of short pieces of the axon lie beside the line, weighted with their molecules, is fitted with a
+    cubic spline whose bending is held down as far as cross-validation allows; the line is moved there, a few times.
+    So a bend that the line has already costs nothing, and arcs are not cut short.
 
     Parameters
     ----------
@@ -118,7 +122,7 @@ def fitted(first: Course, xy_nm: Floats, half_width_nm: float) -> Course:
     xy_nm
         `(n, 2)` molecules.
     """
-    line = first
+    line = _calmed(first)
     for _ in range(_ROUNDS):
         along, away = line.coordinates(xy_nm)
         near = (np.abs(away) < half_width_nm) & (along >= 0) & (along <= line.length_nm)
@@ -127,37 +131,45 @@ def fitted(first: Course, xy_nm: Floats, half_width_nm: float) -> Course:
         used = count > 0
         if used.sum() < _DEGREE + 2:
             return line
-        middles = np.column_stack([np.bincount(piece, xy_nm[near, axis])[used] / count[used] for axis in range(2)])
         places = np.bincount(piece, along[near])[used] / count[used]
-        line = _smoothed(places, middles, count[used].astype(np.float64), line.length_nm)
+        beside = np.bincount(piece, away[near])[used] / count[used]
+        spline = _smoothed(places, beside[:, None], count[used].astype(np.float64), line.length_nm, _PENALTIES)
+        # where nothing lies beyond, a spline may curl
+        steps = STEP_NM * np.arange(len(line.points_nm))
+        kept = (steps >= places[0] - _BIN_NM) & (steps <= places[-1] + _BIN_NM)
+        across = np.column_stack([-line.tangents[:, 1], line.tangents[:, 0]])
+        line = _resampled((line.points_nm + spline(np.clip(steps, places[0], places[-1])) * across)[kept])
     return line
 
 
-def _smoothed(places: Floats, middles: Floats, weights: Floats, length: float) -> Course:
-    """Penalized splines for both coordinates, one penalty for both, chosen by generalized cross-validation."""
+def _calmed(line: Course) -> Course:
+    """Without the small wiggles of a line that was followed from pixel to pixel."""
+    steps: Floats = STEP_NM * np.arange(len(line.points_nm), dtype=np.float64)
+    spline = _smoothed(steps, line.points_nm, np.ones(len(steps)), line.length_nm, _CALM)
+    return _resampled(spline(steps))
+
+
+def _smoothed(places: Floats, values: Floats, weights: Floats, length: float, penalties: Floats) -> BSpline:
+    """Penalized cubic spline for `(n, k)` values; of the penalties the one that cross-validation prefers."""
     pieces = max(int(length / _KNOT_NM), 2)
     inner = np.linspace(0, length, pieces + 1)
     knots = np.concatenate([np.full(_DEGREE, 0.0), inner, np.full(_DEGREE, length)])
     design = BSpline.design_matrix(np.clip(places, 0, length), knots, _DEGREE).toarray()
-    # bending is measured by the change of curvature, so that an arc costs nothing and is not cut short
     change = np.diff(np.eye(design.shape[1]), 3, axis=0)
     bend = np.diff(np.eye(design.shape[1]), 2, axis=0)
-    gram, target = design.T @ (weights[:, None] * design), design.T @ (weights[:, None] * middles)
+    gram, target = design.T @ (weights[:, None] * design), design.T @ (weights[:, None] * values)
     best, chosen = np.inf, target
     scale = np.trace(gram) / design.shape[1]
-    for penalty in scale * np.logspace(0.5, 6, 12):
+    for penalty in scale * penalties:
         # a little against bending itself keeps the line straight where there is nothing to follow
         factor = cho_factor(gram + penalty * change.T @ change + 1e-2 * scale * bend.T @ bend)
         coefficients = cho_solve(factor, target)
         freedom = np.trace(cho_solve(factor, gram))
-        residual = float((weights[:, None] * (middles - design @ coefficients) ** 2).sum())
+        residual = float((weights[:, None] * (values - design @ coefficients) ** 2).sum())
         score = residual / max(len(places) - freedom, 0.5) ** 2
         if score < best:
             best, chosen = score, coefficients
-    # where nothing lies beyond, a spline may curl
-    first, last = places.min(), places.max()
-    fine = np.linspace(first, last, max(int((last - first) / STEP_NM), 2) + 1)
-    return _resampled(BSpline(knots, chosen, _DEGREE)(fine))
+    return BSpline(knots, chosen, _DEGREE)
 
 
 def _resampled(points: Floats) -> Course:

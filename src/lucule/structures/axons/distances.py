@@ -57,11 +57,11 @@ def linke(
     distance, counts = pair_counts(along_nm, away_nm, reach_nm=(_MULTIPLES + 0.5) * longest_nm)
     best = (float("nan"), -1.0)
     for period in np.arange(shortest_nm, longest_nm + 0.25, 0.5):
+        multiples = period * np.arange(1, _MULTIPLES + 1)
         shown = (distance > 0.5 * period) & (distance < (_MULTIPLES + 0.5) * period)
         there = counts[shown]
         trend = np.polyval(np.polyfit(distance[shown], there, 1), distance[shown])
         for width in _WIDTHS_NM:
-            multiples = period * np.arange(1, _MULTIPLES + 1)
             model = np.exp(-0.5 * ((distance[shown, None] - multiples) / width) ** 2).sum(axis=1)
             score = correlation(there - trend, model)
             if score > best[1]:

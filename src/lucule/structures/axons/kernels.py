@@ -38,7 +38,8 @@ def profile(period: float, width: float, background: float, states: int) -> Floa
             distance = (i / n + turn) * period
             total += np.exp(-0.5 * (distance / width) ** 2)
         values[i] = total
-    return background + (1.0 - background) * values * (n / values.sum())
+    shape: Floats = background + (1.0 - background) * values * (n / values.sum())
+    return shape
 
 
 @njit(cache=True, nogil=True)
@@ -48,7 +49,8 @@ def kicks(sd: float) -> Floats:
     values = np.empty(2 * half + 1)
     for i in range(len(values)):
         values[i] = np.exp(-0.5 * ((i - half) / max(sd, 1e-3)) ** 2)
-    return values / values.sum()
+    weights: Floats = values / values.sum()
+    return weights
 
 
 @njit(cache=True, nogil=True)

@@ -13,7 +13,7 @@ from lucule.core import Localizations
 
 Floats = NDArray[np.float64]
 
-_REACH: Final = 2.5
+_REACH: Final = 3.0
 _UNKNOWN_PRECISION_NM: Final = 8.0
 
 
@@ -21,7 +21,7 @@ def molecules(locs: Localizations) -> Floats:
     """Middles `(n, 2)` of spots no larger than the localization error, nm.
 
     A dye blinks several times, and may come back at any time; all that is seen of it lies within its localization
-    error. Localizations are joined from where they are densest, within 2.5 times the median precision (8 nm where none
+    error. Localizations are joined from where they are densest, within 3 times the median precision (8 nm where none
     is given). Molecules nearer than that become one, which loses some evidence and adds none.
 
     Examples

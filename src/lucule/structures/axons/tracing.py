@@ -23,13 +23,27 @@ Floats = NDArray[np.float64]
 
 _DIRECTIONS: Final = 24
 _SCALES_NM: Final = (100.0, 200.0)
-_LENGTH_NM: Final = 330.0
+_LENGTH_NM: Final = 450.0
 _FLANK: Final = 2.5
 _SEED: Final = 4.0
 _FOLLOW: Final = 1.5
 _GAP_NM: Final = 500.0
 _MOST: Final = 500
 _LOOP: Final = 40
+# bends in radians for a pixel, how many to either side, and what each costs; pixels looked ahead
+_BEND: Final = 0.02
+_BENDS: Final = 4
+_STRAIGHT: Final = 0.04
+_AHEAD: Final = 10
+# molecules for a length, of the faintest axon over those of the densest
+_FAINTEST: Final = 0.15
+_FILLED: Final = 0.75
+_PIECE_NM: Final = 100.0
+_WINDOW: Final = 5
+_BRIDGE: Final = 9
+_END: Final = 0.4
+_BEYOND: Final = 4
+_FEWEST: Final = 5
 _SURE: Final = 6.0
 _LARGEST_FIELD_PX: Final = 6_000_000
 
@@ -91,43 +105,52 @@ def trace(xy_nm: Floats, *, settings: TraceSettings = TraceSettings()) -> list[A
     """
     if len(xy_nm) < 2:
         return []
-    found = [line for line in _lines(xy_nm, settings) if line.length_nm >= 700 * settings.shortest_um]
-    courses = []
-    for line in found:
+    found = []
+    for line in _lines(xy_nm, settings):
         width = _half_width(line, xy_nm)
         course = _trimmed(fitted(line, xy_nm, width), xy_nm, width)
-        if course is None:
+        if course is not None:
+            found.append((fitted(course, xy_nm, width), width))
+    # those with most molecules first: what is left over beside them is no axon of its own
+    found.sort(key=lambda item: -np.count_nonzero(_inside(item[0], item[1], xy_nm)))
+    courses: list[tuple[Course, float, float]] = []
+    left, densest = np.ones(len(xy_nm), np.bool_), 0.0
+    for course, width in found:
+        rest = _trimmed(course, xy_nm[left], width)
+        if rest is None or rest.length_nm < 1000 * settings.shortest_um:
             continue
-        course = fitted(course, xy_nm, width)
-        if course.length_nm >= 1000 * settings.shortest_um and not any(_same(course, other) for other, _, _ in courses):
-            contrast = _contrast(course, xy_nm, width)
-            if contrast >= settings.contrast:
-                courses.append((course, width, contrast))
+        own = _inside(rest, width, xy_nm)
+        density = np.count_nonzero(own & left) / rest.length_nm
+        contrast = _contrast(rest, xy_nm, width)
+        if contrast < settings.contrast or density < _FAINTEST * densest or _filled(rest, width, xy_nm) < _FILLED:
+            continue
+        courses.append((rest, width, contrast))
+        densest = max(densest, density)
+        left &= ~own
     courses.sort(key=lambda item: -item[0].length_nm)
     return [_axon(i, courses, xy_nm) for i in range(len(courses))]
+
+
+def _inside(course: Course, width: float, xy: Floats) -> NDArray[np.bool_]:
+    along, away = course.coordinates(xy)
+    inside: NDArray[np.bool_] = (np.abs(away) <= width) & (along >= 0) & (along <= course.length_nm)
+    return inside
 
 
 def _axon(number: int, courses: list[tuple[Course, float, float]], xy: Floats) -> Axon:
     course, width, contrast = courses[number]
     along, away = course.coordinates(xy)
-    own = (np.abs(away) <= width) & (along >= 0) & (along <= course.length_nm)
+    own = _inside(course, width, xy)
     crossed = np.zeros(len(course.points_nm), np.bool_)
     for i, (other, other_width, _) in enumerate(courses):
         if i != number:
             there, beside = other.coordinates(course.points_nm)
             crossed |= (np.abs(beside) < width + other_width) & (there > -width) & (there < other.length_nm + width)
-            there, beside = other.coordinates(xy)
-            own &= ~((np.abs(beside) <= other_width) & (there >= 0) & (there <= other.length_nm))
+            own &= ~_inside(other, other_width, xy)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], crossed, [False]])))
-    step = course.length_nm / (len(crossed) - 1)
+    step: float = course.length_nm / (len(crossed) - 1)
     rows = np.flatnonzero(own)
-    return Axon(course, width, rows, along[rows], away[rows], contrast, edges.reshape(-1, 2) * step)
-
-
-def _same(course: Course, other: Course) -> bool:
-    """Whether most of a line runs along another."""
-    there, beside = other.coordinates(course.points_nm)
-    return bool(((np.abs(beside) < 150) & (there >= 0) & (there <= other.length_nm)).mean() > 0.5)
+    return Axon(course, width, rows, along[rows], away[rows], contrast, edges.reshape(-1, 2).astype(np.float64) * step)
 
 
 def _half_width(line: Course, xy: Floats) -> float:
@@ -145,35 +168,46 @@ def _half_width(line: Course, xy: Floats) -> float:
 
 
 def _trimmed(course: Course, xy: Floats, width: float) -> Course | None:
-    """The part of the line from the first to the last of its molecules, where they are not just what lies around."""
+    """The longest part of the line along which molecules are dense, or None.
+
+    Dense is a window with two fifths of what the densest quarter has, as one has that lies just across an end, and with
+    more than what lies beside.
+    """
     along, away = course.coordinates(xy)
-    own = np.sort(along[np.abs(away) < width])
-    beside = np.count_nonzero((np.abs(away) > 1.5 * width) & (np.abs(away) < 2.5 * width) & (along > 0)) / 2
-    own = own[(own > -300) & (own < course.length_nm + 300)]
-    if len(own) < 5:
+    bins = max(int(course.length_nm / _PIECE_NM), 1) + 2 * _BEYOND
+    piece = np.floor(along / _PIECE_NM).astype(np.int64) + _BEYOND
+    known = (piece >= 0) & (piece < bins)
+    own = np.bincount(piece[known & (np.abs(away) < width)], minlength=bins)
+    beside = known & (np.abs(away) > 1.5 * width) & (np.abs(away) < 3 * width)
+    around = np.count_nonzero(beside) / bins / 1.5 * _WINDOW
+    window = np.convolve(own, np.ones(_WINDOW), "same")
+    usual = float(np.percentile(window[window > 0], 75)) if window.any() else 1.0
+    dense = window >= max(_END * usual, 2 * around + 3)
+    # gaps within a line are bridged, as over missing rings
+    closed = np.convolve(dense, np.ones(_BRIDGE), "same") > 0
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], closed, [False]])))
+    if not len(edges):
         return None
-    # an end is where five molecules lie much closer together than strangers would
-    span = own[4:] - own[:-4]
-    usual = 4 * max(course.length_nm, 1.0) / max(len(own), 1)
-    strange = 4 * max(course.length_nm, 1.0) / max(beside, 0.1)
-    dense = np.flatnonzero(span < min(4 * usual, 0.6 * strange))
-    if not len(dense):
+    runs = edges.reshape(-1, 2)
+    low, high = runs[np.diff(runs, axis=1).argmax()]
+    inside = np.flatnonzero(dense[low:high]) + low
+    first, last = (inside[0] - _BEYOND) * _PIECE_NM, (inside[-1] + 1 - _BEYOND) * _PIECE_NM
+    rows = known & (np.abs(away) < width) & (along >= first) & (along <= last)
+    if np.count_nonzero(rows) < _FEWEST:
         return None
-    low, high = own[dense[0]], own[dense[-1] + 4]
-    tangents = course.tangents
-    points = course.points_nm
-    step = course.length_nm / (len(points) - 1)
-    places = np.arange(len(points)) * step
+    return _part(course, float(along[rows].min()), float(along[rows].max()))
+
+
+def _part(course: Course, low: float, high: float) -> Course | None:
+    """The line between two distances along it; straight on beyond its ends."""
+    points, tangents = course.points_nm, course.tangents
+    places = np.linspace(0, course.length_nm, len(points))
     kept = points[(places > low) & (places < high)]
-    if len(kept) < 4:
+    if len(kept) < _FEWEST:
         return None
-    ends = []
-    if low <= 0:
-        ends.append(points[:1] + low * tangents[:1])
-    ends.append(kept)
-    if high >= course.length_nm:
-        ends.append(points[-1:] + (high - course.length_nm) * tangents[-1:])
-    return through(np.concatenate(ends))
+    before = [points[:1] + low * tangents[:1]] if low < 0 else []
+    after = [points[-1:] + (high - course.length_nm) * tangents[-1:]] if high > course.length_nm else []
+    return through(np.concatenate([*before, kept, *after]))
 
 
 def _contrast(course: Course, xy: Floats, width: float) -> float:
@@ -195,6 +229,14 @@ def _contrast(course: Course, xy: Floats, width: float) -> float:
     return inside / max(most, 0.02 * inside)
 
 
+def _filled(course: Course, width: float, xy: Floats) -> float:
+    """Fraction of the line along which there is something: a row of clusters is no axon."""
+    along, _ = course.coordinates(xy[_inside(course, width, xy)])
+    own = np.bincount((along / _PIECE_NM).astype(np.int64), minlength=int(course.length_nm / _PIECE_NM) + 1)
+    window = np.convolve(own, np.ones(3), "valid")
+    return float((window >= max(0.15 * window.mean(), 1)).mean())
+
+
 def _lines(xy: Floats, settings: TraceSettings) -> list[Course]:
     best: tuple[float, list[Course]] = (-np.inf, [])
     for scale in _SCALES_NM:
@@ -213,8 +255,7 @@ def _lines_of_scale(xy: Floats, scale: float, shortest: float) -> tuple[list[Cou
     ridge = _ridges(xy, low, extent, scale, pixel)
     taken = np.zeros(ridge.shape, np.bool_)
     lines, total = [], 0.0
-    order = np.flatnonzero(ridge >= _SEED)
-    order = order[np.argsort(-ridge.reshape(-1)[order], kind="stable")]
+    order = _seeds(ridge)
     at = 0
     for _ in range(_MOST):
         at = _next(taken.reshape(-1), order, at)
@@ -222,7 +263,7 @@ def _lines_of_scale(xy: Floats, scale: float, shortest: float) -> tuple[list[Cou
             break
         direction, row, column = np.unravel_index(order[at], ridge.shape)
         steps, strength = _follow(ridge, taken, float(row), float(column), int(direction), _GAP_NM / pixel)
-        _take(taken, steps, 1.7 * scale / pixel, int(round(_DIRECTIONS * 25 / 180)))
+        _take(taken, steps, 1.7 * scale / pixel, round(_DIRECTIONS * 25 / 180))
         line = low + pixel * (steps[:, 1::-1] + 0.5)
         if len(line) * pixel >= 0.7 * shortest:
             lines.append(through(line))
@@ -255,6 +296,19 @@ def _ridges(xy: Floats, low: Floats, extent: Floats, scale: float, pixel: float)
         difference = fft.irfft2(spectrum * (narrow - wide), s=padded)
         result[direction] = (difference / np.sqrt(unit * (flank + unit)))[: shape[0], : shape[1]]
     return result
+
+
+def _seeds(ridge: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Places and directions to begin from, the clearest first: not where lines cross."""
+    places = np.flatnonzero(ridge >= _SEED)
+    direction, where = np.divmod(places, ridge[0].size)
+    flat = ridge.reshape(len(ridge), -1)
+    other = np.zeros(len(places), np.float32)
+    apart = round(_DIRECTIONS * 40 / 180)
+    for turn in range(apart, _DIRECTIONS - apart + 1):
+        np.maximum(other, flat[(direction + turn) % _DIRECTIONS, where], out=other)
+    seeds: NDArray[np.int64] = places[np.argsort(other - flat[direction, where], kind="stable")]
+    return seeds
 
 
 @njit(cache=True, nogil=True)
@@ -307,14 +361,16 @@ def _half(
     while n < most:
         best, turn = -1e9, 0.0
         # an arc a few pixels long in every direction that a bend allows
-        for option in range(-4, 5):
-            bend = option * 0.04
-            a, yy, xx, value = angle, y, x, -0.5 * abs(bend)
-            for _ in range(6):
+        for option in range(-_BENDS, _BENDS + 1):
+            bend = option * _BEND
+            a, yy, xx, value = angle, y, x, 0.0
+            for _ in range(_AHEAD):
                 a += bend
                 yy += np.sin(a)
                 xx += np.cos(a)
                 value += _value(ridge, a, yy, xx)
+            # where lines cross, the straighter way is the likelier
+            value -= _STRAIGHT * abs(option) * abs(value)
             if value > best:
                 best, turn = value, bend
         angle += turn

@@ -2,7 +2,8 @@
 
 from lucule.structures.sarcomeres.average import Average, as_movie, average
 from lucule.structures.sarcomeres.filters import FilterSettings, follow_up
-from lucule.structures.sarcomeres.line_distance import LineFit, LineSettings, line_distance
+from lucule.structures.sarcomeres.intervals import LineSettings
+from lucule.structures.sarcomeres.line_distance import LineFit, line_distance
 from lucule.structures.sarcomeres.measure import Distance, Sarcomeres, combine, measure
 from lucule.structures.sarcomeres.objects import boxes_of, group_by_centre, group_by_regions, grow_boxes
 

@@ -98,7 +98,8 @@ def covariance_of(fitted: Fitted, settings: LineSettings, groups: NDArray[Any] |
 
     def gradient(at: Floats) -> Floats:
         two_lines(at, fitted.u, fitted.t, fitted.variance, weight, fitted.nodes, fitted.shares, fitted.window, scores)
-        return -scores.sum(axis=0)[free]
+        pull: Floats = -scores.sum(axis=0)[free]
+        return pull
 
     step = np.full(PARAMETERS, 1e-3)
     step[[MIDDLE, SLOPE, BEND, HALF, DIVERGENCE]] = 0.02

@@ -32,8 +32,9 @@ def two_lines(
 ) -> float:
     """Negative log-likelihood of two lines; scores of every localization are written to `scores` `(n, 8)`.
 
-    The density at (u, v) is (1 - b) [(1 - p) N(u; c - h, s^2 + e^2) + p N(u; c + h, s^2 + e^2)] + b / W, where N is summed over the `nodes` of the linker: how far (nm, outwards) a dye lies from the line of its epitope,
-    with probability `shares`.
+    The density at (u, v) is (1 - b) [(1 - p) N(u; c - h, s^2 + e^2) + p N(u; c + h, s^2 + e^2)] + b / W, where N is
+    summed over the `nodes` of the linker: how far (nm, outwards) a dye lies from the line of its epitope, with
+    probability `shares`.
     """
     half, width2 = theta[3], np.exp(2 * theta[5])
     p = 1 / (1 + np.exp(-theta[6]))

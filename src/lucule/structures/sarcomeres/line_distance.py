@@ -39,6 +39,10 @@ _ITERATIONS: Final = 200
 _WIDTHS_NM: Final = (1.0, 90.0)
 _BANDS_NM: Final = (70.0, 140.0)
 _LOOKED_AT: Final = 600
+# ratios of the variances along and across, up to which other directions are tried
+_ROUND: Final = 2.0
+_LONG: Final = 9.0
+_TURNS: Final = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,7 +173,10 @@ def _axes(points: Floats) -> list[tuple[tuple[float, float], tuple[float, float]
     values, vectors = np.linalg.eigh(np.cov((points - centre).T))
     origin = (float(centre[0]), float(centre[1]))
     across = [vectors[:, 0]]
-    if values[1] < 9 * max(values[0], 1e-9):
+    if values[1] < _ROUND * max(values[0], 1e-9):  # as wide as long: the lines may run anywhere
+        turns = np.arange(1, _TURNS) * np.pi / _TURNS
+        across += [np.cos(a) * vectors[:, 0] + np.sin(a) * vectors[:, 1] for a in turns]
+    elif values[1] < _LONG * max(values[0], 1e-9):
         across.append(vectors[:, 1])
     return [(origin, (float(a[0]), float(a[1]))) for a in across]
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from lucule.core import Localizations
 from lucule.structures.sarcomeres.filters import hull_measures, members
+from lucule.structures.sarcomeres.intervals import LineSettings
 from lucule.structures.sarcomeres.likelihood import Floats
-from lucule.structures.sarcomeres.line_distance import LineFit, LineSettings, line_distance
+from lucule.structures.sarcomeres.line_distance import LineFit, line_distance
 from lucule.structures.sarcomeres.profiles import edge_separation, line_length_nm
 
 _FEWEST_FOR_TWO: Final = 8
@@ -23,6 +24,7 @@ _CONFIDENCE: Final = 0.95
 _WIDTHS_NM: Final = (3.0, 6.0, 10.0, 16.0, 25.0, 40.0)
 _FEWEST_TO_LEARN: Final = 4
 _LEARN_FROM: Final = 12
+_LEARN_POINTS: Final = 1000
 _WIDTH_SPREAD: Final = 0.25
 
 
@@ -153,7 +155,8 @@ def _with_width(
         return settings
     centres, spread = np.log(np.array(_WIDTHS_NM)), 0.05
     total = np.zeros(len(centres))
-    for mine in some:
+    for every in some:
+        mine = every[:: max(len(every) // _LEARN_POINTS, 1)]
         of = None if errors is None else errors[mine]
         fits = [
             line_distance(xy[mine], of, settings=settings.replace(width_nm=float(np.exp(c)), width_spread=spread))

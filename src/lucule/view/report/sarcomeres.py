@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
 from lucule.core import Localizations
 from lucule.view import lines, plots
-from lucule.view.lines import AverageLike, DistanceLike
 from lucule.view.report.clusters import history_text
 from lucule.view.report.model import Block, Code, Figure, Gallery, KeyValues, Section, Table, Text, Value, Warnings
+
+if TYPE_CHECKING:
+    from lucule.structures.sarcomeres import Average, Distance, Sarcomeres
 
 _MOST_ROWS: Final = 200
 _MOST_ZOOMS: Final = 4
 
 
-class MeasuredSarcomeres(Protocol):
-    """What is needed of `lucule.structures.sarcomeres.Sarcomeres`."""
-
-    rows: pl.DataFrame
-    distance: DistanceLike
-
-
 def sarcomere_section(
     name: str,
     locs: Localizations,
-    measured: MeasuredSarcomeres,
+    measured: Sarcomeres,
     steps: pl.DataFrame,
-    average: AverageLike | None,
+    average: Average | None,
     summary: Mapping[str, Any],
     *,
     warnings: Sequence[str] = (),
@@ -77,7 +72,7 @@ def sarcomere_section(
 
 
 def all_sarcomeres_section(
-    table: pl.DataFrame, distance: DistanceLike, average: AverageLike | None, averaged: Mapping[str, Any]
+    table: pl.DataFrame, distance: Distance, average: Average | None, averaged: Mapping[str, Any]
 ) -> Section:
     """What a report says about the sarcomeres of all inputs together."""
     note = f"{table.height} double lines"
@@ -137,7 +132,7 @@ def _zooms(locs: Localizations, table: pl.DataFrame) -> Gallery:
     return Gallery(tuple(figures), title="Double lines", size="small")
 
 
-def _plots(table: pl.DataFrame, distance: DistanceLike, average: AverageLike | None) -> list[Block]:
+def _plots(table: pl.DataFrame, distance: Distance, average: Average | None) -> list[Block]:
     if average is None:
         return []
     figures = [
