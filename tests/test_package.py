@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,13 @@ def test_import_takes_less_than_half_a_second() -> None:
         return time.perf_counter() - start
 
     assert min(seconds() for _ in range(3)) < 0.5
+
+
+def test_every_room_is_at_hand() -> None:
+    import lucule
+
+    folders = {path.parent.name for path in Path(lucule.__file__).parent.glob("*/__init__.py")}
+    assert folders - {"cli"} <= set(dir(lucule))
 
 
 def test_unknown_names_are_attribute_errors() -> None:

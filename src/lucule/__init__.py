@@ -21,6 +21,7 @@ __all__ = ["Localizations", "Region", "read", "write"]
 
 _HOME = {"Localizations": "lucule.core", "Region": "lucule.core", "read": "lucule.io", "write": "lucule.io"}
 _ROOMS = (
+    "acquire",
     "bench",
     "classify",
     "cluster",
@@ -33,6 +34,7 @@ _ROOMS = (
     "simulate",
     "space",
     "stats",
+    "structures",
     "view",
     "workflows",
 )

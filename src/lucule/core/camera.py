@@ -85,6 +85,17 @@ class Camera(Config):
                 raise ValueError(f"an ideal camera has no {name}; use kind: scmos or emccd")
         return self
 
+    def without_pattern(self, **changes: Any) -> Self:
+        """Give the camera without pixels that are drawn at random, for a real one; maps in files stay.
+
+        Examples
+        --------
+        >>> Camera(kind="scmos", pixel_size_nm=100, gain_spread=0.01).without_pattern(baseline=99).gain_spread
+        0.0
+        """
+        drawn = ("baseline_spread", "gain_spread", "read_noise_spread", "hot_pixel_fraction", "hot_pixel_electrons")
+        return self.replace(**(dict.fromkeys(drawn, 0.0) | changes))
+
     @property
     def photons_per_count(self) -> float:
         """Photons on the sensor for one count above the baseline.

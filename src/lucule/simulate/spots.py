@@ -153,10 +153,8 @@ def _sensor(frames: Frames, camera: CameraLike) -> Sensor:
         )
     chosen = camera if isinstance(camera, Camera) else load_camera(str(camera))
     # a drawn pattern of pixels is not that of the user's own camera
-    spreads = ("baseline_spread", "gain_spread", "read_noise_spread", "hot_pixel_fraction")
-    alike = chosen.model_copy(update=dict.fromkeys(spreads, 0.0))
     rows, columns = frames.shape[1:]
-    return sensor_of(alike, (rows, columns))
+    return sensor_of(chosen.without_pattern(), (rows, columns))
 
 
 class _Rates:

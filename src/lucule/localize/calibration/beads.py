@@ -123,7 +123,7 @@ def read_beads(movie: Source, camera: Camera, settings: PsfSettings) -> BeadStac
                 next_step="check that --step-nm is the distance of neighbouring planes in nm, and that the file holds "
                 "one plane per frame (else --frames-per-step)",
             )
-        pixels = _plain_sensor(camera, frames.shape[1:])
+        pixels = sensor(camera.without_pattern(), (frames.shape[1], frames.shape[2]))
         group = every * max(int(_PLANE_NM // settings.step_nm), 1)
         size = -(-frames.shape[0] // group)
         total = np.zeros((size, *frames.shape[1:]), np.float32)
@@ -144,12 +144,6 @@ def read_beads(movie: Source, camera: Camera, settings: PsfSettings) -> BeadStac
     scale = pixels.electrons_per_count / (camera.em_gain * camera.quantum_efficiency)
     stage = settings.sign * settings.step_nm * settings.z_factor * (height / number - (planes - 1) / 2)
     return BeadStack((counts - pixels.baseline) * scale, stage, highest >= level, _bad_pixels(pixels))
-
-
-def _plain_sensor(camera: Camera, shape: tuple[int, ...]) -> Sensor:
-    """Sensor of the user's own camera: maps where they are named, no drawn pattern of pixels."""
-    spreads = ("baseline_spread", "gain_spread", "read_noise_spread", "hot_pixel_fraction")
-    return sensor(camera.model_copy(update=dict.fromkeys(spreads, 0.0)), (shape[0], shape[1]))
 
 
 def _bad_pixels(pixels: Sensor) -> NDArray[np.bool_]:

@@ -221,12 +221,11 @@ def calibrate_camera(
             "electrons_per_count": per_pixel.astype(np.float32),
             "read_noise_electrons": (read_noise * per_pixel).astype(np.float32),
         }
-    drawn = dict.fromkeys(("baseline_spread", "gain_spread", "read_noise_spread", "hot_pixel_fraction"), 0.0)
     noise = float(np.median(read_noise)) if base.kind == "scmos" else float(np.sqrt(black.variance.mean()))
     # what an EM register adds in the dark is part of the measured noise
-    camera = base.replace(
+    camera = base.without_pattern(
         baseline=round(offset, 3), electrons_per_count=per_count, read_noise_electrons=noise * per_count,
-        spurious_charge_electrons=0.0, hot_pixel_electrons=0.0, **drawn,
+        spurious_charge_electrons=0.0,
     )  # fmt: skip
     return CameraCalibration(
         camera, gain, gain_interval, offset, (offset - _INTERVAL * error, offset + _INTERVAL * error), noise / gain,

@@ -225,11 +225,9 @@ def _estimate(
         warnings.append(
             "The baseline comes out below 0: something has been taken off this movie; it holds no raw counts."
         )
-    drawn = dict.fromkeys(("baseline_spread", "gain_spread", "read_noise_spread", "hot_pixel_fraction"), 0.0)
-    camera = base.replace(
-        electrons_per_count=per_count, baseline=round(float(offset), 3), hot_pixel_electrons=0.0, **drawn,
-        read_noise_electrons=noise,
-    )  # fmt: skip
+    camera = base.without_pattern(
+        electrons_per_count=per_count, baseline=round(float(offset), 3), read_noise_electrons=noise
+    )
     known = whole[0] > 0
     x, y = whole[1][known] / whole[0][known], whole[2][known] / whole[0][known]
     dark = max((noise / per_count) ** 2, 0.0)
