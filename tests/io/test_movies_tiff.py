@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import struct
 
 import numpy as np
@@ -61,6 +62,26 @@ def test_all_types_of_values_are_read_and_doubtful_ones_noted(tmp_path, dtype):
     notes = " ".join(same(tmp_path / "a.tif", values).notes)
     assert ("8-bit" in notes) == (dtype == "u1")
     assert ("floating" in notes) == (dtype[0] == "f")
+
+
+@pytest.mark.parametrize("silence", ["level", "disabled", "all"])
+def test_a_cut_file_is_refused_though_messages_are_silenced(tmp_path, silence):
+    tifffile.imwrite(tmp_path / "a.tif", MOVIE)
+    content = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(content[: len(content) // 2])
+    logger = logging.getLogger("tifffile")
+    before = logger.level, logger.disabled
+    try:
+        logger.setLevel(logging.CRITICAL if silence == "level" else before[0])
+        logger.disabled = silence == "disabled"
+        logging.disable(logging.CRITICAL if silence == "all" else logging.NOTSET)
+        with pytest.raises(FormatError, match="cut off"), open_movie(tmp_path / "a.tif"):
+            pass
+        assert logger.disabled == (silence == "disabled")
+    finally:
+        logging.disable(logging.NOTSET)
+        logger.setLevel(before[0])
+        logger.disabled = before[1]
 
 
 def test_frames_written_one_by_one_are_read_where_they_lie(tmp_path):

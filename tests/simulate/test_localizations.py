@@ -220,7 +220,8 @@ def test_the_fitted_movie_agrees_with_the_table(psf) -> None:
         difference = (alone[axis] - alone[f"true_{axis}"]).to_numpy()
         # spread of the middle of both distributions, which lost fits do not touch
         both = [np.subtract(*np.quantile(values, [0.84, 0.16])) / 2 for values in (errors[:, i], difference)]
-        assert both[0] / both[1] == pytest.approx(1.0, abs=0.1), axis
+        # each spread of 450 errors has a standard error of 4.4 %
+        assert both[0] / both[1] == pytest.approx(1.0, abs=0.15), axis
         assert abs(np.median(errors[:, i])) < 0.2 * both[1]
     assert np.median(errors[:, 3]) == pytest.approx(float(alone["photons"].median()), rel=0.05)
     assert errors[:, 3].std() == pytest.approx(float(alone["photons"].std()), rel=0.2)

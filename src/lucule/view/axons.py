@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lucule.structures.axons import Axon, Axons, Period
 from lucule.view.curves import SECOND, _legend, _panels, _title
 from lucule.view.plots import ACCENT, INK, MUTED, SOFT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from lucule.structures.axons import Axon, Axons, Period
 
 _BIN_NM: Final = 20.0
 

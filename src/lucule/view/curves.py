@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from lucule.core import InputError, Localizations
 from lucule.core.files import atomic_path
 from lucule.core.schema import COLUMNS
-from lucule.process import DriftCurve, Frc, LinkChoice, Precision, Registration
 from lucule.view.plots import ACCENT, INK, MUTED, SOFT, short_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from lucule.process import DriftCurve, Frc, LinkChoice, Precision, Registration
 
 SECOND: Final = "#3b7ea1"
 THIRD: Final = "#8a4f7d"

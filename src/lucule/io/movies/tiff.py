@@ -73,13 +73,19 @@ def _overheard() -> Iterator[list[str]]:
             heard.append(record.getMessage())
 
     logger, listener = logging.getLogger("tifffile"), Listener(logging.WARNING)
-    propagate, logger.propagate = logger.propagate, False
+    before = logger.propagate, logger.level, logger.disabled, logger.manager.disable
+    # the only sign of a damaged file is a message, which a program may have silenced
+    logger.propagate, logger.disabled = False, False
+    logger.setLevel(logging.WARNING)
+    logging.disable(logging.NOTSET)
     logger.addHandler(listener)
     try:
         yield heard
     finally:
         logger.removeHandler(listener)
-        logger.propagate = propagate
+        logger.propagate, level, logger.disabled, silenced = before
+        logger.setLevel(level)
+        logging.disable(silenced)
 
 
 def open_tiff(path: Path, choice: Choice) -> Opened:

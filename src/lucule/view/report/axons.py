@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from lucule.core import Localizations
-from lucule.structures.axons import Axons, Period
 from lucule.view.axons import axon_map, period_plot
 from lucule.view.report.clusters import history_text
 from lucule.view.report.model import Block, Code, Figure, Gallery, KeyValues, Section, Table, Text, Value, Warnings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Plot
+
+    from lucule.structures.axons import Axons, Period
 
 MOST_PLOTS: Final = 12
 
