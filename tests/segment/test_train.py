@@ -105,7 +105,10 @@ def test_several_classes(tmp_path: Path, tiny_settings: TrainSettings) -> None:
     bright = np.isin(labels, np.arange(2, 17, 2)) * labels
     image = image + 300 * (bright > 0)
     both = combine({"dim": from_array(labels - bright, kind="labels"), "bright": from_array(bright, kind="labels")})
-    settings = tiny_settings.replace(augment={"gain": (0.9, 1.1), "gamma": (0.9, 1.1), "shading": 0.0})
+    settings = tiny_settings.replace(
+        augment={"gain": (0.9, 1.1), "gamma": (0.9, 1.1), "shading": 0.0},
+        fit=tiny_settings.fit.replace(steps=200).model_dump(),
+    )
     out = segment.train([image], [both], out=tmp_path / "two", settings=settings, device="cpu")
     found = segment.load(out, device="cpu").predict(image).objects
     found = found.filter(found["area_px"] > 0.5 * np.median(found["area_px"]))  # so short a training leaves a speck
