@@ -11,7 +11,7 @@ from lucule.core import Localizations
 from lucule.process.frc import BetweenSets
 from lucule.structures.averaging import Average
 from lucule.view.annotate import length_text, scale_bar_nm
-from lucule.view.curves import _legend, _title
+from lucule.view.curves import add_legend, entitle
 from lucule.view.frame import Frame
 from lucule.view.plots import ACCENT, INK, MUTED, SOFT
 from lucule.view.raster import gaussian_image
@@ -62,7 +62,7 @@ def average_plot(found: Average, resolution: BetweenSets | None = None) -> Figur
     half = 1.15 * found.particles.radius_nm
     for axes, shot in zip(panels, shots, strict=False):
         _picture(axes, shot.points_nm, shot.errors_nm, half)
-        _title(axes, shot.title, shot.note)
+        entitle(axes, shot.title, shot.note)
         _bar(axes, half)
     if resolution is not None:
         _correlation(panels[-1], resolution)
@@ -140,6 +140,6 @@ def _correlation(axes: Axes, found: BetweenSets) -> None:
     axes.grid(color="#e4e8ee", linewidth=0.6)
     axes.set_axisbelow(True)
     note = f"half sets agree to {found.resolution_nm:.3g} nm" if found.resolution_nm is not None else "no crossing"
-    _title(axes, "Ring correlation" if found.dims == 2 else "Shell correlation", note)
+    entitle(axes, "Ring correlation" if found.dims == 2 else "Shell correlation", note)
     axes.set_xlabel("spatial frequency, 1/µm", color=MUTED, fontsize=8.5)
-    _legend(axes)
+    add_legend(axes)

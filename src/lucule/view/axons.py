@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lucule.view.curves import SECOND, _legend, _panels, _title
+from lucule.view.curves import SECOND, add_legend, entitle, panels_of
 from lucule.view.plots import ACCENT, INK, MUTED, SOFT
 
 if TYPE_CHECKING:
@@ -44,21 +44,21 @@ def axon_map(found: Axons) -> Figure:
     axes.set_xlabel("µm", color=MUTED, fontsize=9)
     periodic = sum(own.period_nm is not None for own in found.periods)
     note = found.reason or f"{periodic} of {len(found.axons)} with a period (gold, with their rings)"
-    _title(axes, "Axons", note)
+    entitle(axes, "Axons", note)
     return figure
 
 
 def period_plot(axon: Axon, own: Period) -> Figure:
     """Molecules along the axon with its rings, and the likelihood of each period against none."""
-    figure, (left, right) = _panels(2)
+    figure, (left, right) = panels_of(2)
     left.hist(axon.along_nm / 1000, bins=_edges(axon.course.length_nm), color=ACCENT, lw=0, zorder=3)
     for ring in own.rings_nm + axon.along_nm.min(initial=np.inf):
         left.axvline(ring / 1000, color=MUTED, lw=0.6, zorder=2)
     rings = f"{len(own.rings_nm)} rings, " if own.period_nm else ""
-    _title(left, "Along the axon", f"{rings}{own.molecules:,} molecules in bins of {_BIN_NM:g} nm")
+    entitle(left, "Along the axon", f"{rings}{own.molecules:,} molecules in bins of {_BIN_NM:g} nm")
     left.set_xlabel("µm", color=MUTED, fontsize=9)
     if not len(own.periods_nm):
-        _title(right, "No period", own.reason or "")
+        entitle(right, "No period", own.reason or "")
         right.set_axis_off()
         return figure
     right.plot(own.periods_nm, own.log_ratio, color=ACCENT, lw=1.6, zorder=3, label="rings against no period")
@@ -67,12 +67,12 @@ def period_plot(axon: Axon, own: Period) -> Figure:
         low, high = own.period_nm_interval
         right.axvspan(low, high, color=SOFT, lw=0, zorder=0)
         right.axvline(own.period_nm, color=INK, lw=1, zorder=2)
-        _title(right, "Period", f"{own.period_nm:.1f} nm ({low:.1f} to {high:.1f}), chance p ≤ {own.p_value:.2g}")
+        entitle(right, "Period", f"{own.period_nm:.1f} nm ({low:.1f} to {high:.1f}), chance p ≤ {own.p_value:.2g}")
     else:
-        _title(right, "No period", f"chance explains it: p = {own.p_value:.2g}")
+        entitle(right, "No period", f"chance explains it: p = {own.p_value:.2g}")
     right.set_xlabel("period, nm", color=MUTED, fontsize=9)
     right.set_ylabel("log likelihood ratio", color=MUTED, fontsize=9)
-    _legend(right)
+    add_legend(right)
     return figure
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucule.localize.calibration import Calibration, CameraCalibration
-from lucule.view.curves import SECOND, THIRD, _legend, _panels, _title
+from lucule.view.curves import SECOND, THIRD, add_legend, entitle, panels_of
 from lucule.view.plots import ACCENT, INK, MUTED, SOFT
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _FINE: Final = 200
 
 def psf_page(found: Calibration) -> Figure:
     """Beads, widths with their curves, wobble, precision, and sections of the PSF beside the astigmatic model."""
-    figure, panels = _panels(6)
+    figure, panels = panels_of(6)
     _beads(panels[0], found)
     _widths(panels[1], found)
     _wobble(panels[2], found)
@@ -47,7 +47,7 @@ def _beads(axes: Axes, found: Calibration) -> None:
     if "tilt_x_nm_per_um" in found.quality:
         tilt = np.hypot(found.quality["tilt_x_nm_per_um"], found.quality["tilt_y_nm_per_um"])
         note += f", coverslip tilted {tilt:.1f} nm/µm"
-    _title(axes, "Beads", note)
+    entitle(axes, "Beads", note)
     axes.set_xlabel("µm", color=MUTED, fontsize=9)
     # beside the beads, which may lie anywhere
     axes.legend(frameon=False, fontsize=8, labelcolor=MUTED, loc="upper left", bbox_to_anchor=(1, 1))
@@ -82,8 +82,8 @@ def _widths(axes: Axes, found: Calibration) -> None:
         )
     _range(axes, found)
     axes.set_ylim(0, 1.1 * float(np.nanmax([*found.curves["sigma_x_nm"], *found.curves["sigma_y_nm"], 1.0])))
-    _title(axes, "Width of a Gaussian", note)
-    _legend(axes)
+    entitle(axes, "Width of a Gaussian", note)
+    add_legend(axes)
 
 
 def _wobble(axes: Axes, found: Calibration) -> None:
@@ -96,8 +96,8 @@ def _wobble(axes: Axes, found: Calibration) -> None:
     _range(axes, found)
     largest = found.quality["largest_wobble_nm"]
     note = "the PSF is no Gaussian" if largest is None else f"at most {largest:.1f} nm in the usable range"
-    _title(axes, "Wobble of a Gaussian fit", note)
-    _legend(axes)
+    entitle(axes, "Wobble of a Gaussian fit", note)
+    add_legend(axes)
 
 
 def _bounds(axes: Axes, found: Calibration) -> None:
@@ -111,8 +111,8 @@ def _bounds(axes: Axes, found: Calibration) -> None:
     settings = found.history[-1].parameters["settings"] if found.history else {}
     light = f"{settings['photons']:,.0f} photons on {settings['background']:g} per pixel, " if settings else ""
     low, high = found.z_range_nm
-    _title(axes, "Precision (Cramér-Rao bound)", f"{light}usable from {low:.0f} to {high:.0f} nm")
-    _legend(axes)
+    entitle(axes, "Precision (Cramér-Rao bound)", f"{light}usable from {low:.0f} to {high:.0f} nm")
+    add_legend(axes)
 
 
 def _sections(axes: Axes, found: Calibration, axis: str) -> None:
@@ -145,7 +145,7 @@ def _sections(axes: Axes, found: Calibration, axis: str) -> None:
     axes.set_xticks([])
     axes.set_ylabel("z, nm", color=MUTED, fontsize=9)
     shown = "measured | astigmatic Gaussian" if len(pictures) == 2 else "measured"
-    _title(axes, f"Section {axis}z", f"{shown}, square root of the light")
+    entitle(axes, f"Section {axis}z", f"{shown}, square root of the light")
 
 
 def _section(kernel: Any, axis: str, middle: float, side: int, heights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -158,7 +158,7 @@ def _section(kernel: Any, axis: str, middle: float, side: int, heights: NDArray[
 
 def camera_page(found: CameraCalibration) -> Figure:
     """Photon transfer with its line, and histograms of the maps where there are any."""
-    figure, panels = _panels(1 + len(found.maps))
+    figure, panels = panels_of(1 + len(found.maps))
     axes = panels[0]
     x, y = found.transfer.T
     excess = 2.0 if found.camera.em_gain > 1 else 1.0
@@ -167,7 +167,7 @@ def camera_page(found: CameraCalibration) -> Figure:
     line = np.array([0.0, float(x.max())])
     axes.plot(line, slope * line, color=INK, lw=1, zorder=2)
     low, high = found.counts_per_electron_interval
-    _title(
+    entitle(
         axes, "Variance against mean", f"{found.counts_per_electron:.4g} counts per electron ({low:.4g} to {high:.4g})"
     )
     axes.set_xlabel("mean above the baseline, counts", color=MUTED, fontsize=9)
@@ -185,7 +185,7 @@ def camera_page(found: CameraCalibration) -> Figure:
         panel.hist(np.clip(flat, first, last), bins=edges.tolist(), color=ACCENT, histtype="step", lw=1, zorder=3)
         panel.set_yscale("log")
         name, unit = labels[field]
-        _title(panel, name, f"median {np.median(flat):.4g}, largest {flat.max():.4g} {unit}")
+        entitle(panel, name, f"median {np.median(flat):.4g}, largest {flat.max():.4g} {unit}")
         panel.set_xlabel(unit, color=MUTED, fontsize=9)
         panel.set_ylabel("pixels", color=MUTED, fontsize=9)
     return figure

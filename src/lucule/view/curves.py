@@ -47,7 +47,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
 
 def drift_plot(curve: DriftCurve) -> Figure:
     """Drift against the frame, with the 95 % interval of each axis."""
-    figure, (axes,) = _panels(1)
+    figure, (axes,) = panels_of(1)
     lines = zip("xyz", (ACCENT, SECOND, THIRD), curve.nm.T, curve.error_nm.T, strict=False)
     for name, colour, nm, error in lines:
         axes.plot(curve.frame, nm, color=colour, lw=1.4, label=name, zorder=3)
@@ -55,16 +55,16 @@ def drift_plot(curve: DriftCurve) -> Figure:
             low, high = nm - 1.96 * error, nm + 1.96 * error
             axes.fill_between(curve.frame, low, high, color=colour, alpha=0.25, lw=0, zorder=2)
     extent = " x ".join(f"{np.ptp(column):.0f}" for column in curve.nm.T)
-    _title(axes, "Drift", f"{curve.method}, {len(curve.frame)} knots, {extent} nm, bands: 95 %")
+    entitle(axes, "Drift", f"{curve.method}, {len(curve.frame)} knots, {extent} nm, bands: 95 %")
     axes.set_xlabel("frame", color=MUTED, fontsize=9)
     axes.set_ylabel("nm", color=MUTED, fontsize=9)
-    _legend(axes)
+    add_legend(axes)
     return figure
 
 
 def frc_plot(found: Frc) -> Figure:
     """Fourier correlation against detail, with its thresholds and the crossing."""
-    figure, (axes,) = _panels(1)
+    figure, (axes,) = panels_of(1)
     curve = found.curve
     shown = slice(1, None)
     per_um = 1000 * curve.frequency
@@ -86,17 +86,17 @@ def frc_plot(found: Frc) -> Figure:
     else:
         note = "no crossing"
     axes.set_ylim(-0.15, 1.05)
-    _title(axes, "Fourier ring correlation" if found.dims == 2 else "Fourier shell correlation", note)
+    entitle(axes, "Fourier ring correlation" if found.dims == 2 else "Fourier shell correlation", note)
     axes.set_xlabel("spatial frequency, 1/µm", color=MUTED, fontsize=9)
-    _legend(axes)
+    add_legend(axes)
     return figure
 
 
 def precision_plot(found: Precision) -> Figure:
     """Distances to the nearest localization in the next frame, and the fit that tells the precision."""
-    figure, (axes,) = _panels(1)
+    figure, (axes,) = panels_of(1)
     if found.nena_nm is None:
-        _title(axes, "Precision from pairs", "not to be told from this table")
+        entitle(axes, "Precision from pairs", "not to be told from this table")
         axes.set_axis_off()
         return figure
     width = found.distances_nm[1] - found.distances_nm[0]
@@ -106,7 +106,7 @@ def precision_plot(found: Precision) -> Figure:
     note = f"{found.nena_nm:.3g} nm" + (f" ({interval[0]:.3g} to {interval[1]:.3g})" if interval else "")
     if found.ratio is not None:
         note += f", true errors are {found.ratio:.2f} times the reported ones"
-    _title(axes, "Precision from pairs (NeNA)", note)
+    entitle(axes, "Precision from pairs (NeNA)", note)
     axes.set_xlabel("distance to the nearest in the next frame, nm", color=MUTED, fontsize=9)
     axes.set_ylabel("pairs", color=MUTED, fontsize=9)
     return figure
@@ -114,7 +114,7 @@ def precision_plot(found: Precision) -> Figure:
 
 def link_plot(choice: LinkChoice) -> Figure:
     """What justifies radius and dark time of a link."""
-    figure, (left, right) = _panels(2)
+    figure, (left, right) = panels_of(2)
     if len(choice.distance_nm):
         left.plot(choice.distance_nm, 100 * choice.lost, color=ACCENT, lw=1.6, label="pairs of one molecule beyond")
         left.plot(choice.distance_nm, 100 * choice.false, color=SECOND, lw=1.6, label="strangers among those within")
@@ -125,31 +125,31 @@ def link_plot(choice: LinkChoice) -> Figure:
     rule = (
         f"{choice.sigmas:.2g} errors of the difference" if np.isfinite(choice.sigmas) else f"{choice.radius_nm:.3g} nm"
     )
-    _title(left, "Radius", rule)
+    entitle(left, "Radius", rule)
     left.set_xlabel("radius, nm", color=MUTED, fontsize=9)
     left.set_ylabel("%", color=MUTED, fontsize=9)
     left.set_ylim(0, 100)
-    _legend(left)
+    add_legend(left)
     if len(choice.dark_frames):
         right.plot(choice.dark_frames, 1000 * choice.returns, color=ACCENT, lw=1.4, label="something appears again")
         right.plot(choice.dark_frames, 1000 * choice.chance, color=SECOND, lw=1.4, label="by chance")
         right.axvline(choice.gap_frames + 0.5, color=INK, lw=1)
         right.set_xscale("log")
         right.set_ylim(bottom=0)
-    _title(right, "Dark time", f"{choice.gap_frames} frames are bridged")
+    entitle(right, "Dark time", f"{choice.gap_frames} frames are bridged")
     right.set_xlabel("dark frames", color=MUTED, fontsize=9)
     right.set_ylabel("per 1000 blinks and frame", color=MUTED, fontsize=9)
-    _legend(right)
+    add_legend(right)
     return figure
 
 
 def filter_plot(locs: Localizations, keep: NDArray[np.bool_], cuts: Mapping[str, Sequence[float]]) -> Figure:
     """Histograms of the filtered columns, what is kept in front of all, with the cuts as lines."""
     names = [name for name in cuts if name in locs]
-    figure, panels = _panels(max(len(names), 1))
+    figure, panels = panels_of(max(len(names), 1))
     note = f"{int(keep.sum()):,} of {len(keep):,} kept"
     if not names:
-        _title(panels[0], "Filter", note)
+        entitle(panels[0], "Filter", note)
         panels[0].set_axis_off()
         return figure
     rows = np.arange(len(locs))
@@ -158,7 +158,7 @@ def filter_plot(locs: Localizations, keep: NDArray[np.bool_], cuts: Mapping[str,
     for axes, name in zip(panels, names, strict=True):
         values = locs[name][rows].astype(np.float64)
         finite = np.isfinite(values)
-        _title(axes, name, note)
+        entitle(axes, name, note)
         if name in COLUMNS:
             axes.set_xlabel(COLUMNS[name].unit, color=MUTED, fontsize=9)
         if not finite.any():
@@ -175,7 +175,7 @@ def filter_plot(locs: Localizations, keep: NDArray[np.bool_], cuts: Mapping[str,
 
 def registration_plot(found: Registration) -> Figure:
     """Residual map: what is left between the pairs after registration, enlarged."""
-    figure, (axes,) = _panels(1)
+    figure, (axes,) = panels_of(1)
     table = found.residuals()
     x, y = table["x"].to_numpy() / 1000, table["y"].to_numpy() / 1000
     # an arrow of the usual length takes a twelfth of the width
@@ -188,7 +188,7 @@ def registration_plot(found: Registration) -> Figure:
     axes.set_aspect("equal", adjustable="datalim")
     axes.invert_yaxis()
     low, high = found.error_interval_nm
-    _title(
+    entitle(
         axes,
         f"Registration, {found.kind}",
         f"error {found.error_nm:.3g} nm ({low:.3g} to {high:.3g}), was {found.before_nm:.3g} nm",
@@ -197,7 +197,8 @@ def registration_plot(found: Registration) -> Figure:
     return figure
 
 
-def _panels(number: int) -> tuple[Figure, list[Axes]]:
+def panels_of(number: int) -> tuple[Figure, list[Axes]]:
+    """A figure with a number of panels of one size, in rows of three, and the look of all plots of curves."""
     from matplotlib.figure import Figure as NewFigure
 
     columns = min(number, 3)
@@ -220,13 +221,15 @@ def _panels(number: int) -> tuple[Figure, list[Axes]]:
     return figure, panels
 
 
-def _title(axes: Axes, title: str, note: str) -> None:
+def entitle(axes: Axes, title: str, note: str) -> None:
+    """Write a title, and below it what a reader should know at once."""
     axes.set_title(f"{title}\n", loc="left", color=INK, fontsize=10.5, fontweight="bold")
     axes.annotate(
         note, (0, 1), xycoords="axes fraction", xytext=(0, 6), textcoords="offset points", color=MUTED, fontsize=8.5
     )
 
 
-def _legend(axes: Axes) -> None:
+def add_legend(axes: Axes) -> None:
+    """Add a legend where something has a label."""
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=8, labelcolor=MUTED)

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lucule.view.annotate import number_text
-from lucule.view.curves import SECOND, THIRD, _legend, _panels, _title
+from lucule.view.curves import SECOND, THIRD, add_legend, entitle, panels_of
 from lucule.view.plots import ACCENT, INK, MUTED
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def slide_map(
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.set_xlabel("µm", color=MUTED, fontsize=9)
-    _title(axes, "Slide", f"{len(objects)} objects, {len(fields)} fields in the order in which they were taken")
+    entitle(axes, "Slide", f"{len(objects)} objects, {len(fields)} fields in the order in which they were taken")
     return figure
 
 
@@ -88,7 +88,7 @@ def course_plot(bursts: Mapping[str, pl.DataFrame], *, target_per_um2: float | N
     target_per_um2
         Wanted density.
     """
-    figure, (left, right) = _panels(2)
+    figure, (left, right) = panels_of(2)
     colours = (ACCENT, SECOND, THIRD, INK, MUTED)
     for number, (name, rows) in enumerate(bursts.items()):
         colour = colours[number % len(colours)]
@@ -99,13 +99,13 @@ def course_plot(bursts: Mapping[str, pl.DataFrame], *, target_per_um2: float | N
     if target_per_um2 is not None:
         left.axhline(target_per_um2, color=INK, lw=0.9, ls="--")
         note += f", line: {number_text(target_per_um2)} wanted"
-    _title(left, "Density", note)
-    _title(right, "Activation", "power of the activating laser, mW")
+    entitle(left, "Density", note)
+    entitle(right, "Activation", "power of the activating laser, mW")
     for axes in (left, right):
         axes.set_xlabel("frame", color=MUTED, fontsize=9)
         axes.set_ylim(bottom=0)
     if len(bursts) <= len(colours):
-        _legend(left)
+        add_legend(left)
     return figure
 
 
