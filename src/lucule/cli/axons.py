@@ -41,6 +41,7 @@ def period(
 ) -> None:
     """Find axons and measure the period of their rings, with its interval, or say that there is none."""
     with session(inputs=inputs, as_json=json) as run:
+        from lucule.cli.pipelines import tell
         from lucule.core import InputError
         from lucule.workflows import axons, batch
 
@@ -56,13 +57,5 @@ def period(
             run.plan(settings, read=[str(path) for path in inputs], write=str(out))
             return
         outcomes = axons.run(inputs, out, settings, workers=workers, progress=run.progress)
-        run.warnings.clear()  # those of one input stand in its outcome
-        for outcome in outcomes:
-            run.warnings += [f"{outcome.name}: {warning}" for warning in outcome.warnings]
-            if outcome.error:
-                run.warnings.append(f"{outcome.name} failed. {outcome.error}")
-        run.results = {
-            "inputs": [{"input": own.source, "done": own.error is None, **own.summary} for own in outcomes],
-            "report": str(out / "report.html"),
-        }
+        tell(run, outcomes, out)
         run.exit_code = batch.exit_code(outcomes)

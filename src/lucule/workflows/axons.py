@@ -8,29 +8,27 @@ question is that of Linke et al., Biophys. Rep. 5:100201 (2025), figure 5.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
 from lucule.core import SILENT, Progress, package_version
-from lucule.core.config import dump_yaml
 from lucule.core.files import atomic_path
 from lucule.core.ledger import Ledger
 from lucule.structures import axons
 from lucule.workflows.batch import (
     OUTCOME_FILE,
+    SECTION_FILE,
     Outcome,
     Stages,
     check_inputs,
+    finished_sections,
     load_outcome,
     run_all,
     save_outcome,
     source_of,
-    versions,
+    write_page,
     write_run_file,
 )
 from lucule.workflows.reading import ReadSettings, check, read_table
-
-SECTION_FILE = "section.json"
 
 
 class Settings(ReadSettings, axons.Settings):
@@ -109,20 +107,6 @@ def write_report(out: Path, outcomes: Sequence[Outcome], settings: Settings) -> 
     """Write `report.html` from the finished sections, failed inputs named at its top."""
     from lucule.view import report
 
-    sections = [
-        report.Section(outcome.name, note=outcome.source, error=outcome.error)
-        if outcome.error
-        else report.Section.load(out / outcome.name / SECTION_FILE)
-        for outcome in outcomes
-    ]
-    page = report.Report(
-        "Axon periodicity",
-        tuple(sections),
-        summary=report.summarise(sections) if len(sections) > 1 else (),
-        closing=(
-            report.Code("Settings", dump_yaml(settings.model_dump(mode="json"))),
-            report.Code("Versions", dump_yaml(versions())),
-        ),
-        created=datetime.now().astimezone(),
-    )
-    return report.write(page, out / "report.html")
+    sections = finished_sections(out, outcomes)
+    summary = report.summarise(sections) if len(sections) > 1 else ()
+    return write_page(out, "Axon periodicity", sections, settings, summary=summary)

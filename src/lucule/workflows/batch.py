@@ -13,9 +13,10 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lucule.core import SILENT, Config, InputError, LuculeError, Progress, package_version
 from lucule.core.config import dump_yaml, read_yaml
@@ -23,7 +24,11 @@ from lucule.core.executor import executor
 from lucule.core.files import file_sha256, write_text
 from lucule.core.ledger import Ledger, fingerprint
 
+if TYPE_CHECKING:
+    from lucule.view.report import Block, Section
+
 OUTCOME_FILE = "outcome.json"
+SECTION_FILE = "section.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +221,37 @@ def finished(inputs: Sequence[Path], out: Path) -> list[Outcome]:
         missing = Outcome(name, str(path), error="This input was not finished. Next: lucule run run.yaml.", exit_code=1)
         outcomes.append(load_outcome(kept) if kept.exists() else missing)
     return outcomes
+
+
+def finished_sections(out: Path, outcomes: Sequence[Outcome]) -> list[Section]:
+    """Sections of the report that inputs left in their folders; failed inputs have one that says why."""
+    from lucule.view import report
+
+    return [
+        report.Section(outcome.name, note=outcome.source, error=outcome.error)
+        if outcome.error
+        else report.Section.load(out / outcome.name / SECTION_FILE)
+        for outcome in outcomes
+    ]
+
+
+def write_page(
+    out: Path, title: str, sections: Sequence[Section], settings: Config, *, summary: Sequence[Block] = ()
+) -> Path:
+    """Write `report.html` with these sections, and at its end the settings and versions that it was made with."""
+    from lucule.view import report
+
+    page = report.Report(
+        title,
+        tuple(sections),
+        summary=tuple(summary),
+        closing=(
+            report.Code("Settings", dump_yaml(settings.model_dump(mode="json"))),
+            report.Code("Versions", dump_yaml(versions())),
+        ),
+        created=datetime.now().astimezone(),
+    )
+    return report.write(page, out / "report.html")
 
 
 def versions() -> dict[str, str]:

@@ -9,32 +9,30 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from lucule import io
 from lucule.core import SILENT, Localizations, Progress, Region, package_version, step
-from lucule.core.config import dump_yaml
 from lucule.core.ledger import Ledger
 from lucule.workflows.batch import (
     OUTCOME_FILE,
+    SECTION_FILE,
     Outcome,
     Stages,
     check_inputs,
+    finished_sections,
     load_outcome,
     run_all,
     save_outcome,
     source_of,
-    versions,
+    write_page,
     write_run_file,
 )
-from lucule.workflows.reading import ReadSettings, check, read_table
+from lucule.workflows.reading import ReadSettings, check, read_table, region_of
 
-SECTION_FILE = "section.json"
 _FEWEST_TO_LINK = 100
 
 log = logging.getLogger(__name__)
@@ -254,29 +252,13 @@ def _blinks(locs: Localizations) -> tuple[Localizations, NDArray[np.int64] | Non
 
 def read_region(settings: Settings, locs: Localizations) -> Region | None:
     """The region that `settings` name; pixels count in the pixel size given, or else that of the table."""
-    if settings.region is None:
-        return None
-    return io.regions.read(settings.region, pixel_size_nm=settings.pixel_size_nm or locs.meta.pixel_size_nm)
+    return None if settings.region is None else region_of(settings.region, settings, locs)
 
 
 def write_report(out: Path, outcomes: Sequence[Outcome], settings: Settings) -> Path:
     """Write `report.html` from the finished sections, failed inputs named at its top."""
     from lucule.view import report
 
-    sections = [
-        report.Section(outcome.name, note=outcome.source, error=outcome.error)
-        if outcome.error
-        else report.Section.load(out / outcome.name / SECTION_FILE)
-        for outcome in outcomes
-    ]
-    page = report.Report(
-        "Clusters",
-        tuple(sections),
-        summary=report.summarise(sections) if len(sections) > 1 else (),
-        closing=(
-            report.Code("Settings", dump_yaml(settings.model_dump(mode="json"))),
-            report.Code("Versions", dump_yaml(versions())),
-        ),
-        created=datetime.now().astimezone(),
-    )
-    return report.write(page, out / "report.html")
+    sections = finished_sections(out, outcomes)
+    summary = report.summarise(sections) if len(sections) > 1 else ()
+    return write_page(out, "Clusters", sections, settings, summary=summary)

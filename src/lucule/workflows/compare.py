@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,7 +18,6 @@ from pydantic import Field
 
 from lucule import cluster, stats
 from lucule.core import SILENT, Config, InputError, Progress, package_version
-from lucule.core.config import dump_yaml
 from lucule.core.files import atomic_path, write_text
 from lucule.core.ledger import Ledger
 from lucule.workflows import conditions
@@ -33,7 +31,7 @@ from lucule.workflows.batch import (
     run_all,
     save_outcome,
     source_of,
-    versions,
+    write_page,
     write_run_file,
 )
 from lucule.workflows.conditions import Assignment
@@ -165,18 +163,7 @@ def write_report(out: Path, outcomes: Sequence[Outcome], settings: Settings) -> 
         _save(out, result, pooled, figures, warnings)
         page = report.comparison_section(result, figures=figures, pooled=pooled, warnings=warnings)
         sections = (page, *failed)
-    return report.write(
-        report.Report(
-            "Comparison of conditions",
-            sections,
-            closing=(
-                report.Code("Settings", dump_yaml(settings.model_dump(mode="json"))),
-                report.Code("Versions", dump_yaml(versions())),
-            ),
-            created=datetime.now().astimezone(),
-        ),
-        out / "report.html",
-    )
+    return write_page(out, "Comparison of conditions", sections, settings)
 
 
 def cell_table(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,11 +22,12 @@ from lucule.core.files import atomic_path, write_text
 from lucule.workflows import clusters
 from lucule.workflows.batch import (
     OUTCOME_FILE,
+    SECTION_FILE,
     Outcome,
     check_inputs,
     run_all,
     save_outcome,
-    versions,
+    write_page,
     write_run_file,
 )
 
@@ -246,7 +246,7 @@ def _save_sections(
         plan=dump_yaml(plan.model_dump(mode="json", exclude_unset=True)),
         warnings=warnings,
     )
-    with atomic_path(folder / "section.json") as temporary:
+    with atomic_path(folder / SECTION_FILE) as temporary:
         section.save(temporary)
     write_text(folder / SECTIONS_FILE, json.dumps([outcome.name for outcome in outcomes if not outcome.error]))
 
@@ -261,16 +261,7 @@ def write_report(out: Path, outcomes: Sequence[Outcome], settings: Settings) -> 
         if not (folder / SECTIONS_FILE).exists():
             sections.append(report.Section(outcome.name, note=outcome.source, error=outcome.error))
             continue
-        sections.append(report.Section.load(folder / "section.json"))
+        sections.append(report.Section.load(folder / SECTION_FILE))
         names = json.loads((folder / SECTIONS_FILE).read_text(encoding="utf-8"))
-        sections += [report.Section.load(folder / FIELDS_FOLDER / name / clusters.SECTION_FILE) for name in names]
-    page = report.Report(
-        "Experiment",
-        tuple(sections),
-        closing=(
-            report.Code("Settings", dump_yaml(settings.model_dump(mode="json"))),
-            report.Code("Versions", dump_yaml(versions())),
-        ),
-        created=datetime.now().astimezone(),
-    )
-    return report.write(page, out / "report.html")
+        sections += [report.Section.load(folder / FIELDS_FOLDER / name / SECTION_FILE) for name in names]
+    return write_page(out, "Experiment", sections, settings)

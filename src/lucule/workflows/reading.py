@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from lucule import io, process
-from lucule.core import Config, InputError, Localizations
+from lucule.core import Config, InputError, Localizations, Region
 
 
 class ReadSettings(Config):
@@ -34,6 +34,11 @@ class ReadSettings(Config):
     pixel_size_nm: float | None = None
     drop_invalid: bool = False
     filter: str | None = None
+
+
+def region_of(path: Path, settings: ReadSettings, locs: Localizations) -> Region:
+    """Read a region; its pixels have the size that `settings` give, or else that of the table."""
+    return io.regions.read(path, pixel_size_nm=settings.pixel_size_nm or locs.meta.pixel_size_nm)
 
 
 def read_table(path: Path, settings: ReadSettings) -> Localizations:

@@ -8,7 +8,6 @@ tables, with the average over them. After Varga et al., Sci. Rep. 13:1582 (2023)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from lucule import io
 from lucule.core import SILENT, Localizations, Progress, WorkError, package_version, step
-from lucule.core.config import dump_yaml
 from lucule.core.files import atomic_path
 from lucule.core.ledger import Ledger
 from lucule.structures.sarcomeres import (
@@ -37,22 +34,23 @@ from lucule.structures.sarcomeres import (
 )
 from lucule.workflows.batch import (
     OUTCOME_FILE,
+    SECTION_FILE,
     Outcome,
     Stages,
     check_inputs,
+    finished_sections,
     load_outcome,
     run_all,
     save_outcome,
     source_of,
-    versions,
+    write_page,
     write_run_file,
 )
-from lucule.workflows.reading import ReadSettings, check, read_table
+from lucule.workflows.reading import ReadSettings, check, read_table, region_of
 
 if TYPE_CHECKING:
     from lucule.view.report import Section
 
-SECTION_FILE = "section.json"
 ALIGNED_FILE = "aligned.parquet"
 _TABLE_UM = 1.0
 
@@ -186,7 +184,7 @@ def find(
     from lucule.classify import lines
 
     settings = settings or Settings()
-    boxes = None if settings.regions is None else boxes_of(_regions(settings, locs))
+    boxes = None if settings.regions is None else boxes_of(region_of(settings.regions, settings, locs))
     if models.find(settings.model).card.task != lines.TASK:
         label, probability = _in_subsets(locs, boxes, settings)
         number = group_by_regions(locs.xy(), label, boxes if boxes is not None else np.empty((0, 4)),
@@ -286,23 +284,10 @@ def write_report(out: Path, outcomes: Sequence[Outcome], settings: Settings) -> 
     """Write `report.html` from the finished sections, failed inputs named at its top."""
     from lucule.view import report
 
-    sections = [
-        report.Section(outcome.name, note=outcome.source, error=outcome.error)
-        if outcome.error
-        else report.Section.load(out / outcome.name / SECTION_FILE)
-        for outcome in outcomes
-    ]
-    page = report.Report(
-        "Sarcomeres",
-        (*([_together(out, outcomes)] if sum(o.error is None for o in outcomes) > 1 else []), *sections),
-        summary=report.summarise(sections) if len(sections) > 1 else (),
-        closing=(
-            report.Code("Settings", dump_yaml(settings.model_dump(mode="json"))),
-            report.Code("Versions", dump_yaml(versions())),
-        ),
-        created=datetime.now().astimezone(),
-    )
-    return report.write(page, out / "report.html")
+    sections = finished_sections(out, outcomes)
+    summary = report.summarise(sections) if len(sections) > 1 else ()
+    together = [_together(out, outcomes)] if sum(o.error is None for o in outcomes) > 1 else []
+    return write_page(out, "Sarcomeres", [*together, *sections], settings, summary=summary)
 
 
 def _together(out: Path, outcomes: Sequence[Outcome]) -> Section:
@@ -316,12 +301,6 @@ def _together(out: Path, outcomes: Sequence[Outcome]) -> Section:
     told = tables.filter(pl.col("line_distance_nm").is_not_null())
     distance = combine(told["line_distance_nm"].to_numpy(), told["line_distance_error_nm"].to_numpy(), tables.height)
     return report.all_sarcomeres_section(tables, distance, average(aligned), averaged(aligned))
-
-
-def _regions(settings: Settings, locs: Localizations) -> Any:
-    if settings.regions is None:
-        return None
-    return io.regions.read(settings.regions, pixel_size_nm=settings.pixel_size_nm or locs.meta.pixel_size_nm)
 
 
 def _write(table: pl.DataFrame, path: Path) -> None:
