@@ -54,14 +54,18 @@ def _png(figure: Plot) -> bytes:
 def _cards(found: Axons) -> KeyValues:
     periods = np.array([own.period_nm for own in found.periods if own.period_nm is not None])
     middle = float(np.median(periods)) if len(periods) else float("nan")
-    spread = (float(periods.min()), float(periods.max())) if len(periods) > 1 else None
+    note = "no period"
     if len(periods) == 1:
-        spread = next(own.period_nm_interval for own in found.periods if own.period_nm is not None)
-    note = "" if not len(periods) else "95 % interval" if len(periods) == 1 else "median; smallest and largest"
+        low, high = next(
+            own.period_nm_interval or (middle, middle) for own in found.periods if own.period_nm is not None
+        )
+        note = f"95 % interval {low:.1f} to {high:.1f}"
+    elif len(periods):
+        note = f"median; {periods.min():.1f} to {periods.max():.1f} in all"
     values = (
         Value("Axons", len(found.axons)),
         Value("With a period", len(periods)),
-        Value("Period", middle, "nm", note=note or "no period", interval=spread),
+        Value("Period", middle, "nm", note=note),
     )
     return KeyValues(values, style="cards")
 
@@ -73,7 +77,7 @@ def _table(found: Axons) -> Table:
         low, high = own.period_nm_interval or (None, None)
         rows.append(
             (
-                number, _rounded(own.period_nm), _rounded(low), _rounded(high), own.p_value,
+                number, _tenths(own.period_nm), _tenths(low), _tenths(high), own.p_value,
                 _rounded(axon.course.length_nm / 1000), len(own.rings_nm) if own.period_nm else None, own.molecules,
                 own.remark or own.reason or "",
             )
@@ -86,6 +90,11 @@ def _words(own: Period) -> str:
         return f"No period: {own.reason}."
     low, high = own.period_nm_interval
     return f"{own.period_nm:.1f} nm ({low:.1f} to {high:.1f})." + (f" {own.remark}." if own.remark else "")
+
+
+def _tenths(value: float | None) -> str:
+    """A length in nm; three digits, as tables have them, would hide the interval."""
+    return "" if value is None else f"{value:.1f}"
 
 
 def _rounded(value: float | None) -> float | None:
