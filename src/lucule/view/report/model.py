@@ -55,7 +55,9 @@ class Value:
     note
         One more line.
     interval
-        Lower and upper quartile of a median, or limits of a confidence interval.
+        Lower and upper limit of something.
+    limits
+        What these are the limits of.
     """
 
     label: str
@@ -63,6 +65,7 @@ class Value:
     unit: str = ""
     note: str = ""
     interval: tuple[float, float] | None = None
+    limits: str = "median, IQR"
 
 
 @dataclass(frozen=True, slots=True)

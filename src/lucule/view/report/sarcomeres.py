@@ -79,7 +79,14 @@ def all_sarcomeres_section(
     if distance.nm is None:
         return Section("All inputs together", (Text(f"There is no line distance: {distance.reason}."),), note=note)
     values = (
-        Value("Line distance of all", distance.nm, "nm", note="mean, 95 % interval", interval=distance.interval_nm),
+        Value(
+            "Line distance of all",
+            distance.nm,
+            "nm",
+            note="mean",
+            interval=distance.interval_nm,
+            limits="95 % interval",
+        ),
         _resolution(averaged),
     )
     return Section(
@@ -91,14 +98,14 @@ def _cards(locs: Localizations, summary: Mapping[str, Any]) -> KeyValues:
     interval = summary["line_distance_nm_interval"]
     distance = summary["line_distance_nm"]
     spread = summary["line_distance_spread_nm"]
-    note = "95 % interval" + (f"; spread {spread:.1f} nm" if spread is not None else "")
+    note = f"spread {spread:.1f} nm" if spread is not None else ""
     values = [
         Value("Localizations", len(locs)),
         Value("Double lines", summary["double_lines"], note=f"{summary['sarcomeres_measured']} measured"),
         Value(
             "Line distance", float("nan") if distance is None else distance, "nm",
             note=note if distance is not None else "none: see below",
-            interval=None if interval is None else (interval[0], interval[1]),
+            interval=None if interval is None else (interval[0], interval[1]), limits="95 % interval",
         ),
     ]  # fmt: skip
     for label, key, unit in (("Line length", "line_length_nm", "nm"), ("Line width", "line_width_nm", "nm")):
@@ -114,7 +121,8 @@ def _resolution(averaged: Mapping[str, Any]) -> Value:
     if nm is None:
         note = f"{averaged['averaged']} averaged; {averaged['average_frc_nm_reason'] or 'no crossing'}"
     limits = None if interval is None else (interval[0], interval[1])
-    return Value("Resolution of the average", float("nan") if nm is None else nm, "nm", note=note, interval=limits)
+    return Value("Resolution of the average", float("nan") if nm is None else nm, "nm", note=note, interval=limits,
+                 limits="95 % interval")  # fmt: skip
 
 
 def _zooms(locs: Localizations, table: pl.DataFrame) -> Gallery:
