@@ -124,7 +124,7 @@ def test_warnings_outside_the_training_range(model):
     assert check_range(Localizations({"x": x * 100, "y": y * 100}), model.card) == []
 
 
-def test_training_lowers_the_loss_and_goes_on_where_it_stopped(tmp_path):
+def test_training_lowers_the_loss(tmp_path):
     recipe = Recipe.load("recipes/graph.yaml").at("smoke")
     recipe = recipe.replace(fit=recipe.fit.replace(steps=12, learning_rate=1e-2, ema_decay=0.5))
     train(recipe, out=tmp_path / "a", device="cpu", workers=0)
@@ -133,6 +133,21 @@ def test_training_lowers_the_loss_and_goes_on_where_it_stopped(tmp_path):
     card = find(tmp_path / "a").card
     assert card.task == "graph"
     assert {"validation_point_accuracy", "validation_pair_accuracy"} <= set(card.scores)
+
+
+def test_a_training_starts_from_the_weights_of_a_model(tmp_path):
+    smoke = Recipe.load("recipes/graph.yaml").at("smoke")
+    hardly = smoke.fit.replace(steps=1, learning_rate=1e-9, log_every_steps=1)
+    recipe = smoke.replace(fit=hardly, width=64, layers=5, start="graph")
+    train(recipe, out=tmp_path / "a", device="cpu", workers=0)
+    now, before = find(tmp_path / "a").state(), find("graph").state()
+    assert all(torch.allclose(now[name], before[name], atol=1e-6) for name in before)
+    with pytest.raises(InputError, match="another network"):
+        train(recipe.replace(layers=2), out=tmp_path / "b", device="cpu", workers=0)
+    with pytest.raises(InputError, match="other classes"):
+        train(recipe.replace(classes=("no", "a", "b", "c")), out=tmp_path / "c", device="cpu", workers=0)
+    with pytest.raises(InputError, match="another network"):
+        train(recipe.replace(start="XPILJZ"), out=tmp_path / "d", device="cpu", workers=0)
 
 
 def test_batches_are_the_same_every_time_and_whatever_the_fields(tmp_path):

@@ -21,9 +21,9 @@ from lucule.classify.graph.inputs import (
     point_features,
     spacing_of,
 )
-from lucule.core import SILENT, Progress, package_version
+from lucule.core import SILENT, InputError, Progress, package_version
 from lucule.core.recipe import BaseRecipe
-from lucule.models import Card, save
+from lucule.models import Card, find, save
 from lucule.models.store import CARD
 from lucule.nn import choose_device, count_parameters
 from lucule.nn.graph import GraphNetwork
@@ -41,6 +41,8 @@ class Recipe(BaseRecipe):
     ----------
     width, layers
         Size of the network.
+    start
+        Model whose weights the training starts from, by name or folder; None: new weights.
     classes
         Names of the classes, 0 first; they are those of the simulated fields.
     fields
@@ -54,6 +56,7 @@ class Recipe(BaseRecipe):
     task: Literal["graph"] = "graph"
     width: int = Field(default=64, gt=0)
     layers: int = Field(default=5, gt=0)
+    start: str | None = None
     classes: tuple[str, ...] = ("not clustered", "cluster", "fibre", "ring")
     fields: FieldSettings
     fit: StreamSettings
@@ -108,9 +111,7 @@ def train(
     used.claim(folder)
     if (folder / CARD).exists():
         return folder
-    with torch.random.fork_rng([]):
-        torch.manual_seed(used.seed)
-        network = build(width=used.width, layers=used.layers, classes=len(used.classes))
+    network = _first(used)
     if workers is None:
         workers = max((os.cpu_count() or 1) - 1, 1)
     ready: Iterator[FieldBatch] | None = None
@@ -130,6 +131,28 @@ def train(
     )  # fmt: skip
     save(folder, card(used, network, score(network, used, place)), network.state_dict())
     return folder
+
+
+def _first(recipe: Recipe) -> GraphNetwork:
+    """Build the network as it is before its first step."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(recipe.seed)
+        network = build(width=recipe.width, layers=recipe.layers, classes=len(recipe.classes))
+    if recipe.start is not None:
+        packaged = find(recipe.start)
+        wanted = {"width": recipe.width, "layers": recipe.layers}
+        if packaged.card.task != recipe.task or packaged.card.options != wanted:
+            raise InputError(
+                f"Training cannot start from {packaged.card.name}: it is another network",
+                received=f"task {packaged.card.task}, {packaged.card.options}", allowed=f"task graph, {wanted}",
+            )  # fmt: skip
+        if packaged.card.classes != recipe.classes:
+            raise InputError(
+                f"Training cannot start from {packaged.card.name}: it tells other classes apart",
+                received=packaged.card.classes, allowed=", ".join(recipe.classes),
+            )  # fmt: skip
+        network.load_state_dict(packaged.state())
+    return network
 
 
 def outputs(network: GraphNetwork, batch: FieldBatch) -> tuple[Tensor, Tensor, Tensor]:
