@@ -36,6 +36,10 @@ def test_a_small_run_is_complete(small):
     deep = table.filter(pl.col("family") == "three_d")
     assert deep["iou"].null_count() == len(deep)
     assert "getis" not in deep["method"].to_list()
+    # errors of single fields cancel where all are looked at together
+    ours = table.filter((pl.col("family") == "all") & (pl.col("method") == "lucule"))
+    assert (ours["ece_pooled"] >= 0).all()
+    assert table.filter(pl.col("method") == "dbscan")["ece_pooled"].is_null().all()
     random = table.filter(pl.col("family") == "random")
     assert random["random_clustered"].is_between(0, 1).all()
     assert random["cluster_jaccard"].null_count() == len(random)

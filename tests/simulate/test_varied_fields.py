@@ -5,7 +5,15 @@ from lucule.core import InputError
 from lucule.simulate.field_background import draw, place, window
 from lucule.simulate.field_blinking import Blinking, blink
 from lucule.simulate.field_shapes import around, content
-from lucule.simulate.varied_fields import CLASSES, FAMILIES, FEWEST_MOLECULES, LABELS, FieldFamily, varied_field
+from lucule.simulate.varied_fields import (
+    CLASSES,
+    FAMILIES,
+    FEWEST_MOLECULES,
+    LABELS,
+    FieldFamily,
+    linked,
+    varied_field,
+)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -126,3 +134,20 @@ def test_structures_keep_their_distance():
     assert len(placed) > 50
     assert apart.min() >= 300
     assert (apart.min(axis=1) < 365).mean() > 0.3  # half of them lie right beside another
+
+
+def test_linking_without_a_fault_keeps_molecules_and_light():
+    field = next(f for s in range(50) if len(f := varied_field("mixed", seed=(4, s))) > 2 * len(np.unique(f.molecule)))
+    every = linked(field, np.inf)
+    assert len(every) == len(np.unique(field.molecule)) == len(np.unique(every.molecule))
+    assert np.isclose(every.photons.sum(), field.photons.sum(), rtol=1e-4)
+    some = linked(field, 10)
+    assert len(every) < len(some) < len(field)
+    one = field.molecule == every.molecule[0]
+    weight = field.error[one].astype(float) ** -2
+    assert np.allclose(every.points[0], (weight * field.points[one]).sum(0) / weight.sum(0), atol=0.01)
+    assert np.allclose(every.error[0], weight.sum(0) ** -0.5)
+    assert every.frame[0] == field.frame[one].min()
+    assert every.cluster[0] == field.cluster[one][0]
+    gaps = np.diff(np.sort(some.frame[some.molecule == some.molecule[0]].astype(int)))
+    assert (gaps > 11).all() or len(gaps) == 0

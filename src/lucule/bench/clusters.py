@@ -106,9 +106,11 @@ def run(
     polars.DataFrame
         One row for each family, with and without blinking, and method: fields, localizations, settings (where all
         fields have the same), the mean scores, seconds and localizations per second. `count_error` is signed,
-        `count_error_abs` not; areas and `cluster_iou` (mean over the true clusters) are for 2D.
+        `count_error_abs` not; areas and `cluster_iou` (mean over the true clusters) are for 2D. `ece` is the mean of
+        the fields' own calibration errors, `ece_pooled` that of all their localizations together.
     """
     rows: list[dict[str, Any]] = []
+    judged: dict[tuple[bool, str], list[Answer]] = {}
     parts = list(itertools.product(families, (False, True)))
     _warm_up()
     with progress.task("Find clusters", len(parts), "families") as task:
@@ -117,9 +119,12 @@ def run(
             answers = [scored(answer) for answer in (*default(cases), *published(cases), *tuned(cases))]
             names = dict.fromkeys(answer.method for answer in answers)
             rows += [_row([answer for answer in answers if answer.method == name]) for name in names]
+            for answer in answers:
+                if answer.probability is not None:
+                    judged.setdefault((blinking, answer.method), []).append(answer)
             task.advance()
     table = pl.DataFrame(rows, infer_schema_length=None)
-    return pl.concat([table, _overall(table), pl.DataFrame(speed(seed))], how="diagonal_relaxed")
+    return pl.concat([table, _overall(table, judged), pl.DataFrame(speed(seed))], how="diagonal_relaxed")
 
 
 def draw(family: str, blinking: bool, fields: int, seed: int) -> Iterator[Case]:
@@ -266,8 +271,19 @@ def _row(answers: list[Answer]) -> dict[str, Any]:
     }
 
 
-def _overall(table: pl.DataFrame) -> pl.DataFrame:
-    """Means over the families."""
+def _overall(table: pl.DataFrame, judged: dict[tuple[bool, str], list[Answer]]) -> pl.DataFrame:
+    """Means over the families, and the calibration of all localizations of all fields together."""
+    together = [
+        {
+            "blinking": blinking,
+            "method": method,
+            "ece_pooled": scores.calibration_error(
+                np.concatenate([answer.case.field.cluster >= 0 for answer in answers]),
+                np.concatenate([answer.probability for answer in answers if answer.probability is not None]),
+            ),
+        }
+        for (blinking, method), answers in judged.items()
+    ]
     means = [pl.col(name).mean().round(4) for name in SCORES if table[name].dtype != pl.Null]
     sums = [pl.col("fields", "localizations", "seconds").sum()]
     return (
@@ -278,6 +294,7 @@ def _overall(table: pl.DataFrame) -> pl.DataFrame:
             family=pl.lit("all"),
             localizations_per_s=(pl.col("localizations") / pl.col("seconds")).round().cast(pl.Int64),
         )
+        .join(pl.DataFrame(together), on=["blinking", "method"], how="left", maintain_order="left")
     )
 
 

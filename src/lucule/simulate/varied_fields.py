@@ -154,6 +154,35 @@ class Field:
         return Localizations({"frame": self.frame, **columns, "photons": self.photons, **errors, **truth})
 
 
+def linked(field: Field, gap_frames: float) -> Field:
+    """Give the field as it looks after its blinks have been linked without a fault.
+
+    Localizations of a molecule that are no more than `gap_frames` dark frames apart become one: at their mean position
+    (weights 1 / error squared), with the error of that mean, the first frame and all photons.
+
+    Examples
+    --------
+    >>> field = varied_field("mixed", seed=(9, 8))
+    >>> len(field) > len(linked(field, 50)) >= len(np.unique(field.molecule))
+    True
+    >>> len(linked(field, 1e9)) == len(np.unique(field.molecule))
+    True
+    """
+    order = np.lexsort((field.frame, field.molecule))
+    molecule, frame = field.molecule[order], field.frame[order].astype(np.int64)
+    first = np.ones(len(order), bool)
+    first[1:] = (np.diff(molecule) != 0) | (np.diff(frame) > gap_frames + 1)
+    starts, rows = np.flatnonzero(first), order[first]
+    weight = field.error[order].astype(np.float64) ** -2
+    total = np.add.reduceat(weight, starts)
+    return Field(
+        points=(np.add.reduceat(weight * field.points[order], starts) / total).astype(np.float32),
+        frame=field.frame[rows], error=(total**-0.5).astype(np.float32),
+        photons=np.add.reduceat(field.photons[order], starts),
+        molecule=field.molecule[rows], cluster=field.cluster[rows], label=field.label[rows],
+    )  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """What was drawn for one field."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import torch
@@ -16,7 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from lucule.classify.graph.inputs import Columns, neighbour_graph
 from lucule.core import Config
-from lucule.simulate.varied_fields import FAMILIES, varied_field
+from lucule.simulate.varied_fields import FAMILIES, linked, varied_field
+
+_LONGEST_GAP: Final = 10_000  # dark frames
 
 
 class FieldSettings(Config):
@@ -28,6 +30,9 @@ class FieldSettings(Config):
         How often each family of `lucule.simulate.varied_fields` occurs (any positive numbers).
     points
         Localizations in a training step; fields are added until there are as many.
+    linked
+        Fraction of the blinking fields whose blinks are linked before, over a time that each field draws, as
+        `lucule.workflows.clusters` does where frames and errors are known.
     repeats
         Steps that look at the same fields, each time with other columns known.
     frame_known, error_known, photons_known
@@ -38,6 +43,7 @@ class FieldSettings(Config):
 
     families: dict[str, float]
     points: int = Field(gt=0)
+    linked: float = Field(default=0.5, ge=0, le=1)
     repeats: int = Field(default=1, gt=0)
     frame_known: float = Field(default=0.6, ge=0, le=1)
     error_known: float = Field(default=0.6, ge=0, le=1)
@@ -105,6 +111,8 @@ def make_batch(settings: FieldSettings, seed: int, step: int) -> FieldBatch:
     while points < settings.points:
         family = names[int(rng.choice(len(names), p=weights / weights.sum()))]
         drawn = varied_field(family, seed=(seed, step, len(parts)))
+        if rng.random() < settings.linked:
+            drawn = linked(drawn, gap_frames=float(np.exp(rng.uniform(0, np.log(_LONGEST_GAP)))))
         if len(drawn) < 2:
             continue
         n, dims = drawn.points.shape
