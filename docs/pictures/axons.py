@@ -1,6 +1,6 @@
 """Make the pictures of docs/axons.md: a simulated field of axons, as `lucule period` sees it.
 
-python docs/make_axons.py
+python docs/pictures/axons.py
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from lucule.structures import axons
 from lucule.view.axons import axon_map, period_plot
 from lucule.view.curves import save_figure
 
-FOLDER = Path(__file__).parent / "images" / "axons"
+FOLDER = Path(__file__).parents[1] / "images" / "axons"
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Make the pictures of docs/segment.md.
 
-python docs/make_segment.py NUCLEI_FOLDER
+python docs/pictures/segment.py NUCLEI_FOLDER
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lucule.view.overlay import outlines
 from lucule.view.plots import INK
 from lucule.view.segmentation import picture_of
 
-FOLDER = Path(__file__).parent / "images" / "segment"
+FOLDER = Path(__file__).parents[1] / "images" / "segment"
 TRAINING, OTHERS = "7f4cbe0b", ("1747f621", "dab46d79", "eea70a79")
 
 

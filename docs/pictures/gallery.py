@@ -1,6 +1,6 @@
 """Make the pictures of docs/simulator.md: every packaged scene as table, wide-field image and movie frame.
 
-python docs/make_gallery.py [SCENE ...]
+python docs/pictures/gallery.py [SCENE ...]
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from PIL import Image
 
 from lucule import Localizations, Region, simulate, view
 
-FOLDER = Path(__file__).parent / "images" / "simulator"
+FOLDER = Path(__file__).parents[1] / "images" / "simulator"
 # side of the part that is shown, um (None: the whole field), and what is coloured by
 VIEWS: dict[str, tuple[float | None, str | None]] = {
     "axon": (4, None),

@@ -1,6 +1,6 @@
 """Make the pictures of docs/calibrate.md from simulated beads and frames.
 
-python docs/make_calibration.py
+python docs/pictures/calibration.py
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lucule.simulate.optics import compile_psf
 from lucule.view import calibration
 from lucule.view.curves import save_figure
 
-FOLDER = Path(__file__).parent / "images"
+FOLDER = Path(__file__).parents[1] / "images"
 
 
 def wobble(z: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Pictures of docs/acquire.md, from the folder of `lucule run experiment demo --out FOLDER`; needs Chromium.
 
-python docs/make_acquire.py FOLDER
+python docs/pictures/acquire.py FOLDER
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lucule.acquire.ledger import RunLedger
 from lucule.acquire.live import LivePage
 from lucule.view.slide_map import png, slide_map
 
-IMAGES = Path(__file__).parent / "images"
+IMAGES = Path(__file__).parents[1] / "images"
 
 
 def live_page(run: Path) -> None:

@@ -1,6 +1,6 @@
 """Make the picture of docs/averaging.md from Picasso's sample data.
 
-python docs/make_averaging.py DATA_FOLDER
+python docs/pictures/averaging.py DATA_FOLDER
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from lucule.view.averaging import average_plot
 from lucule.view.curves import save_figure
 from lucule.workflows import averaging
 
-IMAGES = Path(__file__).parent / "images"
+IMAGES = Path(__file__).parents[1] / "images"
 
 if __name__ == "__main__":
     result = averaging.run(io.read(Path(sys.argv[1]) / "picasso" / "raw_movie_locs_picked.hdf5"))
