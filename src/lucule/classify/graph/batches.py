@@ -30,6 +30,8 @@ class FieldSettings(Config):
         How often each family of `lucule.simulate.varied_fields` occurs (any positive numbers).
     points
         Localizations in a training step; fields are added until there are as many.
+    blinking
+        Fraction of the fields that are made to blink, beside those that do so by themselves.
     linked
         Fraction of the blinking fields whose blinks are linked before, over a time that each field draws, as
         `lucule.workflows.clusters` does where frames and errors are known.
@@ -43,6 +45,7 @@ class FieldSettings(Config):
 
     families: dict[str, float]
     points: int = Field(gt=0)
+    blinking: float = Field(default=0.0, ge=0, le=1)
     linked: float = Field(default=0.5, ge=0, le=1)
     repeats: int = Field(default=1, gt=0)
     frame_known: float = Field(default=0.6, ge=0, le=1)
@@ -110,7 +113,10 @@ def make_batch(settings: FieldSettings, seed: int, step: int) -> FieldBatch:
     points = clusters = 0
     while points < settings.points:
         family = names[int(rng.choice(len(names), p=weights / weights.sum()))]
-        drawn = varied_field(family, seed=(seed, step, len(parts)))
+        limits = FAMILIES[family]
+        if rng.random() < settings.blinking:
+            limits = limits.always_blinking()
+        drawn = varied_field(limits, seed=(seed, step, len(parts)))
         if rng.random() < settings.linked:
             drawn = linked(drawn, gap_frames=float(np.exp(rng.uniform(0, np.log(_LONGEST_GAP)))))
         if len(drawn) < 2:
