@@ -126,6 +126,7 @@ def test_warnings_outside_the_training_range(model):
 
 def test_training_lowers_the_loss(tmp_path):
     recipe = Recipe.load("recipes/graph.yaml").at("smoke")
+    assert set(recipe.fields.families) == {"discs"}  # instead of, not beside those of the recipe
     recipe = recipe.replace(fit=recipe.fit.replace(steps=12, learning_rate=1e-2, ema_decay=0.5))
     train(recipe, out=tmp_path / "a", device="cpu", workers=0)
     log = np.genfromtxt(tmp_path / "a" / "log.csv", delimiter=",", names=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -52,6 +52,8 @@ class Recipe(BaseRecipe):
     validation_steps
         Batches on which the finished network is scored.
     """
+
+    WHOLE: ClassVar[frozenset[str]] = frozenset({"families"})
 
     task: Literal["graph"] = "graph"
     width: int = Field(default=64, gt=0)
