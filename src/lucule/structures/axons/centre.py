@@ -29,8 +29,12 @@ _FEWEST: Final = 8
 _GROUP_NM: Final = 30.0
 _TABLE_NM: Final = 2.0
 _ANGLES: Final = 24
-# radius of the tube as a part of the half width, blur of its wall in nm, fraction of molecules anywhere
-_RADII: Final = np.linspace(0.15, 1.0, 18)
+# molecules that count, and what the axon is wide: half widths from outside, blurs beyond the wall, limits in nm
+_REACH: Final = 1.5
+_BEYOND_WALL: Final = 2.5
+_HALF_WIDTHS_NM: Final = (150.0, 800.0)
+# radius of the tube as a part of the reach, blur of its wall in nm, fraction of molecules anywhere
+_RADII: Final = np.linspace(0.1, 0.8, 21)
 _BLURS_NM: Final = (12.0, 18.0, 27.0, 40.0, 60.0, 100.0)
 _ANYWHERE: Final = (0.02, 0.1, 0.25, 0.5)
 # s.d. of the third differences of the spline, nm: from an arc to bends that change within a micrometre
@@ -39,48 +43,57 @@ _UNSTEADY_NM: Final = np.logspace(-1.75, 1.25, 9)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Profile:
-    """Log density of the distance from the middle on a grid of `_TABLE_NM`, its slope, and the information on it."""
+    """Log density of the distance from the middle on a grid of `_TABLE_NM`, its slope, the information; half width."""
 
     places: Floats
     log_density: Floats
     slope: Floats
     information: float
+    half_width: float
 
 
-def centred(course: Course, xy_nm: Floats, half_width_nm: float) -> tuple[Course, float]:
-    """The course moved to the middle of the tube of its molecules, and the relative standard error of its length.
+def centred(course: Course, xy_nm: Floats, half_width_nm: float) -> tuple[Course, float, float]:
+    """The course moved to the middle of the tube of its molecules; half width, nm; relative error of the length.
 
     Parameters
     ----------
     course
         Close to the middle already.
     xy_nm
-        `(n, 2)` molecules; those farther from the course than `half_width_nm` do not count.
+        `(n, 2)` molecules; those farther from the course than 1.5 times `half_width_nm` do not count.
+
+    Returns
+    -------
+    course, half_width_nm, length_error
+        The error is one standard deviation, as a fraction of the length; NaN with fewer than 8 molecules, where nothing
+        is changed.
 
     Examples
     --------
     >>> angle, along = 2.4 * np.arange(500.0), np.linspace(0, 4000, 500)
     >>> tube = np.column_stack([along, 200 * np.cos(angle)])
     >>> guess = Course(np.column_stack([np.arange(0, 4001, 20.0), np.full(201, 30.0)]))
-    >>> line, error = centred(guess, tube, 260.0)
-    >>> bool(np.abs(line.points_nm[:, 1]).max() < 5), bool(error < 0.001)
-    (True, True)
+    >>> line, half_width, error = centred(guess, tube, 260.0)
+    >>> bool(np.abs(line.points_nm[:, 1]).max() < 5), bool(200 < half_width < 300), bool(error < 0.001)
+    (True, True, True)
     """
-    line, error = course, np.nan
+    line, width, error = course, half_width_nm, np.nan
+    reach = _REACH * half_width_nm
     for _ in range(_ROUNDS):
         along, away = line.coordinates(xy_nm)
-        near = (np.abs(away) < half_width_nm) & (along >= 0) & (along <= line.length_nm)
+        near = (np.abs(away) < reach) & (along >= 0) & (along <= line.length_nm)
         if np.count_nonzero(near) < _FEWEST:
-            return course, np.nan
+            return course, half_width_nm, np.nan
         along, away = along[near], away[near]
         crowd = cKDTree(xy_nm[near]).query_ball_point(xy_nm[near], _GROUP_NM, return_length=True)
-        shift, error = _shift(line, along, away, 1.0 / crowd, half_width_nm)
+        profile = _profile(away, 1.0 / crowd, reach)
+        shift, error = _shift(line, along, away, 1.0 / crowd, profile)
         across = np.column_stack([-line.tangents[:, 1], line.tangents[:, 0]])
-        line = resampled(line.points_nm + shift[:, None] * across)
-    return line, error
+        line, width = resampled(line.points_nm + shift[:, None] * across), profile.half_width
+    return line, width, error
 
 
-def _shift(line: Course, along: Floats, away: Floats, weights: Floats, half_width: float) -> tuple[Floats, float]:
+def _shift(line: Course, along: Floats, away: Floats, weights: Floats, profile: _Profile) -> tuple[Floats, float]:
     """How far the middle lies beside the line at each of its points, and the relative error of the length."""
     length = line.length_nm
     steps = STEP_NM * np.arange(len(line.points_nm))
@@ -93,7 +106,6 @@ def _shift(line: Course, along: Floats, away: Floats, weights: Floats, half_widt
     has = np.linalg.lstsq(everywhere, drawn_out, rcond=None)[0]
     change = np.diff(np.eye(design.shape[1]), 3, axis=0)
     roughness, rank = change.T @ change, len(change)
-    profile = _profile(away, weights, half_width)
     gram = profile.information * design.T @ (weights[:, None] * design)
     lengthening = -STEP_NM * curvature @ everywhere
 
@@ -124,26 +136,26 @@ def _curvature(line: Course) -> Floats:
     return turn
 
 
-def _profile(away: Floats, weights: Floats, half_width: float) -> _Profile:
+def _profile(away: Floats, weights: Floats, reach: float) -> _Profile:
     """The tube that fits best: its radius, the blur of its wall and the fraction of molecules anywhere."""
-    reach = 2 * half_width + 3 * _BLURS_NM[-1]
-    places: Floats = np.arange(-reach, reach + _TABLE_NM, _TABLE_NM)
-    counts = np.bincount(((away + reach) / _TABLE_NM + 0.5).astype(np.int64), weights, minlength=len(places))
+    # moved by the reach, all are still in the table
+    places: Floats = np.arange(-2 * reach, 2 * reach + _TABLE_NM, _TABLE_NM)
+    counts = np.bincount(((away + 2 * reach) / _TABLE_NM + 0.5).astype(np.int64), weights, minlength=len(places))
     used = np.flatnonzero(counts)
     cosines = np.cos(np.pi * (np.arange(_ANGLES) + 0.5) / _ANGLES)
-    best, chosen = -np.inf, np.empty(0)
-    for radius in _RADII * half_width:
+    best, chosen, width = -np.inf, np.empty(0), 0.0
+    for radius in _RADII * reach:
         distance = places[:, None] - radius * cosines
         for blur in _BLURS_NM:
             # the steps between so few angles must not show
-            width = max(blur, 0.7 * radius * np.pi / _ANGLES)
-            tube = np.exp(-0.5 * (distance / width) ** 2).mean(axis=1) / (np.sqrt(2 * np.pi) * width)
+            sharp = max(blur, 0.7 * radius * np.pi / _ANGLES)
+            tube = np.exp(-0.5 * (distance / sharp) ** 2).mean(axis=1) / (np.sqrt(2 * np.pi) * sharp)
             for anywhere in _ANYWHERE:
-                density = (1 - anywhere) * tube + anywhere / (2 * half_width)
+                density = (1 - anywhere) * tube + anywhere / (2 * reach)
                 fit = float(counts[used] @ np.log(density[used]))
                 if fit > best:
-                    best, chosen = fit, density
+                    best, chosen, width = fit, density, radius + _BEYOND_WALL * blur
     slope = np.gradient(np.log(chosen), _TABLE_NM)
-    inside = np.abs(places) < half_width
+    inside = np.abs(places) < reach
     information = float((slope[inside] ** 2 * chosen[inside]).sum() / chosen[inside].sum())
-    return _Profile(places, np.log(chosen), slope, information)
+    return _Profile(places, np.log(chosen), slope, information, float(np.clip(width, *_HALF_WIDTHS_NM)))
