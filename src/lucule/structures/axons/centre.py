@@ -22,7 +22,8 @@ from lucule.structures.axons.course import DEGREE, STEP_NM, Course, resampled, s
 
 Floats = NDArray[np.float64]
 
-_ROUNDS: Final = 3
+# least blur of the wall in each round, nm: from the mean of the molecules to the edges, lest one edge be the middle
+_SHARPER_NM: Final = (100.0, 40.0, 18.0, 12.0)
 _SCORINGS: Final = 10
 _FEWEST: Final = 8
 # labels of one antibody do not tell the middle independently of one another
@@ -79,14 +80,14 @@ def centred(course: Course, xy_nm: Floats, half_width_nm: float) -> tuple[Course
     """
     line, width, error = course, half_width_nm, np.nan
     reach = _REACH * half_width_nm
-    for _ in range(_ROUNDS):
+    for least_blur in _SHARPER_NM:
         along, away = line.coordinates(xy_nm)
         near = (np.abs(away) < reach) & (along >= 0) & (along <= line.length_nm)
         if np.count_nonzero(near) < _FEWEST:
             return course, half_width_nm, np.nan
         along, away = along[near], away[near]
         crowd = cKDTree(xy_nm[near]).query_ball_point(xy_nm[near], _GROUP_NM, return_length=True)
-        profile = _profile(away, 1.0 / crowd, reach)
+        profile = _profile(away, 1.0 / crowd, reach, least_blur)
         shift, error = _shift(line, along, away, 1.0 / crowd, profile)
         across = np.column_stack([-line.tangents[:, 1], line.tangents[:, 0]])
         line, width = resampled(line.points_nm + shift[:, None] * across), profile.half_width
@@ -136,7 +137,7 @@ def _curvature(line: Course) -> Floats:
     return turn
 
 
-def _profile(away: Floats, weights: Floats, reach: float) -> _Profile:
+def _profile(away: Floats, weights: Floats, reach: float, least_blur: float) -> _Profile:
     """The tube that fits best: its radius, the blur of its wall and the fraction of molecules anywhere."""
     # moved by the reach, all are still in the table
     places: Floats = np.arange(-2 * reach, 2 * reach + _TABLE_NM, _TABLE_NM)
@@ -146,7 +147,7 @@ def _profile(away: Floats, weights: Floats, reach: float) -> _Profile:
     best, chosen, width = -np.inf, np.empty(0), 0.0
     for radius in _RADII * reach:
         distance = places[:, None] - radius * cosines
-        for blur in _BLURS_NM:
+        for blur in (blur for blur in _BLURS_NM if blur >= least_blur):
             # the steps between so few angles must not show
             sharp = max(blur, 0.7 * radius * np.pi / _ANGLES)
             tube = np.exp(-0.5 * (distance / sharp) ** 2).mean(axis=1) / (np.sqrt(2 * np.pi) * sharp)
