@@ -62,7 +62,7 @@ class PeriodSettings(Config):
 
     shortest_nm: Annotated[float, Field(gt=20, allow_inf_nan=False)] = 140.0
     longest_nm: Annotated[float, Field(lt=2000, allow_inf_nan=False)] = 300.0
-    significance: Annotated[float, Field(gt=0, lt=1)] = 0.04
+    significance: Annotated[float, Field(gt=0, lt=1)] = 0.02
     rearrangements: Annotated[int, Field(ge=19)] = 49
     draws: Annotated[int, Field(ge=50)] = 400
     seed: Annotated[int, Field(ge=0)] = 1
@@ -75,8 +75,7 @@ class Period:
     Attributes
     ----------
     period_nm, period_nm_interval
-        Mean distance between neighbouring rings from the first molecule to the last, with its 95 % interval, nm; None
-        where there is no period.
+        Mean distance between neighbouring rings of the axon, with its 95 % interval, nm; None where there is no period.
     reason
         Why there is none.
     p_value
