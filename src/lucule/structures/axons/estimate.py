@@ -39,6 +39,7 @@ _LARGEST_SD: Final = 0.1
 # two halves differ, in standard errors and as a fraction of the period
 _DIFFERENT: Final = 4.0
 _LEAST_DIFFERENCE: Final = 0.03
+_DRAWS_OF_HALF: Final = 60
 _WIDTHS: Final = (0.02, 0.25)
 _BACKGROUNDS: Final = (0.02, 0.95)
 
@@ -188,7 +189,7 @@ def period(
     if p_value > settings.significance:
         reason = f"molecules without a period look as periodic as these with a probability of {p_value:.2g}"
         return Period(None, None, reason, **common)
-    means, rings = _courses(along, fit, settings, rng)
+    means, rings = _courses(along, fit, settings, rng, settings.draws)
     middle = float(np.median(means))
     low, high = np.percentile(_blurred(means, along, fit, rings, length_error, rng), (2.5, 97.5))
     return Period(
@@ -305,17 +306,19 @@ def _drawn(along: Floats, fit: _Fit, number: int, rng: np.random.Generator) -> t
     return courses * (fit.period / _FINE_STATES), step
 
 
-def _courses(along: Floats, fit: _Fit, settings: PeriodSettings, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def _courses(
+    along: Floats, fit: _Fit, settings: PeriodSettings, rng: np.random.Generator, number: int
+) -> tuple[Floats, Floats]:
     """Mean spacings that the molecules allow, and the places of the rings."""
     reach = along[-1]
-    near = fit.period / (1 + np.linspace(-3, 3, 121) * fit.period / reach)
+    near = fit.period / (1 + np.linspace(-3, 3, 61) * fit.period / reach)
     near = near[(near > settings.shortest_nm) & (near < settings.longest_nm)]
     weight = _log_ratios(along, near, fit)
-    chosen = rng.choice(len(near), settings.draws, p=np.exp(weight - logsumexp(weight)))
+    chosen = rng.choice(len(near), number, p=np.exp(weight - logsumexp(weight)))
     means = []
-    for index, number in zip(*np.unique(chosen, return_counts=True), strict=True):
+    for index, times in zip(*np.unique(chosen, return_counts=True), strict=True):
         here = replace(fit, period=float(near[index]))
-        courses, step = _drawn(along, here, int(number), rng)
+        courses, step = _drawn(along, here, int(times), rng)
         ends = courses[:, -1] - courses[:, 0]
         means.append(here.period * reach / (reach - ends))
     courses, step = _drawn(along, fit, 50, rng)
@@ -361,7 +364,7 @@ def _two_periods(along: Floats, settings: PeriodSettings, rng: np.random.Generat
     for half in halves:
         periods = grid(half[-1], settings.shortest_nm, settings.longest_nm)
         fit = _best(half, periods, _scans(half, periods), settings)
-        drawn, rings = _courses(half, fit, settings, rng)
+        drawn, rings = _courses(half, fit, settings, rng, _DRAWS_OF_HALF)
         means.append(float(np.median(drawn)))
         errors.append(math.hypot(float(drawn.std()), fit.spacing_sd / math.sqrt(max(len(rings), 1))))
     if abs(means[0] - means[1]) < max(_DIFFERENT * math.hypot(*errors), _LEAST_DIFFERENCE * sum(means) / 2):
