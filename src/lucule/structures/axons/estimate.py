@@ -40,6 +40,8 @@ _LARGEST_SD: Final = 0.1
 _DIFFERENT: Final = 4.0
 _LEAST_DIFFERENCE: Final = 0.03
 _DRAWS_OF_HALF: Final = 60
+# spreads of the spacings that are tried for the interval, as parts of the likeliest
+_SPREADS: Final = (0.6, 1.0, 1.6)
 _WIDTHS: Final = (0.02, 0.25)
 _BACKGROUNDS: Final = (0.02, 0.95)
 
@@ -311,13 +313,14 @@ def _courses(
 ) -> tuple[Floats, Floats]:
     """Mean spacings that the molecules allow, and the places of the rings."""
     reach = along[-1]
-    near = fit.period / (1 + np.linspace(-3, 3, 61) * fit.period / reach)
+    near = fit.period / (1 + np.linspace(-3, 3, 41) * fit.period / reach)
     near = near[(near > settings.shortest_nm) & (near < settings.longest_nm)]
-    weight = _log_ratios(along, near, fit)
-    chosen = rng.choice(len(near), number, p=np.exp(weight - logsumexp(weight)))
+    fits = [replace(fit, spacing_sd=min(part * fit.spacing_sd, _LARGEST_SD * fit.period)) for part in _SPREADS]
+    weight = np.concatenate([_log_ratios(along, near, each) for each in fits])
+    chosen = rng.choice(len(weight), number, p=np.exp(weight - logsumexp(weight)))
     means = []
     for index, times in zip(*np.unique(chosen, return_counts=True), strict=True):
-        here = replace(fit, period=float(near[index]))
+        here = replace(fits[index // len(near)], period=float(near[index % len(near)]))
         courses, step = _drawn(along, here, int(times), rng)
         ends = courses[:, -1] - courses[:, 0]
         means.append(here.period * reach / (reach - ends))
@@ -328,13 +331,10 @@ def _courses(
     turns = (places - np.median(courses, axis=0)) / fit.period
     whole = np.arange(math.ceil(turns.min()), math.floor(turns.max()) + 1)
     rings: Floats = np.interp(whole, np.maximum.accumulate(turns), places)
-    drawn = np.concatenate(means)
     # the likelihood counts each spacing by its length for every molecule beside it, lest crowded rings be pushed
-    # together; all spacings as one must not gain by that, or the outermost rings are pulled outwards
-    usual = float(np.median(drawn))
-    spread = float(np.diff(np.percentile(drawn, (16, 84)))[0]) / 2
-    drawn = drawn - (1 - fit.background) * len(along) * spread**2 / usual
-    return drawn, rings
+    # together; that pulls the outermost rings outwards, each by the square of its width over the period
+    pulled = 2 * (1 - fit.background) * fit.width**2 / fit.period
+    return np.concatenate(means) - pulled / max(len(rings) - 1, 1), rings
 
 
 def _blurred(

@@ -178,8 +178,8 @@ def _half_width(line: Course, xy: Floats) -> float:
 def _trimmed(course: Course, xy: Floats, width: float) -> Course | None:
     """The longest part of the line along which molecules are dense, or None.
 
-    Dense is a window with a seventh of what the densest quarter has, since few labels leave long gaps, and with more than
-    what lies beside.
+    Dense is a window with a seventh of what the densest quarter has, since few labels leave long gaps, and with more
+    than what lies beside.
     """
     along, away = course.coordinates(xy)
     bins = max(int(course.length_nm / _PIECE_NM), 1) + 2 * _BEYOND
