@@ -40,8 +40,8 @@ _LARGEST_SD: Final = 0.1
 _DIFFERENT: Final = 4.0
 _LEAST_DIFFERENCE: Final = 0.03
 _DRAWS_OF_HALF: Final = 60
-# spreads of the spacings that are tried for the interval, as parts of the likeliest
-_SPREADS: Final = (0.6, 1.0, 1.6)
+# standard deviations of a spacing, in periods, over which the interval is averaged: few rings tell too small a one
+_SPREADS: Final = (0.015, 0.03, 0.05, 0.08)
 _WIDTHS: Final = (0.02, 0.25)
 _BACKGROUNDS: Final = (0.02, 0.95)
 
@@ -127,6 +127,15 @@ class _Fit:
         return moves, 1 - self.background, kernels.profile(self.period, self.width, self.background, _FINE_STATES)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Drawn:
+    """Mean spacings that the molecules allow and the spread of the spacings in each; places of the rings; nm."""
+
+    means: Floats
+    spreads: Floats
+    rings: Floats
+
+
 def period(
     along_nm: ArrayLike,
     *,
@@ -191,13 +200,13 @@ def period(
     if p_value > settings.significance:
         reason = f"molecules without a period look as periodic as these with a probability of {p_value:.2g}"
         return Period(None, None, reason, **common)
-    means, rings = _courses(along, fit, settings, rng, settings.draws)
-    middle = float(np.median(means))
-    low, high = np.percentile(_blurred(means, along, fit, rings, length_error, rng), (2.5, 97.5))
+    drawn = _courses(along, fit, settings, rng, settings.draws)
+    middle = float(np.median(drawn.means))
+    low, high = np.percentile(_blurred(drawn, along, fit.period, length_error, rng), (2.5, 97.5))
     return Period(
         middle, (float(low), float(high)), None,
         remark=_two_periods(along, settings, rng),
-        spacing_sd_nm=fit.spacing_sd, ring_width_nm=fit.width, in_rings=1 - fit.background, rings_nm=rings,
+        spacing_sd_nm=fit.spacing_sd, ring_width_nm=fit.width, in_rings=1 - fit.background, rings_nm=drawn.rings,
         **common,
     )  # fmt: skip
 
@@ -308,22 +317,21 @@ def _drawn(along: Floats, fit: _Fit, number: int, rng: np.random.Generator) -> t
     return courses * (fit.period / _FINE_STATES), step
 
 
-def _courses(
-    along: Floats, fit: _Fit, settings: PeriodSettings, rng: np.random.Generator, number: int
-) -> tuple[Floats, Floats]:
+def _courses(along: Floats, fit: _Fit, settings: PeriodSettings, rng: np.random.Generator, number: int) -> _Drawn:
     """Mean spacings that the molecules allow, and the places of the rings."""
     reach = along[-1]
     near = fit.period / (1 + np.linspace(-3, 3, 41) * fit.period / reach)
     near = near[(near > settings.shortest_nm) & (near < settings.longest_nm)]
-    fits = [replace(fit, spacing_sd=min(part * fit.spacing_sd, _LARGEST_SD * fit.period)) for part in _SPREADS]
+    fits = [replace(fit, spacing_sd=part * fit.period) for part in _SPREADS]
     weight = np.concatenate([_log_ratios(along, near, each) for each in fits])
     chosen = rng.choice(len(weight), number, p=np.exp(weight - logsumexp(weight)))
-    means = []
+    means, spreads = [], []
     for index, times in zip(*np.unique(chosen, return_counts=True), strict=True):
         here = replace(fits[index // len(near)], period=float(near[index % len(near)]))
         courses, step = _drawn(along, here, int(times), rng)
         ends = courses[:, -1] - courses[:, 0]
         means.append(here.period * reach / (reach - ends))
+        spreads.append(np.full(times, here.spacing_sd))
     courses, step = _drawn(along, fit, 50, rng)
     start = courses[:, :1] / fit.period
     courses -= fit.period * np.round(start - start[0])
@@ -334,21 +342,20 @@ def _courses(
     # the likelihood counts each spacing by its length for every molecule beside it, lest crowded rings be pushed
     # together; that pulls the outermost rings outwards, each by the square of its width over the period
     pulled = 2 * (1 - fit.background) * fit.width**2 / fit.period
-    return np.concatenate(means) - pulled / max(len(rings) - 1, 1), rings
+    return _Drawn(np.concatenate(means) - pulled / max(len(rings) - 1, 1), np.concatenate(spreads), rings)
 
 
-def _blurred(
-    means: Floats, along: Floats, fit: _Fit, rings: Floats, length_error: float, rng: np.random.Generator
-) -> Floats:
+def _blurred(drawn: _Drawn, along: Floats, period_nm: float, length_error: float, rng: np.random.Generator) -> Floats:
     """Mean spacings with what else is not known: the length of the axon, and rings beyond the outermost that show."""
+    means, rings = drawn.means, drawn.rings
     spacings = max(len(rings) - 1, 1)
     place = np.searchsorted(along, rings)
     gap = np.minimum(
         np.abs(rings - along[np.minimum(place, len(along) - 1)]), np.abs(rings - along[np.maximum(place - 1, 0)])
     )
-    seen = (np.count_nonzero(gap < fit.period / 4) + 1) / (len(rings) + 1)
+    seen = (np.count_nonzero(gap < period_nm / 4) + 1) / (len(rings) + 1)
     beyond = rng.geometric(min(seen, 1.0), (2, len(means))).sum(axis=0) - 2
-    unseen_sd = fit.spacing_sd * np.sqrt(beyond / (spacings * (spacings + beyond)))
+    unseen_sd = drawn.spreads * np.sqrt(beyond / (spacings * (spacings + beyond)))
     stretch = 1 + length_error * rng.normal(size=len(means))
     blurred: Floats = means * stretch + unseen_sd * rng.normal(size=len(means))
     return blurred
@@ -364,9 +371,9 @@ def _two_periods(along: Floats, settings: PeriodSettings, rng: np.random.Generat
     for half in halves:
         periods = grid(half[-1], settings.shortest_nm, settings.longest_nm)
         fit = _best(half, periods, _scans(half, periods), settings)
-        drawn, rings = _courses(half, fit, settings, rng, _DRAWS_OF_HALF)
-        means.append(float(np.median(drawn)))
-        errors.append(math.hypot(float(drawn.std()), fit.spacing_sd / math.sqrt(max(len(rings), 1))))
+        drawn = _courses(half, fit, settings, rng, _DRAWS_OF_HALF)
+        means.append(float(np.median(drawn.means)))
+        errors.append(math.hypot(float(drawn.means.std()), fit.spacing_sd / math.sqrt(max(len(drawn.rings), 1))))
     if abs(means[0] - means[1]) < max(_DIFFERENT * math.hypot(*errors), _LEAST_DIFFERENCE * sum(means) / 2):
         return None
     return f"two periods: {means[0]:.1f} nm in the first half and {means[1]:.1f} nm in the second"
