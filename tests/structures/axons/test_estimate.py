@@ -58,6 +58,23 @@ def test_what_has_no_period_gets_none(kind) -> None:
     assert sum(said) <= 1
 
 
+def test_few_rings_of_many_molecules_have_a_period() -> None:
+    for seed in range(4):
+        along, truth = rings(np.random.default_rng(seed), rings=18, spacing=205, per_ring=50, width=25, missing=0.15)
+        found = period(along)
+        assert found.period_nm == pytest.approx(truth, abs=3)
+        assert found.evidence > 3
+
+
+def test_an_uncertain_length_widens_the_interval() -> None:
+    along, _ = rings(np.random.default_rng(6), rings=30, per_ring=20)
+    sure, unsure = period(along), period(along, length_error=0.01)
+    assert unsure.period_nm == sure.period_nm
+    low, high = unsure.period_nm_interval
+    assert high - low > 2 * (sure.period_nm_interval[1] - sure.period_nm_interval[0])
+    assert high - low == pytest.approx(2 * 1.96 * 0.01 * unsure.period_nm, rel=0.35)
+
+
 def test_two_periods_are_said(monkeypatch) -> None:
     rng = np.random.default_rng(5)
     places = np.concatenate([190.0 * np.arange(25), 190.0 * 24 + 230.0 * np.arange(1, 22)])

@@ -157,7 +157,7 @@ def measure(locs: Localizations, *, settings: Settings | None = None, progress: 
     periods = []
     with progress.task("Periods", total=len(axons), unit="axons") as bar:
         for axon in axons:
-            periods.append(period(axon.along_nm, settings=settings.period))
+            periods.append(period(axon.along_nm, length_error=axon.length_error, settings=settings.period))
             bar.advance()
     return Axons(axons, tuple(periods), xy)
 

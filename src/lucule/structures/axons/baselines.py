@@ -129,7 +129,7 @@ def relative_positions(along_nm: Floats) -> tuple[float, float]:
     for first in np.arange(150.0, LONGEST_NM, 20.0):
         guess = (first, 30.0, max(float(c.std()), 1e-3), 0.1, start, slope)
         try:
-            found, _ = curve_fit(model, d, c, p0=guess, bounds=(low, high), max_nfev=400)
+            found, _ = curve_fit(model, d, c, p0=guess, bounds=(low, high), max_nfev=60)
         except RuntimeError:  # no convergence from here; the other starts may
             continue
         gain = 1 - float(((c - model(d, *found)) ** 2).sum()) / max(alone, 1e-12)

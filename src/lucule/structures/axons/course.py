@@ -14,12 +14,12 @@ from scipy.linalg import cho_factor, cho_solve
 Floats = NDArray[np.float64]
 
 STEP_NM: Final = 20.0
-_KNOT_NM: Final = 300.0
+KNOT_NM: Final = 300.0
 _BIN_NM: Final = 100.0
 _ROUNDS: Final = 4
 # pieces of the line that are looked at or passed over together
 _BLOCK: Final = 16
-_DEGREE: Final = 3
+DEGREE: Final = 3
 # molecules of one antibody lie together, which cross-validation takes for a bend: never softer than some 1.5 um
 _PENALTIES: Final = np.logspace(4, 8, 9)
 _CALM: Final = np.array([1e3])
@@ -105,7 +105,7 @@ def through(points_nm: Floats) -> Course:
     """A line through points `(n, 2)` in their order, at equal steps."""
     along = np.concatenate([[0.0], np.linalg.norm(np.diff(points_nm, axis=0), axis=1).cumsum()])
     fine = np.linspace(0, along[-1], max(int(along[-1] / STEP_NM), 2) + 1)
-    return _resampled(np.column_stack([np.interp(fine, along, points_nm[:, axis]) for axis in range(2)]))
+    return resampled(np.column_stack([np.interp(fine, along, points_nm[:, axis]) for axis in range(2)]))
 
 
 def fitted(first: Course, xy_nm: Floats, half_width_nm: float) -> Course:
@@ -129,7 +129,7 @@ def fitted(first: Course, xy_nm: Floats, half_width_nm: float) -> Course:
         piece = (along[near] / _BIN_NM).astype(np.int64)
         count = np.bincount(piece)
         used = count > 0
-        if used.sum() < _DEGREE + 2:
+        if used.sum() < DEGREE + 2:
             return line
         places = np.bincount(piece, along[near])[used] / count[used]
         beside = np.bincount(piece, away[near])[used] / count[used]
@@ -138,7 +138,7 @@ def fitted(first: Course, xy_nm: Floats, half_width_nm: float) -> Course:
         steps = STEP_NM * np.arange(len(line.points_nm))
         kept = (steps >= places[0] - _BIN_NM) & (steps <= places[-1] + _BIN_NM)
         across = np.column_stack([-line.tangents[:, 1], line.tangents[:, 0]])
-        line = _resampled((line.points_nm + spline(np.clip(steps, places[0], places[-1])) * across)[kept])
+        line = resampled((line.points_nm + spline(np.clip(steps, places[0], places[-1])) * across)[kept])
     return line
 
 
@@ -146,15 +146,13 @@ def _calmed(line: Course) -> Course:
     """Without the small wiggles of a line that was followed from pixel to pixel."""
     steps: Floats = STEP_NM * np.arange(len(line.points_nm), dtype=np.float64)
     spline = _smoothed(steps, line.points_nm, np.ones(len(steps)), line.length_nm, _CALM)
-    return _resampled(spline(steps))
+    return resampled(spline(steps))
 
 
 def _smoothed(places: Floats, values: Floats, weights: Floats, length: float, penalties: Floats) -> BSpline:
     """Penalized cubic spline for `(n, k)` values; of the penalties the one that cross-validation prefers."""
-    pieces = max(int(length / _KNOT_NM), 2)
-    inner = np.linspace(0, length, pieces + 1)
-    knots = np.concatenate([np.full(_DEGREE, 0.0), inner, np.full(_DEGREE, length)])
-    design = BSpline.design_matrix(np.clip(places, 0, length), knots, _DEGREE).toarray()
+    knots = spline_knots(length)
+    design = BSpline.design_matrix(np.clip(places, 0, length), knots, DEGREE).toarray()
     change = np.diff(np.eye(design.shape[1]), 3, axis=0)
     bend = np.diff(np.eye(design.shape[1]), 2, axis=0)
     gram, target = design.T @ (weights[:, None] * design), design.T @ (weights[:, None] * values)
@@ -169,10 +167,19 @@ def _smoothed(places: Floats, values: Floats, weights: Floats, length: float, pe
         score = residual / max(len(places) - freedom, 0.5) ** 2
         if score < best:
             best, chosen = score, coefficients
-    return BSpline(knots, chosen, _DEGREE)
+    return BSpline(knots, chosen, DEGREE)
 
 
-def _resampled(points: Floats) -> Course:
+def spline_knots(length: float) -> Floats:
+    """Knots at equal steps, beyond both ends too: so third differences of coefficients vanish for parabolas."""
+    pieces = max(int(length / KNOT_NM), 2)
+    # a little more, so that rounding leaves no place outside
+    step = (1 + 1e-9) * length / pieces
+    knots: Floats = step * np.arange(-DEGREE, pieces + DEGREE + 1, dtype=np.float64)
+    return knots
+
+
+def resampled(points: Floats) -> Course:
     """At equal steps along the line, from points that are close already."""
     along = np.concatenate([[0.0], np.linalg.norm(np.diff(points, axis=0), axis=1).cumsum()])
     steps = np.arange(0, along[-1] + 1e-6, STEP_NM)

@@ -30,12 +30,18 @@ FEWEST_PERIODS: Final = 4
 _SHAPES: Final = ((0.04, 0.09, 0.3), (0.06, 0.15, 0.5))
 _COARSE_STATES: Final = 32
 _FINE_STATES: Final = 96
+# so many molecules of a stretch tell rings from what has no period
+_STRETCH_NM: Final = 200.0
+_MOST_IN_STRETCH: Final = 4
 # distance, in periods, over which the rings still know each other's phase
 _MEMORY: Final = 30
 _LARGEST_SD: Final = 0.1
 # two halves differ, in standard errors and as a fraction of the period
 _DIFFERENT: Final = 4.0
 _LEAST_DIFFERENCE: Final = 0.03
+_DRAWS_OF_HALF: Final = 60
+# standard deviations of a spacing, in periods, over which the interval is averaged: few rings tell too small a one
+_SPREADS: Final = (0.015, 0.03, 0.05, 0.08)
 _WIDTHS: Final = (0.02, 0.25)
 _BACKGROUNDS: Final = (0.02, 0.95)
 
@@ -59,9 +65,9 @@ class PeriodSettings(Config):
 
     shortest_nm: Annotated[float, Field(gt=20, allow_inf_nan=False)] = 140.0
     longest_nm: Annotated[float, Field(lt=2000, allow_inf_nan=False)] = 300.0
-    significance: Annotated[float, Field(gt=0, lt=1)] = 0.04
+    significance: Annotated[float, Field(gt=0, lt=1)] = 0.02
     rearrangements: Annotated[int, Field(ge=19)] = 49
-    draws: Annotated[int, Field(ge=50)] = 200
+    draws: Annotated[int, Field(ge=50)] = 400
     seed: Annotated[int, Field(ge=0)] = 1
 
 
@@ -72,12 +78,13 @@ class Period:
     Attributes
     ----------
     period_nm, period_nm_interval
-        Mean distance between neighbouring rings from the first molecule to the last, with its 95 % interval, nm; None
-        where there is no period.
+        Mean distance between neighbouring rings of the axon, with its 95 % interval, nm; None where there is no period.
     reason
         Why there is none.
     p_value
         Probability that molecules without a period look as periodic; NaN where that was not asked.
+    evidence
+        For a period, in standard deviations above what is usual without one.
     spacing_sd_nm, ring_width_nm
         Standard deviation of single spacings, and of molecules around their ring, nm.
     in_rings
@@ -120,7 +127,21 @@ class _Fit:
         return moves, 1 - self.background, kernels.profile(self.period, self.width, self.background, _FINE_STATES)
 
 
-def period(along_nm: ArrayLike, *, settings: PeriodSettings = PeriodSettings()) -> Period:  # noqa: B008 (frozen)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Drawn:
+    """Mean spacings that the molecules allow and the spread of the spacings in each; places of the rings; nm."""
+
+    means: Floats
+    spreads: Floats
+    rings: Floats
+
+
+def period(
+    along_nm: ArrayLike,
+    *,
+    length_error: float = 0.0,
+    settings: PeriodSettings = PeriodSettings(),  # noqa: B008 (frozen)
+) -> Period:
     """Measure the period of molecules along an axon.
 
     Parameters
@@ -128,6 +149,8 @@ def period(along_nm: ArrayLike, *, settings: PeriodSettings = PeriodSettings()) 
     along_nm
         `(n,)` positions along the axon, nm, in any order; one for each molecule, since repeated localizations of one
         molecule would count as evidence.
+    length_error
+        Standard error of all distances along the axon, as a fraction: what is not known of its course.
     settings
         Range of periods, and how sure one must be.
 
@@ -165,8 +188,7 @@ def period(along_nm: ArrayLike, *, settings: PeriodSettings = PeriodSettings()) 
     periods = grid(along[-1], settings.shortest_nm, settings.longest_nm)
     ratios = _scans(along, periods)
     fit = _best(along, periods, ratios, settings)
-    evidence = _evidence(along, periods)
-    p_value = _chance(along, fit, periods, evidence, settings, rng)
+    p_value, evidence = _chance(along, fit, periods, settings, rng)
     profile = _log_ratios(along, periods, fit)
     common: dict[str, Any] = {
         "p_value": p_value,
@@ -178,12 +200,13 @@ def period(along_nm: ArrayLike, *, settings: PeriodSettings = PeriodSettings()) 
     if p_value > settings.significance:
         reason = f"molecules without a period look as periodic as these with a probability of {p_value:.2g}"
         return Period(None, None, reason, **common)
-    means, rings = _courses(along, fit, settings, rng)
-    low, middle, high = np.percentile(means, (2.5, 50, 97.5))
+    drawn = _courses(along, fit, settings, rng, settings.draws)
+    middle = float(np.median(drawn.means))
+    low, high = np.percentile(_blurred(drawn, along, fit.period, length_error, rng), (2.5, 97.5))
     return Period(
-        float(middle), (float(low), float(high)), None,
+        middle, (float(low), float(high)), None,
         remark=_two_periods(along, settings, rng),
-        spacing_sd_nm=fit.spacing_sd, ring_width_nm=fit.width, in_rings=1 - fit.background, rings_nm=rings,
+        spacing_sd_nm=fit.spacing_sd, ring_width_nm=fit.width, in_rings=1 - fit.background, rings_nm=drawn.rings,
         **common,
     )  # fmt: skip
 
@@ -207,18 +230,16 @@ def _scans(along: Floats, periods: Floats) -> Floats:
 
 
 def _evidence(along: Floats, periods: Floats) -> float:
-    """Log ratio, averaged over periods and shapes, in which no crowd counts for many.
+    """Log ratio, averaged over periods and shapes, of molecules thinned where they crowd.
 
-    Molecules of one ring are seen or missing together. Were each to count alone, a few crowded places would decide, and
-    they line up by chance. So of n molecules within a twelfth of the shortest period, log2(1 + n) count.
+    Molecules of one ring or cluster are seen or missing together, and say little more than one: where it is. Were each
+    to count, that clusters are narrow would outweigh how they follow each other, which alone tells rings from clusters.
+    So every stretch of the length of a period counts as a few molecules at most.
     """
-    place = ((along - along[0]) / (periods[0] / 12)).astype(np.int64)
-    _, first, number = np.unique(place, return_index=True, return_counts=True)
-    kept = np.ceil(np.log2(1 + number)).astype(np.int64)
-    owner = np.repeat(np.arange(len(first)), kept)
-    rank = np.arange(len(owner)) - np.repeat(np.cumsum(kept) - kept, kept)
-    counted = along[first[owner] + (rank * number[owner]) // kept[owner]]
-    ratios = _scans(counted - counted[0], periods)
+    crowd = np.searchsorted(along, along + _STRETCH_NM / 2) - np.searchsorted(along, along - _STRETCH_NM / 2)
+    counted = np.floor(np.cumsum(np.minimum(1.0, _MOST_IN_STRETCH / crowd)) + 0.5)
+    kept = along[np.diff(counted, prepend=0) > 0]
+    ratios = _scans(kept - kept[0], periods)
     return float(logsumexp(ratios) - math.log(ratios.size))
 
 
@@ -256,21 +277,26 @@ def _best(along: Floats, periods: Floats, ratios: Floats, settings: PeriodSettin
 
 
 def _chance(
-    along: Floats, fit: _Fit, periods: Floats, evidence: float, settings: PeriodSettings, rng: np.random.Generator
-) -> float:
-    """Probability of such evidence without a period; rearranging ends early where it is large (Besag and Clifford)."""
+    along: Floats, fit: _Fit, periods: Floats, settings: PeriodSettings, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Probability of such evidence without a period, and how many standard deviations it is above what is usual then.
+
+    Rearranging ends early where the probability is large (Besag and Clifford).
+    """
+    evidence = _evidence(along, periods)
     course = _smoothed(along, fit)
     ring = np.rint((along - course) / fit.period).astype(np.int64)
     ring -= ring.min()
     enough = math.ceil(2 * settings.significance * settings.rearrangements) + 1
+    without: list[float] = []
     exceeding = 0
-    for done in range(1, settings.rearrangements + 1):
+    while len(without) < settings.rearrangements and exceeding < enough:
         moved = along + (rng.random(ring.max() + 1)[ring] - 0.5) * fit.period
-        moved.sort()
-        exceeding += _evidence(moved, periods) >= evidence
-        if exceeding >= enough:
-            return exceeding / done
-    return (exceeding + 1) / (settings.rearrangements + 1)
+        without.append(_evidence(np.sort(moved), periods))
+        exceeding += without[-1] >= evidence
+    early = exceeding >= enough
+    p_value = exceeding / len(without) if early else (exceeding + 1) / (len(without) + 1)
+    return p_value, (evidence - float(np.mean(without))) / max(float(np.std(without)), 1e-6)
 
 
 def _smoothed(along: Floats, fit: _Fit) -> Floats:
@@ -291,19 +317,21 @@ def _drawn(along: Floats, fit: _Fit, number: int, rng: np.random.Generator) -> t
     return courses * (fit.period / _FINE_STATES), step
 
 
-def _courses(along: Floats, fit: _Fit, settings: PeriodSettings, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def _courses(along: Floats, fit: _Fit, settings: PeriodSettings, rng: np.random.Generator, number: int) -> _Drawn:
     """Mean spacings that the molecules allow, and the places of the rings."""
     reach = along[-1]
-    near = fit.period / (1 + np.linspace(-3, 3, 121) * fit.period / reach)
+    near = fit.period / (1 + np.linspace(-3, 3, 41) * fit.period / reach)
     near = near[(near > settings.shortest_nm) & (near < settings.longest_nm)]
-    weight = _log_ratios(along, near, fit)
-    chosen = rng.choice(len(near), settings.draws, p=np.exp(weight - logsumexp(weight)))
-    means = []
-    for index, number in zip(*np.unique(chosen, return_counts=True), strict=True):
-        here = replace(fit, period=float(near[index]))
-        courses, step = _drawn(along, here, int(number), rng)
+    fits = [replace(fit, spacing_sd=part * fit.period) for part in _SPREADS]
+    weight = np.concatenate([_log_ratios(along, near, each) for each in fits])
+    chosen = rng.choice(len(weight), number, p=np.exp(weight - logsumexp(weight)))
+    means, spreads = [], []
+    for index, times in zip(*np.unique(chosen, return_counts=True), strict=True):
+        here = replace(fits[index // len(near)], period=float(near[index % len(near)]))
+        courses, step = _drawn(along, here, int(times), rng)
         ends = courses[:, -1] - courses[:, 0]
         means.append(here.period * reach / (reach - ends))
+        spreads.append(np.full(times, here.spacing_sd))
     courses, step = _drawn(along, fit, 50, rng)
     start = courses[:, :1] / fit.period
     courses -= fit.period * np.round(start - start[0])
@@ -311,7 +339,26 @@ def _courses(along: Floats, fit: _Fit, settings: PeriodSettings, rng: np.random.
     turns = (places - np.median(courses, axis=0)) / fit.period
     whole = np.arange(math.ceil(turns.min()), math.floor(turns.max()) + 1)
     rings: Floats = np.interp(whole, np.maximum.accumulate(turns), places)
-    return np.concatenate(means), rings
+    # the likelihood counts each spacing by its length for every molecule beside it, lest crowded rings be pushed
+    # together; that pulls the outermost rings outwards, each by the square of its width over the period
+    pulled = 2 * (1 - fit.background) * fit.width**2 / fit.period
+    return _Drawn(np.concatenate(means) - pulled / max(len(rings) - 1, 1), np.concatenate(spreads), rings)
+
+
+def _blurred(drawn: _Drawn, along: Floats, period_nm: float, length_error: float, rng: np.random.Generator) -> Floats:
+    """Mean spacings with what else is not known: the length of the axon, and rings beyond the outermost that show."""
+    means, rings = drawn.means, drawn.rings
+    spacings = max(len(rings) - 1, 1)
+    place = np.searchsorted(along, rings)
+    gap = np.minimum(
+        np.abs(rings - along[np.minimum(place, len(along) - 1)]), np.abs(rings - along[np.maximum(place - 1, 0)])
+    )
+    seen = (np.count_nonzero(gap < period_nm / 4) + 1) / (len(rings) + 1)
+    beyond = rng.geometric(min(seen, 1.0), (2, len(means))).sum(axis=0) - 2
+    unseen_sd = drawn.spreads * np.sqrt(beyond / (spacings * (spacings + beyond)))
+    stretch = 1 + length_error * rng.normal(size=len(means))
+    blurred: Floats = means * stretch + unseen_sd * rng.normal(size=len(means))
+    return blurred
 
 
 def _two_periods(along: Floats, settings: PeriodSettings, rng: np.random.Generator) -> str | None:
@@ -324,9 +371,9 @@ def _two_periods(along: Floats, settings: PeriodSettings, rng: np.random.Generat
     for half in halves:
         periods = grid(half[-1], settings.shortest_nm, settings.longest_nm)
         fit = _best(half, periods, _scans(half, periods), settings)
-        drawn, rings = _courses(half, fit, settings, rng)
-        means.append(float(np.median(drawn)))
-        errors.append(math.hypot(float(drawn.std()), fit.spacing_sd / math.sqrt(max(len(rings), 1))))
+        drawn = _courses(half, fit, settings, rng, _DRAWS_OF_HALF)
+        means.append(float(np.median(drawn.means)))
+        errors.append(math.hypot(float(drawn.means.std()), fit.spacing_sd / math.sqrt(max(len(drawn.rings), 1))))
     if abs(means[0] - means[1]) < max(_DIFFERENT * math.hypot(*errors), _LEAST_DIFFERENCE * sum(means) / 2):
         return None
     return f"two periods: {means[0]:.1f} nm in the first half and {means[1]:.1f} nm in the second"

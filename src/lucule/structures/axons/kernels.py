@@ -110,7 +110,10 @@ def forward(along: Floats, period: float, moves: Floats, in_rings: float, profil
             now[first : first + block] = 0.0
             for state in range(block):
                 for move in range(len(moves)):
-                    now[(first + state + move - half) % states] += row[move] * kicked[state]
+                    to = first + state + move - half
+                    # a remainder would take most of the time; no move is longer than the circle
+                    to += states if to < 0 else -states if to >= states else 0
+                    now[to] += row[move] * kicked[state]
         end = (at + 1) * step
         while i < len(along) and (along[i] < end or at == steps - 1):
             place = int(np.rint(along[i] / period * len(profile_))) % len(profile_)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from lucule.core import Config
+from lucule.structures.axons.centre import centred
 from lucule.structures.axons.course import Course, fitted, through
 
 Floats = NDArray[np.float64]
@@ -41,7 +42,7 @@ _FILLED: Final = 0.75
 _PIECE_NM: Final = 100.0
 _WINDOW: Final = 5
 _BRIDGE: Final = 9
-_END: Final = 0.4
+_END: Final = 0.15
 _BEYOND: Final = 4
 _FEWEST: Final = 5
 _SURE: Final = 6.0
@@ -81,6 +82,8 @@ class Axon:
         Density inside over that beside it.
     crossed_nm
         `(k, 2)` stretches, from and to, where another axon crosses; molecules there are left out.
+    length_error
+        Standard error of the length of its middle, as a fraction; NaN where too few molecules tell it.
     """
 
     course: Course
@@ -90,6 +93,7 @@ class Axon:
     away_nm: Floats
     contrast: float
     crossed_nm: Floats
+    length_error: float = math.nan
 
 
 def trace(xy_nm: Floats, *, settings: TraceSettings = TraceSettings()) -> list[Axon]:  # noqa: B008 (frozen)
@@ -138,19 +142,23 @@ def _inside(course: Course, width: float, xy: Floats) -> NDArray[np.bool_]:
 
 
 def _axon(number: int, courses: list[tuple[Course, float, float]], xy: Floats) -> Axon:
-    course, width, contrast = courses[number]
+    first, first_width, contrast = courses[number]
+    others = [other for i, other in enumerate(courses) if i != number]
+    free = np.ones(len(xy), np.bool_)
+    for other, other_width, _ in others:
+        free &= ~_inside(other, other_width, xy)
+    course, width, error = centred(first, xy[free], first_width)
     along, away = course.coordinates(xy)
-    own = _inside(course, width, xy)
+    own = free & _inside(course, width, xy)
     crossed = np.zeros(len(course.points_nm), np.bool_)
-    for i, (other, other_width, _) in enumerate(courses):
-        if i != number:
-            there, beside = other.coordinates(course.points_nm)
-            crossed |= (np.abs(beside) < width + other_width) & (there > -width) & (there < other.length_nm + width)
-            own &= ~_inside(other, other_width, xy)
+    for other, other_width, _ in others:
+        there, beside = other.coordinates(course.points_nm)
+        crossed |= (np.abs(beside) < width + other_width) & (there > -width) & (there < other.length_nm + width)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], crossed, [False]])))
     step: float = course.length_nm / (len(crossed) - 1)
     rows = np.flatnonzero(own)
-    return Axon(course, width, rows, along[rows], away[rows], contrast, edges.reshape(-1, 2).astype(np.float64) * step)
+    stretches = edges.reshape(-1, 2).astype(np.float64) * step
+    return Axon(course, width, rows, along[rows], away[rows], contrast, stretches, error)
 
 
 def _half_width(line: Course, xy: Floats) -> float:
@@ -170,8 +178,8 @@ def _half_width(line: Course, xy: Floats) -> float:
 def _trimmed(course: Course, xy: Floats, width: float) -> Course | None:
     """The longest part of the line along which molecules are dense, or None.
 
-    Dense is a window with two fifths of what the densest quarter has, as one has that lies just across an end, and with
-    more than what lies beside.
+    Dense is a window with a seventh of what the densest quarter has, since few labels leave long gaps, and with more
+    than what lies beside.
     """
     along, away = course.coordinates(xy)
     bins = max(int(course.length_nm / _PIECE_NM), 1) + 2 * _BEYOND

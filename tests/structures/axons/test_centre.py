@@ -1,0 +1,45 @@
+"""The middle of a bent tube is found from few molecules on its surface, and the error of its length is told."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lucule.structures.axons.centre import centred
+from lucule.structures.axons.course import through
+
+
+def bent_tube(rng, *, molecules, radius=200.0, bend=2500.0, angle=2.0):
+    """Molecules on a tube along an arc, a line that is 40 nm off and wavy, and the true line."""
+    turn = np.linspace(0, angle, 400)
+    arc = through(np.column_stack([bend * np.sin(turn), bend * (1 - np.cos(turn))]))
+    across = np.column_stack([-arc.tangents[:, 1], arc.tangents[:, 0]])
+    at = rng.integers(0, len(arc.points_nm), molecules)
+    away = radius * np.cos(rng.uniform(0, 2 * np.pi, molecules))
+    xy = arc.points_nm[at] + away[:, None] * across[at] + rng.normal(0, 12, (molecules, 2))
+    off = 40 + 25 * np.sin(np.linspace(0, 9, len(arc.points_nm)))
+    return xy, through(arc.points_nm + off[:, None] * across), arc
+
+
+@pytest.mark.parametrize("molecules", [80, 600])
+def test_an_arc_is_centred_and_the_error_of_its_length_is_told(molecules) -> None:
+    away, ratio = [], []
+    for seed in range(8):
+        xy, guess, arc = bent_tube(np.random.default_rng(seed), molecules=molecules)
+        line, half_width, error = centred(guess, xy, 260.0)
+        assert 200 < half_width < 320
+        ends, _ = line.coordinates(arc.points_nm[[10, -10]])
+        ratio.append((abs(np.ptp(ends)) / (20 * (len(arc.points_nm) - 20)) - 1) / error)
+        away.append(np.abs(arc.coordinates(line.points_nm[5:-5])[1]).mean())
+    assert np.mean(away) < (25 if molecules < 100 else 8)
+    assert 0.3 < np.sqrt(np.mean(np.square(ratio))) < 2.0
+
+
+def test_a_straight_tube_has_no_error_of_its_length_and_few_molecules_change_nothing() -> None:
+    rng = np.random.default_rng(3)
+    xy, guess, _ = bent_tube(rng, molecules=200, bend=1e6, angle=0.005)
+    assert centred(guess, xy, 260.0)[2] < 5e-4
+    line, half_width, error = centred(guess, xy[:5], 260.0)
+    assert line is guess
+    assert half_width == 260.0
+    assert np.isnan(error)
