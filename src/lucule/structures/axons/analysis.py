@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +65,7 @@ class Axons:
                 "remark": found.remark,
                 "p_value": _known(found.p_value),
                 "length_nm": axon.course.length_nm,
+                "length_error": _known(axon.length_error),
                 "width_nm": 2 * axon.half_width_nm,
                 "smallest_radius_nm": axon.course.smallest_radius_nm,
                 "molecules": found.molecules,
@@ -122,7 +124,7 @@ _SCHEMA = {
     "axon": pl.Int32,
     **dict.fromkeys(("period_nm", "period_low_nm", "period_high_nm"), pl.Float64),
     **dict.fromkeys(("reason", "remark"), pl.String),
-    **dict.fromkeys(("p_value", "length_nm", "width_nm", "smallest_radius_nm"), pl.Float64),
+    **dict.fromkeys(("p_value", "length_nm", "length_error", "width_nm", "smallest_radius_nm"), pl.Float64),
     **dict.fromkeys(("molecules", "rings"), pl.Int64),
     **dict.fromkeys(("spacing_sd_nm", "ring_width_nm", "in_rings", "contrast"), pl.Float64),
 }
@@ -157,7 +159,9 @@ def measure(locs: Localizations, *, settings: Settings | None = None, progress: 
     periods = []
     with progress.task("Periods", total=len(axons), unit="axons") as bar:
         for axon in axons:
-            periods.append(period(axon.along_nm, length_error=axon.length_error, settings=settings.period))
+            # with so few molecules that they do not tell it, there is no period either
+            error = axon.length_error if math.isfinite(axon.length_error) else 0.0
+            periods.append(period(axon.along_nm, length_error=error, settings=settings.period))
             bar.advance()
     return Axons(axons, tuple(periods), xy)
 

@@ -157,7 +157,7 @@ def period(
     Raises
     ------
     InputError
-        A position is not a number, or the range is empty.
+        A position or the error is not a number, or the range is empty.
 
     Examples
     --------
@@ -170,6 +170,8 @@ def period(
     along = np.sort(np.asarray(along_nm, np.float64).reshape(-1))
     if not np.isfinite(along).all():
         raise InputError("A position along the axon is not a number", received=f"{(~np.isfinite(along)).sum()} of them")
+    if not 0 <= length_error < math.inf:
+        raise InputError("The error of the length cannot be used", received=length_error, allowed="0 or more")
     if settings.shortest_nm >= settings.longest_nm:
         raise InputError(
             "The range of periods is empty",
