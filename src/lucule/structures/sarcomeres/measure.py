@@ -14,7 +14,7 @@ from lucule.core import Localizations
 from lucule.structures.sarcomeres.filters import hull_measures, members
 from lucule.structures.sarcomeres.intervals import LineSettings
 from lucule.structures.sarcomeres.likelihood import Floats
-from lucule.structures.sarcomeres.line_distance import LineFit, line_distance
+from lucule.structures.sarcomeres.line_distance import LineFit, line_distance, width_losses
 from lucule.structures.sarcomeres.profiles import edge_separation, line_length_nm
 
 _FEWEST_FOR_TWO: Final = 8
@@ -26,6 +26,7 @@ _FEWEST_TO_LEARN: Final = 4
 _LEARN_FROM: Final = 12
 _LEARN_POINTS: Final = 1000
 _WIDTH_SPREAD: Final = 0.25
+_WIDTH_SPREAD_TRIED: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,19 +154,15 @@ def _with_width(
     some = each[:: max(len(each) // _LEARN_FROM, 1)]
     if len(some) < _FEWEST_TO_LEARN:
         return settings
-    centres, spread = np.log(np.array(_WIDTHS_NM)), 0.05
-    total = np.zeros(len(centres))
+    narrow, total = settings.replace(width_spread=_WIDTH_SPREAD_TRIED), np.zeros(len(_WIDTHS_NM))
     for every in some:
         mine = every[:: max(len(every) // _LEARN_POINTS, 1)]
-        of = None if errors is None else errors[mine]
-        fits = [
-            line_distance(xy[mine], of, settings=settings.replace(width_nm=float(np.exp(c)), width_spread=spread))
-            for c in centres
-        ]
-        if all(math.isfinite(fit.loss) for fit in fits):
-            total += [fit.loss for fit in fits]
+        losses = width_losses(xy[mine], None if errors is None else errors[mine], _WIDTHS_NM, narrow)
+        if np.isfinite(losses).all():
+            total += losses
     if not total.any():
         return settings
+    centres = np.log(np.array(_WIDTHS_NM))
     at = int(np.clip(total.argmin(), 1, len(centres) - 2))
     a, b, _ = np.polyfit(centres[at - 1 : at + 2], total[at - 1 : at + 2], 2)
     best = float(np.clip(-b / (2 * a), centres[0], centres[-1])) if a > 0 else float(centres[total.argmin()])
