@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucule.core import InputError
-from lucule.structures.sarcomeres.intervals import Fitted, LineSettings, before, covariance_of, places
+from lucule.structures.sarcomeres.bias import lost
+from lucule.structures.sarcomeres.intervals import Fitted, LineSettings, before, covariance_of, hessian_of, places
 from lucule.structures.sarcomeres.likelihood import (
     BEND,
     DIVERGENCE,
@@ -306,8 +307,11 @@ def _finish(fitted: Fitted, settings: LineSettings, groups: NDArray[Any] | None)
     """The interval, from scores that are summed over what repeats the same error."""
     from scipy.stats import t as student
 
-    theta, free = fitted.theta, fitted.free
-    covariance, blocks = covariance_of(fitted, settings, groups)
+    free = fitted.free
+    hessian = hessian_of(fitted, settings)
+    covariance, blocks = covariance_of(fitted, hessian, groups)
+    theta = fitted.theta.copy()
+    theta[HALF] += lost(fitted, hessian)
     where = {int(parameter): i for i, parameter in enumerate(free)}
     distance = 2 * float(theta[HALF])
     error = 2 * math.sqrt(max(covariance[where[HALF], where[HALF]], 0.0))

@@ -14,19 +14,14 @@ from lucule.core import Localizations
 from lucule.structures.sarcomeres.filters import hull_measures, members
 from lucule.structures.sarcomeres.intervals import LineSettings
 from lucule.structures.sarcomeres.likelihood import Floats
-from lucule.structures.sarcomeres.line_distance import LineFit, line_distance, width_losses
+from lucule.structures.sarcomeres.line_distance import LineFit, line_distance
 from lucule.structures.sarcomeres.profiles import edge_separation, line_length_nm
+from lucule.structures.sarcomeres.widths import with_learned_width
 
 _FEWEST_FOR_TWO: Final = 8
 _TWO_BY: Final = 6.0
 _LEAST_SHARE: Final = 0.2
 _CONFIDENCE: Final = 0.95
-_WIDTHS_NM: Final = (3.0, 6.0, 10.0, 16.0, 25.0, 40.0)
-_FEWEST_TO_LEARN: Final = 4
-_LEARN_FROM: Final = 12
-_LEARN_POINTS: Final = 1000
-_WIDTH_SPREAD: Final = 0.25
-_WIDTH_SPREAD_TRIED: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,7 +122,7 @@ def measure(locs: Localizations, number: NDArray[np.int32], settings: LineSettin
     rows: list[dict[str, Any]] = []
     fits, parts = [], []
     each = members(number)
-    settings = _with_width(xy, errors, each, settings)
+    settings = with_learned_width(xy, errors, each, settings)
     for label, mine in enumerate(each):
         fit = line_distance(xy[mine], None if errors is None else errors[mine], settings=settings)
         u, v = fit.coordinates(xy[mine])
@@ -141,32 +136,6 @@ def measure(locs: Localizations, number: NDArray[np.int32], settings: LineSettin
     told = table.filter(pl.col("line_distance_nm").is_not_null())
     distance = combine(told["line_distance_nm"].to_numpy(), told["line_distance_error_nm"].to_numpy(), table.height)
     return Sarcomeres(table, tuple(fits), pl.concat([empty, *parts]), distance)
-
-
-def _with_width(
-    xy: Floats, errors: Floats | None, each: list[NDArray[np.int64]], settings: LineSettings
-) -> LineSettings:
-    """Settings with the width of the lines that describes the sarcomeres best, taken together.
-
-    One sarcomere with overlapping lines cannot tell wide lines that are near from narrow ones that are far apart; many
-    of one protein can, as their width is about the same.
-    """
-    some = each[:: max(len(each) // _LEARN_FROM, 1)]
-    if len(some) < _FEWEST_TO_LEARN:
-        return settings
-    narrow, total = settings.replace(width_spread=_WIDTH_SPREAD_TRIED), np.zeros(len(_WIDTHS_NM))
-    for every in some:
-        mine = every[:: max(len(every) // _LEARN_POINTS, 1)]
-        losses = width_losses(xy[mine], None if errors is None else errors[mine], _WIDTHS_NM, narrow)
-        if np.isfinite(losses).all():
-            total += losses
-    if not total.any():
-        return settings
-    centres = np.log(np.array(_WIDTHS_NM))
-    at = int(np.clip(total.argmin(), 1, len(centres) - 2))
-    a, b, _ = np.polyfit(centres[at - 1 : at + 2], total[at - 1 : at + 2], 2)
-    best = float(np.clip(-b / (2 * a), centres[0], centres[-1])) if a > 0 else float(centres[total.argmin()])
-    return settings.replace(width_nm=math.exp(best), width_spread=_WIDTH_SPREAD)
 
 
 def combine(nm: Floats, error_nm: Floats, found: int | None = None) -> Distance:

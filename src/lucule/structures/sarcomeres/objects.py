@@ -12,6 +12,7 @@ from lucule.core import Region
 from lucule.space import NeighbourGrid, components
 
 FEWEST: Final = 50
+CERTAIN: Final = 0.9
 _BIN_NM: Final = 40.0
 _SMOOTH_BINS: Final = 2.5
 _APART_NM: Final = 600.0
@@ -21,8 +22,9 @@ _STEP_NM: Final = 500.0
 
 
 def group_by_centre(
-    xy: NDArray[Any], label: NDArray[Any], centre_nm: NDArray[Any], *, fewest: int = FEWEST
-) -> NDArray[np.int32]:
+    xy: NDArray[Any], label: NDArray[Any], centre_nm: NDArray[Any], *, probability: NDArray[Any] | None = None,
+    certain: float = CERTAIN, fewest: int = FEWEST,
+) -> NDArray[np.int32]:  # fmt: skip
     """Number the double lines: localizations that point to the same centre are one.
 
     Parameters
@@ -31,6 +33,10 @@ def group_by_centre(
         Positions `(n, 2)` nm and labels `(n,)`; only labels above 0 take part.
     centre_nm
         `(n, 2)`, where each localization has the centre of its double line.
+    probability, certain
+        `(n,)`, of the label of each. Where they are given, a double line of which half of the localizations are less
+        certain than `certain` is none: a clump of a few blinking dyes may look like a piece of one, but hardly ever
+        like a whole one.
     fewest
         Localizations of a double line.
 
@@ -70,6 +76,11 @@ def group_by_centre(
     distance, nearest = cKDTree(at).query(votes, distance_upper_bound=_REACH_NM)
     near = np.isfinite(distance)
     found[rows[near]] = nearest[near]
+    if probability is not None:
+        members = found >= 0
+        sure = np.bincount(found[members], np.asarray(probability)[members] >= certain, minlength=len(peaks))
+        doubtful = 2 * sure < np.bincount(found[members], minlength=len(peaks))
+        found[members & doubtful[found]] = -1
     return by_size(found, fewest)
 
 
