@@ -50,6 +50,8 @@ AIMS: Final = {
     "between lines": 97.0,
 }
 SCENES: Final = 2
+PAPER_SCENE: Final[dict[str, Any]] = {}
+"""Changes of the packaged scene."""
 RANGE_NM: Final = (60.0, 120.0, 200.0)
 LABELLING: Final = (0.1, 0.3, 1.0)
 BACKGROUND: Final = (0.0, 0.25, 0.5)
@@ -116,7 +118,8 @@ def _row(
 
 def _paper_scene(number: int, seed: int) -> Rows:
     """Labels on the paper's scene; its classifier is told the true number of localizations of a double line."""
-    locs = with_places(simulate.localizations("sarcomere", seed=_seed(seed, number), outside="drop"))
+    scene = simulate.load_scene("sarcomere", **PAPER_SCENE)
+    locs = with_places(simulate.localizations(scene, seed=_seed(seed, number), outside="drop"))
     truth = locs["true_label"] > 0
     what = f"labels, scene of the paper, field {number + 1}"
     clear = _clear_of_lines(locs)
@@ -144,7 +147,7 @@ def _clear_of_lines(locs: Localizations) -> NDArray[np.bool_]:
 
 
 def _range(distance: float, seed: int) -> Rows:
-    scene = simulate.load_scene("sarcomere_varied", line_distance_nm=distance, **CHANGES, **SMALL)
+    scene = simulate.load_scene("sarcomere_varied", line_distance_nm=distance, **(CHANGES | SMALL))
     locs = with_places(simulate.localizations(scene, seed=_seed(seed, 100 + int(distance)), outside="drop"))
     rows: Rows = []
     for number, (labelling, background) in enumerate((a, b) for a in LABELLING for b in BACKGROUND):
@@ -324,7 +327,7 @@ def _holds(fit: LineFit, distance: float) -> bool:
 
 
 def _speed(seed: int) -> Rows:
-    locs = simulate.localizations("sarcomere", seed=_seed(seed, 0), outside="drop")
+    locs = simulate.localizations(simulate.load_scene("sarcomere", **PAPER_SCENE), seed=_seed(seed, 0), outside="drop")
     with tempfile.TemporaryDirectory() as folder:
         path = locs.save(Path(folder) / "table.parquet")
         started, used = time.perf_counter(), time.process_time()

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 ALIGNED_FILE = "aligned.parquet"
 _TABLE_UM = 1.0
+_WIDE_NM = 15.0
 
 
 class Settings(ReadSettings):
@@ -274,6 +275,15 @@ def doubts(locs: Localizations, measured: Sarcomeres, settings: Settings) -> lis
     unclear = measured.rows.height - measured.distance.sarcomeres
     if unclear and measured.distance.sarcomeres:
         said.append(f"{unclear} of {measured.rows.height} double lines have no distance; the table names the reasons.")
+    if settings.lines.linker_nm == 0 and measured.distance.sarcomeres:
+        width = measured.summary()["line_width_nm"]
+        if width > _WIDE_NM:
+            said.append(
+                f"The lines are {width:.0f} nm wide (standard deviation) beyond the localization error, as linkers "
+                "between epitope and dye make them, or discs that lean. The distance given is that of the dyes. If the "
+                "label has linkers on both faces of the disc, it is too small: give their length in nm with "
+                "lines.linker=faces and lines.linker_nm."
+            )
     if "x_err" not in locs and measured.rows.height:
         said.append(
             f"The table has no localization errors; {settings.lines.error_nm:g} nm are assumed (lines.error_nm)."
