@@ -161,7 +161,7 @@ def _range(distance: float, seed: int) -> Rows:
 def _found(what: str, locs: Localizations, clear: NDArray[np.bool_] | None = None) -> Rows:
     """Labels of the network alone, of the double lines made of them, and of those that are left after the filters."""
     said = LineModel.load("lines").predict(locs.xy())
-    number = group_by_centre(locs.xy(), said.label, said.centre_nm, probability=said.probability)
+    number = group_by_centre(locs.xy(), said.chance, said.centre_nm)
     filtered, _ = follow_up(locs, number)
     labels = {
         "lines, network alone": said.label,

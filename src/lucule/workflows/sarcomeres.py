@@ -193,10 +193,10 @@ def find(
         return locs.with_columns(label=label, p_label=probability, cluster=number)
     said = lines.LineModel.load(settings.model, device).predict(locs.xy(), progress=progress)
     if boxes is None:
-        number = group_by_centre(locs.xy(), said.label, said.centre_nm, probability=said.probability)
+        number = group_by_centre(locs.xy(), said.chance, said.centre_nm)
         # what is on no double line as a whole is on none
         label = (number >= 0).astype(np.uint8)
-        probability = np.where(label == said.label, said.probability, 1 - said.probability)
+        probability = np.where(label == 1, said.chance, 1 - said.chance)
         return locs.with_columns(label=label, p_label=probability, cluster=number)
     grown = grow_boxes(boxes, locs.xy(), fewest=settings.fewest_in_region)
     number = group_by_regions(locs.xy(), said.label, grown, epsilon_nm=settings.filters.dbscan_nm or 50.0)

@@ -38,6 +38,11 @@ class Lines:
     probability: NDArray[np.float32]
     centre_nm: NDArray[np.float32]
 
+    @property
+    def chance(self) -> NDArray[np.float32]:
+        """`(n,)`, how likely each is on a double line."""
+        return np.where(self.label == 1, self.probability, 1 - self.probability)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LineModel:

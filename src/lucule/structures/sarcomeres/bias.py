@@ -35,7 +35,7 @@ def lost(fitted: Fitted, hessian: Floats) -> float:
         number = np.unique(block, return_inverse=True)[1]
         sums = np.stack([np.bincount(number, scores[:, free[i]]) for i in shape])
         # how far each block moves the middle line
-        steps = np.linalg.solve(hessian[np.ix_(shape, shape)], sums)
+        steps = np.linalg.pinv(hessian[np.ix_(shape, shape)], rcond=1e-10) @ sums
         scatter += steps @ steps.T / _SHIFTS
         pull += sum(float(np.bincount(number, turned[i]) @ steps[i]) for i in range(len(shape))) / _SHIFTS
     centre = float(scores[:, HALF].sum())

@@ -311,11 +311,13 @@ def _finish(fitted: Fitted, settings: LineSettings, groups: NDArray[Any] | None)
     hessian = hessian_of(fitted, settings)
     covariance, blocks = covariance_of(fitted, hessian, groups)
     theta = fitted.theta.copy()
-    theta[HALF] += lost(fitted, hessian)
     where = {int(parameter): i for i, parameter in enumerate(free)}
-    distance = 2 * float(theta[HALF])
     error = 2 * math.sqrt(max(covariance[where[HALF], where[HALF]], 0.0))
-    reason = _doubt(fitted, distance, error, blocks)
+    reason = _doubt(fitted, 2 * float(theta[HALF]), error, blocks)
+    if reason is None:
+        # a correction that is larger than the error would rest on a fit that is none
+        theta[HALF] += np.clip(lost(fitted, hessian), -error / 2, error / 2)
+    distance = 2 * float(theta[HALF])
     times = float(student.ppf(0.5 + settings.confidence / 2, max(blocks - 2, 1)))
     opening, opening_error = 0.0, 0.0
     if DIVERGENCE in where:

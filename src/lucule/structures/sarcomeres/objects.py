@@ -13,6 +13,7 @@ from lucule.space import NeighbourGrid, components
 
 FEWEST: Final = 50
 # chosen on fields of the scenes of the training with other seeds
+_CANDIDATE: Final = 0.2
 _CERTAIN: Final = 0.9
 _SMALL: Final = 0.1
 _BIN_NM: Final = 40.0
@@ -24,21 +25,21 @@ _STEP_NM: Final = 500.0
 
 
 def group_by_centre(
-    xy: NDArray[Any], label: NDArray[Any], centre_nm: NDArray[Any], *, probability: NDArray[Any] | None = None,
-    fewest: int = FEWEST,
-) -> NDArray[np.int32]:  # fmt: skip
+    xy: NDArray[Any], chance: NDArray[Any], centre_nm: NDArray[Any], *, fewest: int = FEWEST
+) -> NDArray[np.int32]:
     """Number the double lines: localizations that point to the same centre are one.
+
+    How many of the localizations around a centre belong to it is judged by what is said of most of them: where the
+    chances are high, a lower one is background beside the lines; where few molecules are left, all chances are low. A
+    clump of a few dyes may look like a piece of a double line: what has less than a tenth of the localizations that
+    are usual in this table, and a low chance, is none.
 
     Parameters
     ----------
-    xy, label
-        Positions `(n, 2)` nm and labels `(n,)`; only labels above 0 take part.
+    xy, chance
+        Positions `(n, 2)` nm, and how likely each is on a double line `(n,)`; a label, 0 or 1, will do.
     centre_nm
         `(n, 2)`, where each localization has the centre of its double line.
-    probability
-        `(n,)`, of the label of each. Where it is given, a double line is none when it has less than a tenth of the
-        localizations that are usual in this table, and most of those are doubtful (below 0.9): a clump of a few dyes
-        may look like a piece of a double line.
     fewest
         Localizations of a double line.
 
@@ -59,7 +60,8 @@ def group_by_centre(
     from scipy.spatial import cKDTree
 
     found = np.full(len(xy), -1, np.int32)
-    rows = np.flatnonzero(np.asarray(label) > 0)
+    likely = np.asarray(chance, np.float64)
+    rows = np.flatnonzero(likely > _CANDIDATE)
     if len(rows) < fewest:
         return found
     votes = np.asarray(centre_nm, np.float64)[rows]
@@ -77,12 +79,13 @@ def group_by_centre(
     at = corner + (peaks + 0.5) * _BIN_NM
     distance, nearest = cKDTree(at).query(votes, distance_upper_bound=_REACH_NM)
     near = np.isfinite(distance)
-    found[rows[near]] = nearest[near]
-    if probability is not None:
-        grouped = found >= 0
-        counts = np.bincount(found[grouped], minlength=len(peaks))
-        sure = np.bincount(found[grouped], np.asarray(probability)[grouped] >= _CERTAIN, minlength=len(peaks))
-        found[grouped & ((counts < _SMALL * _usual(counts)) & (2 * sure < counts))[found]] = -1
+    order = np.flatnonzero(near)[np.argsort(nearest[near], kind="stable")]
+    groups = np.split(rows[order], np.flatnonzero(np.diff(nearest[order])) + 1)
+    usual = _usual(np.array([len(group) for group in groups]))
+    for number, group in enumerate(groups):
+        middle = float(np.median(likely[group])) if len(group) else 0.0
+        if len(group) >= _SMALL * usual or middle >= _CERTAIN:
+            found[group[likely[group] >= middle / 2]] = number
     return by_size(found, fewest)
 
 
