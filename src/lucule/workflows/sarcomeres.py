@@ -138,10 +138,10 @@ def analyse(path: Path, folder: Path, settings: Settings, progress: Progress = S
     def measure_stage() -> None:
         found = Localizations.load(folder / "steps" / "found.parquet")
         number, steps = follow_up(found, found["cluster"], settings.filters)
-        locs = found.with_columns(cluster=number)
-        locs.save(folder / "localizations.parquet")
         with progress.task("Measure double lines"):
-            measured = measure(locs, number, settings.lines)
+            measured = measure(found, number, settings.lines)
+        locs, steps = without_background(found, number, measured, steps)
+        locs.save(folder / "localizations.parquet")
         _write(measured.table(), folder / "sarcomeres.parquet")
         _write(measured.table(), folder / "sarcomeres.csv")
         _write(steps, folder / "filters.csv")
@@ -229,6 +229,21 @@ def _in_subsets(
         better = (given > label[rows]) | ((given == label[rows]) & (certain > probability[rows]))
         label[rows[better]], probability[rows[better]] = given[better], certain[better]
     return label, np.where(probability > 0, probability, 1).astype(np.float32)
+
+
+def without_background(
+    found: Localizations, number: NDArray[np.int32], measured: Sarcomeres, steps: pl.DataFrame
+) -> tuple[Localizations, pl.DataFrame]:
+    """Number what is on the lines: what the fits take for background, between them too, loses its number.
+
+    Distances and profiles have been measured with it, as the fits allow for background.
+    """
+    off = measured.off_lines
+    there = int((number >= 0).sum())
+    last = {"step": "background to the fit", "before": there, "discarded": int(off.sum()),
+            "percent": 100 * float(off.sum()) / max(there, 1)}  # fmt: skip
+    locs = found.with_columns(cluster=np.where(off, -1, number).astype(np.int32))
+    return locs, pl.concat([steps, pl.DataFrame([last], schema=steps.schema)])
 
 
 def averaged(aligned: pl.DataFrame) -> dict[str, Any]:

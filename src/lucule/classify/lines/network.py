@@ -122,7 +122,7 @@ def folded(network: LineNetwork) -> LineNetwork:
         for number, layers in enumerate(blocks):
             first, second = (fuse_conv_bn_eval(layers[i], layers[i + 1]) for i in (0, 3))
             blocks[number] = nn.Sequential(first, nn.ReLU(inplace=True), second, nn.ReLU(inplace=True))
-    return quick.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return quick.to(memory_format=torch.channels_last)
 
 
 def _two_layers(channels: int, width: int, *, first_kernel: int = 3) -> nn.Sequential:

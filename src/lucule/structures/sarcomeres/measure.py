@@ -61,12 +61,15 @@ class Sarcomeres:
         `sarcomere`, `u_nm`, `v_nm`, `x_err`: localizations of those with a distance, turned and moved to each other.
     distance
         Of all together.
+    off_lines
+        `(n,)`, which localizations of the table are in a double line but rather background to its fit.
     """
 
     rows: pl.DataFrame
     fits: tuple[LineFit, ...]
     aligned: pl.DataFrame
     distance: Distance
+    off_lines: NDArray[np.bool_]
 
     def table(self) -> pl.DataFrame:
         """One row for each double line."""
@@ -121,21 +124,24 @@ def measure(locs: Localizations, number: NDArray[np.int32], settings: LineSettin
     errors = _errors(locs)
     rows: list[dict[str, Any]] = []
     fits, parts = [], []
+    off_lines = np.zeros(len(xy), np.bool_)
     each = members(number)
     settings = with_learned_width(xy, errors, each, settings)
     for label, mine in enumerate(each):
-        fit = line_distance(xy[mine], None if errors is None else errors[mine], settings=settings)
+        own = None if errors is None else errors[mine]
+        fit = line_distance(xy[mine], own, settings=settings)
         u, v = fit.coordinates(xy[mine])
         fits.append(fit)
         rows.append(_row(label, xy[mine], u, v, fit))
         if fit.reason is None:
+            off_lines[mine] = fit.off_lines(xy[mine], own, settings)
             part = {"sarcomere": np.full(len(mine), label, np.int32), "u_nm": u, "v_nm": v}
-            parts.append(pl.DataFrame(part | {"x_err": np.full(len(mine), np.nan) if errors is None else errors[mine]}))
+            parts.append(pl.DataFrame(part | {"x_err": np.full(len(mine), np.nan) if own is None else own}))
     empty = pl.DataFrame(schema={"sarcomere": pl.Int32, "u_nm": pl.Float64, "v_nm": pl.Float64, "x_err": pl.Float64})
     table = pl.DataFrame(rows, schema=_SCHEMA)
     told = table.filter(pl.col("line_distance_nm").is_not_null())
     distance = combine(told["line_distance_nm"].to_numpy(), told["line_distance_error_nm"].to_numpy(), table.height)
-    return Sarcomeres(table, tuple(fits), pl.concat([empty, *parts]), distance)
+    return Sarcomeres(table, tuple(fits), pl.concat([empty, *parts]), distance, off_lines)
 
 
 def combine(nm: Floats, error_nm: Floats, found: int | None = None) -> Distance:
