@@ -295,9 +295,8 @@ def doubts(locs: Localizations, measured: Sarcomeres, settings: Settings) -> lis
         if width > _WIDE_NM:
             said.append(
                 f"The lines are {width:.0f} nm wide (standard deviation) beyond the localization error, as linkers "
-                "between epitope and dye make them, or discs that lean. The distance given is that of the dyes. If the "
-                "label has linkers on both faces of the disc, it is too small: give their length in nm with "
-                "lines.linker=faces and lines.linker_nm."
+                "between epitope and dye make them, or discs that lean. The distance given is that of the dyes and may "
+                "be wrong by 10 nm and more. Tell linkers that are known: lines.linker and lines.linker_nm."
             )
     if "x_err" not in locs and measured.rows.height:
         said.append(
