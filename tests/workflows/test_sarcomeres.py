@@ -101,3 +101,19 @@ def test_a_wrong_unit_is_said(tmp_path) -> None:
     (outcome,) = sarcomeres.run([path], tmp_path / "out")
     assert outcome.summary["line_distance_nm"] is None
     assert any("unit" in warning for warning in outcome.warnings)
+
+
+def test_wide_lines_ask_for_the_linker() -> None:
+    rng = np.random.default_rng(6)
+    settings = sarcomeres.Settings()
+
+    def said(width: float, **lines: object) -> bool:
+        x = rng.choice([-60.0, 60.0], 2000) + rng.normal(0, np.hypot(width, 10), 2000)
+        locs = Localizations({"x": x + 2000, "y": rng.uniform(0, 1400, 2000), "x_err": np.full(2000, 10.0)})
+        used = settings.replace(lines=settings.lines.replace(**lines))
+        measured = sarcomeres.measure(locs, np.zeros(2000, np.int32), used.lines)
+        return any("lines.linker" in warning for warning in sarcomeres.doubts(locs, measured, used))
+
+    assert said(25)
+    assert not said(6)
+    assert not said(25, linker="faces", linker_nm=27)

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 ALIGNED_FILE = "aligned.parquet"
 _TABLE_UM = 1.0
+_WIDE_NM = 15.0
 
 
 class Settings(ReadSettings):
@@ -137,10 +138,10 @@ def analyse(path: Path, folder: Path, settings: Settings, progress: Progress = S
     def measure_stage() -> None:
         found = Localizations.load(folder / "steps" / "found.parquet")
         number, steps = follow_up(found, found["cluster"], settings.filters)
-        locs = found.with_columns(cluster=number)
-        locs.save(folder / "localizations.parquet")
         with progress.task("Measure double lines"):
-            measured = measure(locs, number, settings.lines)
+            measured = measure(found, number, settings.lines)
+        locs, steps = without_background(found, number, measured, steps)
+        locs.save(folder / "localizations.parquet")
         _write(measured.table(), folder / "sarcomeres.parquet")
         _write(measured.table(), folder / "sarcomeres.csv")
         _write(steps, folder / "filters.csv")
@@ -192,12 +193,13 @@ def find(
         return locs.with_columns(label=label, p_label=probability, cluster=number)
     said = lines.LineModel.load(settings.model, device).predict(locs.xy(), progress=progress)
     if boxes is None:
-        number = group_by_centre(locs.xy(), said.label, said.centre_nm)
-    else:
-        grown = grow_boxes(boxes, locs.xy(), fewest=settings.fewest_in_region)
-        number = group_by_regions(
-            locs.xy(), said.label, grown, epsilon_nm=settings.filters.dbscan_nm or 50.0,
-        )  # fmt: skip
+        number = group_by_centre(locs.xy(), said.chance, said.centre_nm)
+        # what is on no double line as a whole is on none
+        label = (number >= 0).astype(np.uint8)
+        probability = np.where(label == 1, said.chance, 1 - said.chance)
+        return locs.with_columns(label=label, p_label=probability, cluster=number)
+    grown = grow_boxes(boxes, locs.xy(), fewest=settings.fewest_in_region)
+    number = group_by_regions(locs.xy(), said.label, grown, epsilon_nm=settings.filters.dbscan_nm or 50.0)
     return locs.with_columns(label=said.label, p_label=said.probability, cluster=number)
 
 
@@ -227,6 +229,21 @@ def _in_subsets(
         better = (given > label[rows]) | ((given == label[rows]) & (certain > probability[rows]))
         label[rows[better]], probability[rows[better]] = given[better], certain[better]
     return label, np.where(probability > 0, probability, 1).astype(np.float32)
+
+
+def without_background(
+    found: Localizations, number: NDArray[np.int32], measured: Sarcomeres, steps: pl.DataFrame
+) -> tuple[Localizations, pl.DataFrame]:
+    """Number what is on the lines: what the fits take for background, between them too, loses its number.
+
+    Distances and profiles have been measured with it, as the fits allow for background.
+    """
+    off = measured.off_lines
+    there = int((number >= 0).sum())
+    last = {"step": "background to the fit", "before": there, "discarded": int(off.sum()),
+            "percent": 100 * float(off.sum()) / max(there, 1)}  # fmt: skip
+    locs = found.with_columns(cluster=np.where(off, -1, number).astype(np.int32))
+    return locs, pl.concat([steps, pl.DataFrame([last], schema=steps.schema)])
 
 
 def averaged(aligned: pl.DataFrame) -> dict[str, Any]:
@@ -273,6 +290,14 @@ def doubts(locs: Localizations, measured: Sarcomeres, settings: Settings) -> lis
     unclear = measured.rows.height - measured.distance.sarcomeres
     if unclear and measured.distance.sarcomeres:
         said.append(f"{unclear} of {measured.rows.height} double lines have no distance; the table names the reasons.")
+    if settings.lines.linker_nm == 0 and measured.distance.sarcomeres:
+        width = measured.summary()["line_width_nm"]
+        if width > _WIDE_NM:
+            said.append(
+                f"The lines are {width:.0f} nm wide (standard deviation) beyond the localization error, as linkers "
+                "between epitope and dye make them, or discs that lean. The distance given is that of the dyes and may "
+                "be wrong by 10 nm and more. Tell linkers that are known: lines.linker and lines.linker_nm."
+            )
     if "x_err" not in locs and measured.rows.height:
         said.append(
             f"The table has no localization errors; {settings.lines.error_nm:g} nm are assumed (lines.error_nm)."

@@ -9,7 +9,7 @@ import torch
 from lucule import models
 from lucule.classify import lines
 from lucule.classify.lines.fields import WindowSettings, batch_of, field_of
-from lucule.classify.lines.network import LineNetwork, count_map
+from lucule.classify.lines.network import LineNetwork, count_map, folded, seen
 from lucule.core import InputError, Localizations
 
 
@@ -55,6 +55,20 @@ def test_the_network_answers_for_every_localization() -> None:
     torch.testing.assert_close(answer[20:], alone, rtol=1e-4, atol=1e-4)
 
 
+def test_folding_changes_no_answer() -> None:
+    network = LineNetwork((4, 8, 8))
+    maps = seen(torch.rand(2, 32, 48))
+    network.train()(torch.rand(2, 32, 48), torch.zeros(1, dtype=torch.long), torch.ones(1, 2))  # other means and widths
+    torch.testing.assert_close(folded(network).maps(maps), network.eval().maps(maps), rtol=1e-4, atol=1e-5)
+
+
+def test_what_lies_around_is_a_mean_with_nothing_beyond_the_border() -> None:
+    counts = torch.rand(1, 80, 90)
+    wanted = torch.nn.functional.avg_pool2d(counts, 63, 1, 31)
+    around = counts / torch.expm1(seen(counts)[:, 1]) - 0.003
+    torch.testing.assert_close(around, wanted, rtol=1e-3, atol=1e-4)
+
+
 def test_windows_hold_the_truth(scene) -> None:
     field = field_of(scene)
     assert field.centres.shape == (3, 2)
@@ -84,8 +98,15 @@ def test_the_result_depends_neither_on_order_nor_on_place(scene) -> None:
     order = np.random.default_rng(2).permutation(len(xy))
     said, shuffled = model.predict(xy), model.predict(xy[order])
     np.testing.assert_allclose(said.probability[order], shuffled.probability, atol=1e-3)
-    moved = model.predict(xy + np.float32(832 * 20.0))  # a whole tile
+    moved = model.predict(xy + np.float32(16 * 20.0))  # the coarsest pixel
     np.testing.assert_allclose(said.probability, moved.probability, atol=0.02)
+
+
+def test_the_result_does_not_depend_on_the_tiles(scene, monkeypatch) -> None:
+    model, xy = lines.LineModel.load("lines", "cpu"), scene.xy()
+    whole = model.predict(xy)
+    monkeypatch.setattr("lucule.classify.lines.predict._CORE_PX", 250)
+    assert (model.predict(xy).label == whole.label).mean() > 0.995
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])

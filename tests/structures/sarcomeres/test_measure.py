@@ -94,3 +94,17 @@ def test_nothing_is_averaged_from_nothing() -> None:
     empty = measure(locs, np.empty(0, np.int32))
     assert average(empty.aligned) is None
     assert empty.summary()["line_distance_nm"] is None
+
+
+def test_background_between_the_lines_is_off_them() -> None:
+    rng = np.random.default_rng(9)
+    on = np.column_stack([rng.choice([-100.0, 100.0], 3000), rng.uniform(-700, 700, 3000)]) + rng.normal(
+        0, 10, (3000, 2)
+    )
+    between = np.column_stack([rng.uniform(-40, 40, 60), rng.uniform(-700, 700, 60)])
+    xy = np.vstack([on, between]) + 2000
+    locs = Localizations({"x": xy[:, 0], "y": xy[:, 1], "x_err": np.full(len(xy), 10.0)})
+    off = measure(locs, np.zeros(len(xy), np.int32)).off_lines
+    assert off[:3000].mean() < 0.01
+    assert off[3000:].mean() > 0.95
+    assert not measure(locs, np.full(len(xy), -1, np.int32)).off_lines.any()

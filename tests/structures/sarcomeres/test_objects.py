@@ -22,6 +22,30 @@ def two_lines(rng, n, centre, distance=120.0):
     return np.column_stack([x, rng.uniform(-700, 700, n)]) + centre
 
 
+def test_a_small_group_that_is_doubtful_is_none() -> None:
+    rng = np.random.default_rng(5)
+    sizes, places = (1500, 1200, 100, 100), np.array([[0, 0], [3000, 0], [6000, 0], [9000, 0]])
+    centre = np.repeat(places, sizes, axis=0) + rng.normal(0, 50, (sum(sizes), 2))
+    chance = np.repeat([0.99, 0.7, 0.7, 0.95], sizes)
+    number = group_by_centre(centre, chance, centre)
+    # doubtful but large, and small but certain, are kept
+    assert [int(number[i]) for i in (0, 1500, 2700, 2800)] == [0, 1, -1, 2]
+    assert group_by_centre(centre, np.ones(len(centre)), centre).max() == 3
+
+
+def test_a_low_chance_counts_where_all_are_low() -> None:
+    rng = np.random.default_rng(6)
+    centre = np.repeat([[0, 0], [3000, 0]], 400, axis=0) + rng.normal(0, 50, (800, 2))
+    chance = np.repeat([0.98, 0.4, 0.35, 0.1], [300, 100, 300, 100])
+    number = group_by_centre(centre, chance, centre)
+    assert [int((number[a:b] >= 0).sum()) for a, b in ((0, 300), (300, 400), (400, 700), (700, 800))] == [
+        300,
+        0,
+        300,
+        0,
+    ]
+
+
 def test_neighbours_in_a_row_are_told_apart() -> None:
     rng = np.random.default_rng(1)
     xy = np.vstack([two_lines(rng, 500, [0, 0]), two_lines(rng, 400, [2000, 0])])

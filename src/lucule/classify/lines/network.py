@@ -8,10 +8,12 @@ localizations of an object nor their density has to be known.
 
 from __future__ import annotations
 
+import copy
 from typing import Final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 CHANNELS: Final = 2
 OUTPUTS: Final = 3
@@ -49,11 +51,18 @@ def corners(xy_px: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
 
 def seen(counts: Tensor) -> Tensor:
     """What the network sees of count maps `(b, h, w)`: `(b, 2, h, w)`."""
-    counts = counts[:, None]
-    half = AROUND_PX // 2
-    around = nn.functional.avg_pool2d(counts, (AROUND_PX, 1), 1, (half, 0))
-    around = nn.functional.avg_pool2d(around, (1, AROUND_PX), 1, (0, half))
-    return torch.cat([torch.log1p(counts), torch.log1p(counts / (around + 0.003))], 1)
+    around = _running_mean(_running_mean(counts, 1), 2).to(counts.dtype)
+    return torch.stack([torch.log1p(counts), torch.log1p(counts / (around + 0.003))], 1)
+
+
+def _running_mean(counts: Tensor, axis: int) -> Tensor:
+    """Mean over `AROUND_PX` along an axis, with nothing beyond the border; double, as sums are subtracted."""
+    size = counts.shape[axis]
+    ends = torch.arange(size, device=counts.device)
+    total = counts.double().cumsum(axis)
+    total = torch.cat([torch.zeros_like(total.narrow(axis, 0, 1)), total], axis)
+    last = total.index_select(axis, (ends + AROUND_PX // 2 + 1).clamp(max=size))
+    return (last - total.index_select(axis, (ends - AROUND_PX // 2).clamp(min=0))) / AROUND_PX
 
 
 class LineNetwork(nn.Module):
@@ -104,6 +113,16 @@ class LineNetwork(nn.Module):
             x = nn.functional.interpolate(x, scale_factor=2, mode="nearest")
             x = self.up[level](torch.cat([kept[level], x], 1))
         return x
+
+
+def folded(network: LineNetwork) -> LineNetwork:
+    """A copy for predictions, of the same answers in half the time: normalisation is part of the convolutions."""
+    quick = copy.deepcopy(network).eval()
+    for blocks in (quick.down, quick.up):
+        for number, layers in enumerate(blocks):
+            first, second = (fuse_conv_bn_eval(layers[i], layers[i + 1]) for i in (0, 3))
+            blocks[number] = nn.Sequential(first, nn.ReLU(inplace=True), second, nn.ReLU(inplace=True))
+    return quick.to(memory_format=torch.channels_last)
 
 
 def _two_layers(channels: int, width: int, *, first_kernel: int = 3) -> nn.Sequential:

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lucule.classify.lines.network import LineNetwork, corners, count_map, seen
+from lucule.classify.lines.network import LineNetwork, corners, count_map, folded, seen
 from lucule.core import SILENT, InputError, Localizations, Progress
 from lucule.models import Card, find
 from lucule.nn import choose_device
 
 TASK: Final = "lines"
-_CORE_PX: Final = 832
+_CORE_PX: Final = 1024
 _HALO_PX: Final = 96
 
 
@@ -37,6 +37,11 @@ class Lines:
     label: NDArray[np.uint8]
     probability: NDArray[np.float32]
     centre_nm: NDArray[np.float32]
+
+    @property
+    def chance(self) -> NDArray[np.float32]:
+        """`(n,)`, how likely each is on a double line."""
+        return np.where(self.label == 1, self.probability, 1 - self.probability)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +68,7 @@ class LineModel:
         network = LineNetwork(tuple(card.options["widths"]), card.options["hidden"])
         network.load_state_dict(packaged.state())
         place = choose_device(device)
-        return cls(card, network.to(place).eval(), place)
+        return cls(card, folded(network).to(place), place)
 
     def predict(self, xy: NDArray[Any], *, progress: Progress = SILENT) -> Lines:
         """Say of every localization `(n, 2)`, nm, whether it is on a double line, and where the centre of that is.
@@ -75,10 +80,9 @@ class LineModel:
         centre = np.array(xy, np.float32, copy=True).reshape(n, 2)
         if not n:
             return Lines(label, probability, centre)
-        pixel_nm = float(self.card.features["pixel_nm"])
-        # tiles begin at whole multiples of the coarsest pixel, counted from the origin of the table
-        px = np.asarray(xy, np.float64) / pixel_nm - 0.5
-        tile = np.floor(px / _CORE_PX).astype(np.int64)
+        px = np.asarray(xy, np.float64) / float(self.card.features["pixel_nm"]) - 0.5
+        low, core = _tiling(px, self.network.multiple)
+        tile = np.floor((px - low) / core).astype(np.int64)
         order = np.lexsort((tile[:, 1], tile[:, 0]))
         places, starts = np.unique(tile[order], axis=0, return_index=True)
         members = np.split(order, starts[1:])
@@ -88,8 +92,8 @@ class LineModel:
                 around = np.concatenate(
                     [by_place[key] for dx in (-1, 0, 1) for dy in (-1, 0, 1) if (key := (x + dx, y + dy)) in by_place]
                 )
-                corner = np.array([x, y]) * _CORE_PX - _HALO_PX
-                answer = self._tile(px[around] - corner, px[rows] - corner)
+                corner = low + np.array([x, y]) * core - _HALO_PX
+                answer = self._tile(px[around] - corner, px[rows] - corner, core + 2 * _HALO_PX)
                 p = 1 / (1 + np.exp(-answer[:, 0].astype(np.float64)))
                 label[rows] = p > 0.5
                 probability[rows] = np.maximum(p, 1 - p)
@@ -97,16 +101,28 @@ class LineModel:
                 task.advance(len(rows))
         return Lines(label, probability, centre)
 
-    def _tile(self, around: NDArray[np.float64], asked: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Answers `(m, 3)` at positions in a tile (px), from all localizations in and around it."""
-        side = _CORE_PX + 2 * _HALO_PX
-        inside = ((around >= 0) & (around < side - 1)).all(axis=1)
-        counts = count_map(torch.from_numpy(around[inside].astype(np.float32)), side, side).to(self.device)
-        features = self.network.maps(seen(counts[None]))[0]
-        index, weight = corners(torch.from_numpy(asked.astype(np.float32)).to(self.device), side, side)
-        flat = features.reshape(features.shape[0], -1).T
-        answer: NDArray[np.float32] = self.network.head((flat[index] * weight[..., None]).sum(1)).cpu().numpy()
+    def _tile(
+        self, around: NDArray[np.float64], asked: NDArray[np.float64], sides: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Answers `(m, 3)` at positions in a tile of `sides` (px), from all localizations in and around it."""
+        width, height = (int(side) for side in sides)
+        inside = ((around >= 0) & (around < sides - 1)).all(axis=1)
+        counts = count_map(torch.from_numpy(around[inside].astype(np.float32)), height, width).to(self.device)
+        what = seen(counts[None]).contiguous(memory_format=torch.channels_last)
+        features = self.network.maps(what)[0].permute(1, 2, 0).reshape(height * width, -1)
+        index, weight = corners(torch.from_numpy(asked.astype(np.float32)).to(self.device), height, width)
+        read = (features[index] * weight[..., None]).sum(1)
+        answer: NDArray[np.float32] = self.network.head(read).cpu().numpy()
         return answer
+
+
+def _tiling(px: NDArray[np.float64], multiple: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Corner of the first tile and sides of all `(2,)`, px: alike, and no larger than the table asks for."""
+    # whole multiples of the coarsest pixel, counted from the origin of the table
+    low = np.floor(px.min(axis=0) / multiple).astype(np.int64) * multiple
+    extent = px.max(axis=0) - low + 1e-6
+    core = np.ceil(extent / np.maximum(np.round(extent / _CORE_PX), 1) / multiple)
+    return low, core.astype(np.int64) * multiple
 
 
 def check_range(locs: Localizations, card: Card) -> list[str]:

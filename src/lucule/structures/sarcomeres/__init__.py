@@ -6,6 +6,7 @@ from lucule.structures.sarcomeres.intervals import LineSettings
 from lucule.structures.sarcomeres.line_distance import LineFit, line_distance
 from lucule.structures.sarcomeres.measure import Distance, Sarcomeres, combine, measure
 from lucule.structures.sarcomeres.objects import boxes_of, group_by_centre, group_by_regions, grow_boxes
+from lucule.structures.sarcomeres.widths import with_learned_width
 
 __all__ = [
     "Average",
@@ -24,4 +25,5 @@ __all__ = [
     "grow_boxes",
     "line_distance",
     "measure",
+    "with_learned_width",
 ]

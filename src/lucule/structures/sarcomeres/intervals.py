@@ -28,11 +28,13 @@ from lucule.structures.sarcomeres.likelihood import (
 _BLOCK_NM: Final = 100.0
 _BLOCK_ERRORS: Final = 6.0
 _SHIFTS: Final = 4
+STEP: Final = np.where(np.isin(np.arange(PARAMETERS), [MIDDLE, SLOPE, BEND, HALF, DIVERGENCE]), 0.02, 1e-3)
+"""How far parameters are moved for numerical derivatives."""
 
 # What is known of any double line before it is measured, as mean and standard deviation of the parameters: it is about
 # straight, its lines are alike, some nm to some tens of nm wide, and few of its localizations are background. A handful
 # of epitopes, each seen a hundred times, would otherwise be taken for lines themselves.
-_BACKGROUND_BEFORE: Final = -3.0
+_BACKGROUND_BEFORE: Final = -4.6
 _BEFORE_SD: Final = np.array([np.inf, np.inf, 60.0, np.inf, 15.0, np.nan, 0.8, 1.0])
 
 
@@ -90,30 +92,37 @@ class Fitted:
     direction: tuple[float, float]
 
 
-def covariance_of(fitted: Fitted, settings: LineSettings, groups: NDArray[Any] | None) -> tuple[Floats, int]:
-    """Covariance of the free parameters, and the number of groups that it counts."""
-    free, theta = fitted.free, fitted.theta
+def scores_at(fitted: Fitted, theta: Floats) -> Floats:
+    """Derivatives of the log-likelihood of every localization, `(n, 8)`, at some parameters."""
     n = len(fitted.u)
-    weight, scores = np.ones(n), np.empty((n, PARAMETERS))
+    scores = np.empty((n, PARAMETERS))
+    two_lines(
+        theta, fitted.u, fitted.t, fitted.variance, np.ones(n), fitted.nodes, fitted.shares, fitted.window, scores
+    )
+    return scores
 
-    def gradient(at: Floats) -> Floats:
-        two_lines(at, fitted.u, fitted.t, fitted.variance, weight, fitted.nodes, fitted.shares, fitted.window, scores)
-        pull: Floats = -scores.sum(axis=0)[free]
-        return pull
 
-    step = np.full(PARAMETERS, 1e-3)
-    step[[MIDDLE, SLOPE, BEND, HALF, DIVERGENCE]] = 0.02
+def hessian_of(fitted: Fitted, settings: LineSettings) -> Floats:
+    """Second derivatives of the negative log-likelihood by the free parameters, with what was known before."""
+    free, theta = fitted.free, fitted.theta
     hessian = np.empty((len(free), len(free)))
     for i, parameter in enumerate(free):
         high, low = theta.copy(), theta.copy()
-        high[parameter] += step[parameter]
-        low[parameter] -= step[parameter]
-        hessian[i] = (gradient(high) - gradient(low)) / (2 * step[parameter])
-    repeats = n / places(fitted.t * fitted.scale, fitted.variance)
-    hessian = (hessian + hessian.T) / 2 + np.diag(repeats / before(settings)[1][free] ** 2)
-    gradient(theta)
+        high[parameter] += STEP[parameter]
+        low[parameter] -= STEP[parameter]
+        change = scores_at(fitted, low).sum(axis=0) - scores_at(fitted, high).sum(axis=0)
+        hessian[i] = change[free] / (2 * STEP[parameter])
+    repeats = len(fitted.u) / places(fitted.t * fitted.scale, fitted.variance)
+    whole: Floats = (hessian + hessian.T) / 2 + np.diag(repeats / before(settings)[1][free] ** 2)
+    return whole
+
+
+def covariance_of(fitted: Fitted, hessian: Floats, groups: NDArray[Any] | None) -> tuple[Floats, int]:
+    """Covariance of the free parameters, and the number of groups that it counts."""
+    free = fitted.free
+    n = len(fitted.u)
     inverse = np.linalg.pinv(hessian, rcond=1e-10)
-    own = scores[:, free]
+    own = scores_at(fitted, fitted.theta)[:, free]
     numbered = _blocks(fitted) if groups is None else [np.unique(groups[fitted.rows], return_inverse=True)[1]]
     middle = np.zeros_like(hessian)
     count = 0.0

@@ -9,6 +9,7 @@ taken (the sandwich of Liang and Zeger 1986), and the interval is that of Studen
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucule.core import InputError
-from lucule.structures.sarcomeres.intervals import Fitted, LineSettings, before, covariance_of, places
+from lucule.structures.sarcomeres.bias import lost
+from lucule.structures.sarcomeres.intervals import Fitted, LineSettings, before, covariance_of, hessian_of, places
 from lucule.structures.sarcomeres.likelihood import (
     BEND,
     DIVERGENCE,
@@ -39,10 +41,14 @@ _ITERATIONS: Final = 200
 _WIDTHS_NM: Final = (1.0, 90.0)
 _BANDS_NM: Final = (70.0, 140.0)
 _LOOKED_AT: Final = 600
+_BEGUN_WITH: Final = 1500
 # ratios of the variances along and across, up to which other directions are tried
 _ROUND: Final = 2.0
 _LONG: Final = 9.0
 _TURNS: Final = 8
+
+# distances to the axis, relative places along it, variances; nodes and shares of the linker; width of what is looked at
+_Data = tuple[Floats, Floats, Floats, Floats, Floats, float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,8 +73,6 @@ class LineFit:
         Fraction of the line localizations on the line at +u.
     background
         Fraction of localizations on neither line.
-    loss
-        Negative logarithm of the likelihood, as if every place along the lines were one localization.
     localizations, blocks
         How many were used, and over how many blocks their scores were summed.
     reason
@@ -88,7 +92,6 @@ class LineFit:
     divergence_interval_deg: tuple[float, float]
     share: float
     background: float
-    loss: float
     localizations: int
     blocks: int
     reason: str | None = None
@@ -98,6 +101,22 @@ class LineFit:
         u, v = straight(xy, self.origin_nm, self.direction)
         t = v / self.scale_nm
         return u - (self.theta[MIDDLE] + self.theta[SLOPE] * t + self.theta[BEND] * t * t), v
+
+    def off_lines(
+        self, xy: NDArray[Any], error_nm: NDArray[Any] | float | None, settings: LineSettings
+    ) -> NDArray[np.bool_]:
+        """Which localizations `(n, 2)` are more likely background, beside or between the lines, than on one of them."""
+        u, v = self.coordinates(xy)
+        _, variance = _checked(xy, error_nm, settings)
+        total = self.width_nm**2 + variance
+        apart = self.theta[HALF] + self.theta[DIVERGENCE] * v / self.scale_nm
+        lines = np.zeros(len(u))
+        for outwards, chance in zip(*linker_nodes(settings.linker_nm, settings.linker), strict=True):
+            for side, share in ((-1, 1 - self.share), (1, self.share)):
+                away = u - side * (apart + outwards)
+                lines += chance * share * np.exp(-0.5 * away**2 / total) / np.sqrt(2 * np.pi * total)
+        off: NDArray[np.bool_] = (1 - self.background) * lines < self.background / (2 * settings.reach_nm)
+        return off
 
 
 def straight(xy: NDArray[Any], origin_nm: tuple[float, float], direction: tuple[float, float]) -> tuple[Floats, Floats]:
@@ -148,23 +167,49 @@ def line_distance(
     (True, True)
     """
     settings = settings or LineSettings()
+    points, variance = _checked(xy, error_nm, settings)
+    if len(points) < FEWEST:
+        return _none(points, f"only {len(points)} localizations; {FEWEST} are needed")
+    fitted = _best(points, variance, settings)
+    if fitted is None:
+        return _none(points, "no fit of two lines converged")
+    return _finish(fitted, settings, None if groups is None else np.asarray(groups))
+
+
+def width_losses(
+    xy: NDArray[Any], error_nm: NDArray[Any] | float | None, widths_nm: Sequence[float], settings: LineSettings
+) -> Floats:
+    """How badly lines of given widths describe one sarcomere, `(w,)`; nan where no two lines fit.
+
+    Negative logarithm of the likelihood, as if every place along the lines were one localization, with the
+    `width_spread` of the settings around each width.
+    """
+    points, variance = _checked(xy, error_nm, settings)
+    found = np.full(len(widths_nm), np.nan)
+    first = _best(points, variance, settings) if len(points) >= FEWEST else None
+    if first is None:
+        return found
+    for number, width in enumerate(widths_nm):
+        fitted = _fit(points, variance, first.origin, first.direction, settings.replace(width_nm=width))
+        if fitted is not None:
+            found[number] = fitted.value * places(fitted.t * fitted.scale, fitted.variance)
+    return found
+
+
+def _checked(xy: NDArray[Any], error_nm: NDArray[Any] | float | None, settings: LineSettings) -> tuple[Floats, Floats]:
+    """Positions `(n, 2)` and the variance of each, `(n,)`."""
     points = np.asarray(xy, np.float64)
     if points.ndim != 2 or points.shape[1] != 2:
         raise InputError("Localizations of a line must be (n, 2)", received=str(points.shape))
-    errors = np.broadcast_to(
-        np.asarray(settings.error_nm if error_nm is None else error_nm, np.float64), (len(points),)
-    )
-    if len(points) < FEWEST:
-        return _none(points, f"only {len(points)} localizations; {FEWEST} are needed")
-    variance = np.where(np.isfinite(errors) & (errors > 0), errors, settings.error_nm) ** 2
-    best: Fitted | None = None
-    for origin, direction in _axes(points):
-        fitted = _fit(points, variance, origin, direction, settings)
-        if fitted is not None and (best is None or fitted.value < best.value):
-            best = fitted
-    if best is None:
-        return _none(points, "no fit of two lines converged")
-    return _finish(best, settings, None if groups is None else np.asarray(groups))
+    given = np.asarray(settings.error_nm if error_nm is None else error_nm, np.float64)
+    errors = np.broadcast_to(given, (len(points),))
+    return points, np.where(np.isfinite(errors) & (errors > 0), errors, settings.error_nm) ** 2
+
+
+def _best(points: Floats, variance: Floats, settings: LineSettings) -> Fitted | None:
+    """The best fit over all directions in which the myofibril may point."""
+    fits = [_fit(points, variance, origin, direction, settings) for origin, direction in _axes(points)]
+    return min((fit for fit in fits if fit is not None), key=lambda fit: fit.value, default=None)
 
 
 def _axes(points: Floats) -> list[tuple[tuple[float, float], tuple[float, float]]]:
@@ -188,8 +233,6 @@ def _fit(
     direction: tuple[float, float],
     settings: LineSettings,
 ) -> Fitted | None:
-    from scipy.optimize import minimize
-
     u, v = straight(points, origin, direction)
     middle_v = float(np.median(v))
     origin = (origin[0] + middle_v * direction[1], origin[1] - middle_v * direction[0])
@@ -206,65 +249,70 @@ def _fit(
         [MIDDLE, SLOPE, *([BEND] if settings.bend else []), HALF, *([DIVERGENCE] if settings.divergence else []),
          LOG_WIDTH, LOGIT_SHARE, LOGIT_BACKGROUND]
     )  # fmt: skip
-    weight, scores = np.full(len(u), 1 / len(u)), np.empty((len(u), PARAMETERS))
-
     # localizations repeat each other: what was known before weighs as if there were only as many as places
     count = places(v, variance)
+    # which of the maxima is the highest shows in some of the localizations; only that one is climbed with all of them
+    few = slice(None, None, max(len(u) // _BEGUN_WITH, 1))
+    some = (u[few], t[few], variance[few], nodes, shares, window)
+    tried = [_climb(start, free, some, count, settings) for start in _starts(*some, settings)]
+    value, theta = min(tried, key=lambda one: one[0])
+    if len(some[0]) < len(u):
+        value, theta = _climb(theta, free, (u, t, variance, nodes, shares, window), count, settings)
+    value = value * len(u) / len(points) + math.log(window) * (1 - len(u) / len(points))
+    return Fitted(value, theta, free, u, t, variance, rows, scale, window, nodes, shares, origin, direction)
+
+
+def _climb(
+    start: Floats, free: NDArray[np.int64], data: _Data, count: float, settings: LineSettings
+) -> tuple[float, Floats]:
+    """Mean negative log-likelihood (with what was known before) and parameters of the maximum next to a start."""
+    from scipy.optimize import minimize
+
+    u = data[0]
+    weight, scores = np.full(len(u), 1 / len(u)), np.empty((len(u), PARAMETERS))
     expected, expected_sd = before(settings)
+    # lengths in tens of nm, so that all parameters change by about one
+    unit = np.ones(PARAMETERS)
+    unit[[MIDDLE, SLOPE, BEND, HALF, DIVERGENCE]] = 10.0
 
-    def value(free_values: Floats) -> tuple[float, Floats]:
+    def value(scaled: Floats) -> tuple[float, Floats]:
         theta = start.copy()
-        theta[free] = free_values
-        total = two_lines(theta, u, t, variance, weight, nodes, shares, window, scores)
+        theta[free] = scaled * unit[free]
+        total = two_lines(theta, *data[:3], weight, *data[3:], scores)
         away = (theta - expected) / expected_sd
-        return total + 0.5 * float(away @ away) / count, (away / expected_sd / count - scores.sum(axis=0))[free]
+        gradient = away / expected_sd / count - scores.sum(axis=0)
+        return total + 0.5 * float(away @ away) / count, (gradient * unit)[free]
 
-    start = np.zeros(PARAMETERS)
-    start[[LOG_WIDTH, LOGIT_BACKGROUND]] = expected[[LOG_WIDTH, LOGIT_BACKGROUND]]
-    starts = _starts(u, variance, weight, start, nodes, shares, window)
     lower, upper = np.full(PARAMETERS, -np.inf), np.full(PARAMETERS, np.inf)
     lower[HALF], upper[HALF] = 0.0, settings.reach_nm
     lower[LOG_WIDTH], upper[LOG_WIDTH] = math.log(_WIDTHS_NM[0]), math.log(_WIDTHS_NM[1])
     lower[LOGIT_SHARE], upper[LOGIT_SHARE] = -4.0, 4.0
     lower[LOGIT_BACKGROUND], upper[LOGIT_BACKGROUND] = -9.0, 0.0
-    # lengths in tens of nm, so that all parameters change by about one
-    unit = np.ones(PARAMETERS)
-    unit[[MIDDLE, SLOPE, BEND, HALF, DIVERGENCE]] = 10.0
-
-    def scaled(x: Floats) -> tuple[float, Floats]:
-        total, gradient = value(x * unit[free])
-        return total, gradient * unit[free]
-
-    found = None
-    for start in starts:
-        tried = minimize(
-            scaled, start[free] / unit[free], jac=True, method="L-BFGS-B",
-            bounds=list(zip(lower[free] / unit[free], upper[free] / unit[free], strict=True)),
-            options={"maxiter": _ITERATIONS, "ftol": 1e-9, "gtol": 1e-6},
-        )  # fmt: skip
-        if found is None or tried.fun < found.fun:
-            found = tried
-    if found is None:
-        return None
-    theta = np.zeros(PARAMETERS)
+    found = minimize(
+        value, start[free] / unit[free], jac=True, method="L-BFGS-B",
+        bounds=list(zip(lower[free] / unit[free], upper[free] / unit[free], strict=True)),
+        options={"maxiter": _ITERATIONS, "ftol": 1e-9, "gtol": 1e-6},
+    )  # fmt: skip
+    theta = start.copy()
     theta[free] = found.x * unit[free]
-    return Fitted(float(found.fun) * len(u) / len(points) + math.log(window) * (1 - len(u) / len(points)), theta, free,
-                   u, t, variance, rows, scale, window, nodes, shares, origin, direction)  # fmt: skip
+    return float(found.fun), theta
 
 
 def _starts(
-    u: Floats, variance: Floats, weight: Floats, start: Floats, nodes: Floats, shares: Floats, window: float
+    u: Floats, t: Floats, variance: Floats, nodes: Floats, shares: Floats, window: float, settings: LineSettings
 ) -> list[Floats]:
     """The best place of two lines for near, medium and far ones: the likelihood has a maximum for each."""
     some = np.linspace(0, len(u) - 1, min(len(u), _LOOKED_AT)).astype(np.int64)
-    few = (u[some], np.zeros(len(some)), variance[some] + 15.0**2, weight[some])
+    few = (u[some], np.zeros_like(t[some]), variance[some] + 15.0**2, np.full(len(some), 1 / len(some)))
     scratch = np.empty((len(some), PARAMETERS))
+    centre, start = float(np.median(u)), np.zeros(PARAMETERS)
+    start[[LOG_WIDTH, LOGIT_BACKGROUND]] = before(settings)[0][[LOG_WIDTH, LOGIT_BACKGROUND]]
     best: dict[int, tuple[float, Floats]] = {}
     for distance in _STARTS_NM:
         band = int(np.searchsorted(_BANDS_NM, distance))
         for middle in np.arange(-120.0, 121.0, 20.0):
             tried = start.copy()
-            tried[[MIDDLE, HALF]] = np.median(u) + middle, distance / 2
+            tried[[MIDDLE, HALF]] = centre + middle, distance / 2
             value = two_lines(tried, *few, nodes, shares, window, scratch)
             if band not in best or value < best[band][0]:
                 best[band] = value, tried
@@ -275,12 +323,17 @@ def _finish(fitted: Fitted, settings: LineSettings, groups: NDArray[Any] | None)
     """The interval, from scores that are summed over what repeats the same error."""
     from scipy.stats import t as student
 
-    theta, free = fitted.theta, fitted.free
-    covariance, blocks = covariance_of(fitted, settings, groups)
+    free = fitted.free
+    hessian = hessian_of(fitted, settings)
+    covariance, blocks = covariance_of(fitted, hessian, groups)
+    theta = fitted.theta.copy()
     where = {int(parameter): i for i, parameter in enumerate(free)}
-    distance = 2 * float(theta[HALF])
     error = 2 * math.sqrt(max(covariance[where[HALF], where[HALF]], 0.0))
-    reason = _doubt(fitted, distance, error, blocks)
+    reason = _doubt(fitted, 2 * float(theta[HALF]), error, blocks)
+    if reason is None:
+        # a correction that is larger than the error would rest on a fit that is none
+        theta[HALF] += np.clip(lost(fitted, hessian), -error / 2, error / 2)
+    distance = 2 * float(theta[HALF])
     times = float(student.ppf(0.5 + settings.confidence / 2, max(blocks - 2, 1)))
     opening, opening_error = 0.0, 0.0
     if DIVERGENCE in where:
@@ -301,7 +354,6 @@ def _finish(fitted: Fitted, settings: LineSettings, groups: NDArray[Any] | None)
         divergence_interval_deg=(opening - times * opening_error, opening + times * opening_error),
         share=float(1 / (1 + np.exp(-theta[LOGIT_SHARE]))),
         background=float(1 / (1 + np.exp(-theta[LOGIT_BACKGROUND]))),
-        loss=fitted.value * places(fitted.t * fitted.scale, fitted.variance),
         localizations=len(fitted.u),
         blocks=blocks,
         reason=reason,
@@ -325,4 +377,4 @@ def _none(points: Floats, reason: str) -> LineFit:
     nan = math.nan
     middle = (float(centre[0]), float(centre[1]))
     return LineFit(nan, (nan, nan), nan, middle, (1.0, 0.0), np.zeros(PARAMETERS), 1.0, nan, nan, nan, (nan, nan), nan,
-                   nan, nan, len(points), 0, reason)  # fmt: skip
+                   nan, len(points), 0, reason)  # fmt: skip

@@ -16,16 +16,12 @@ from lucule.structures.sarcomeres.intervals import LineSettings
 from lucule.structures.sarcomeres.likelihood import Floats
 from lucule.structures.sarcomeres.line_distance import LineFit, line_distance
 from lucule.structures.sarcomeres.profiles import edge_separation, line_length_nm
+from lucule.structures.sarcomeres.widths import with_learned_width
 
 _FEWEST_FOR_TWO: Final = 8
 _TWO_BY: Final = 6.0
 _LEAST_SHARE: Final = 0.2
 _CONFIDENCE: Final = 0.95
-_WIDTHS_NM: Final = (3.0, 6.0, 10.0, 16.0, 25.0, 40.0)
-_FEWEST_TO_LEARN: Final = 4
-_LEARN_FROM: Final = 12
-_LEARN_POINTS: Final = 1000
-_WIDTH_SPREAD: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,12 +61,15 @@ class Sarcomeres:
         `sarcomere`, `u_nm`, `v_nm`, `x_err`: localizations of those with a distance, turned and moved to each other.
     distance
         Of all together.
+    off_lines
+        `(n,)`, which localizations of the table are in a double line but rather background to its fit.
     """
 
     rows: pl.DataFrame
     fits: tuple[LineFit, ...]
     aligned: pl.DataFrame
     distance: Distance
+    off_lines: NDArray[np.bool_]
 
     def table(self) -> pl.DataFrame:
         """One row for each double line."""
@@ -125,51 +124,24 @@ def measure(locs: Localizations, number: NDArray[np.int32], settings: LineSettin
     errors = _errors(locs)
     rows: list[dict[str, Any]] = []
     fits, parts = [], []
+    off_lines = np.zeros(len(xy), np.bool_)
     each = members(number)
-    settings = _with_width(xy, errors, each, settings)
+    settings = with_learned_width(xy, errors, each, settings)
     for label, mine in enumerate(each):
-        fit = line_distance(xy[mine], None if errors is None else errors[mine], settings=settings)
+        own = None if errors is None else errors[mine]
+        fit = line_distance(xy[mine], own, settings=settings)
         u, v = fit.coordinates(xy[mine])
         fits.append(fit)
         rows.append(_row(label, xy[mine], u, v, fit))
         if fit.reason is None:
+            off_lines[mine] = fit.off_lines(xy[mine], own, settings)
             part = {"sarcomere": np.full(len(mine), label, np.int32), "u_nm": u, "v_nm": v}
-            parts.append(pl.DataFrame(part | {"x_err": np.full(len(mine), np.nan) if errors is None else errors[mine]}))
+            parts.append(pl.DataFrame(part | {"x_err": np.full(len(mine), np.nan) if own is None else own}))
     empty = pl.DataFrame(schema={"sarcomere": pl.Int32, "u_nm": pl.Float64, "v_nm": pl.Float64, "x_err": pl.Float64})
     table = pl.DataFrame(rows, schema=_SCHEMA)
     told = table.filter(pl.col("line_distance_nm").is_not_null())
     distance = combine(told["line_distance_nm"].to_numpy(), told["line_distance_error_nm"].to_numpy(), table.height)
-    return Sarcomeres(table, tuple(fits), pl.concat([empty, *parts]), distance)
-
-
-def _with_width(
-    xy: Floats, errors: Floats | None, each: list[NDArray[np.int64]], settings: LineSettings
-) -> LineSettings:
-    """Settings with the width of the lines that describes the sarcomeres best, taken together.
-
-    One sarcomere with overlapping lines cannot tell wide lines that are near from narrow ones that are far apart; many
-    of one protein can, as their width is about the same.
-    """
-    some = each[:: max(len(each) // _LEARN_FROM, 1)]
-    if len(some) < _FEWEST_TO_LEARN:
-        return settings
-    centres, spread = np.log(np.array(_WIDTHS_NM)), 0.05
-    total = np.zeros(len(centres))
-    for every in some:
-        mine = every[:: max(len(every) // _LEARN_POINTS, 1)]
-        of = None if errors is None else errors[mine]
-        fits = [
-            line_distance(xy[mine], of, settings=settings.replace(width_nm=float(np.exp(c)), width_spread=spread))
-            for c in centres
-        ]
-        if all(math.isfinite(fit.loss) for fit in fits):
-            total += [fit.loss for fit in fits]
-    if not total.any():
-        return settings
-    at = int(np.clip(total.argmin(), 1, len(centres) - 2))
-    a, b, _ = np.polyfit(centres[at - 1 : at + 2], total[at - 1 : at + 2], 2)
-    best = float(np.clip(-b / (2 * a), centres[0], centres[-1])) if a > 0 else float(centres[total.argmin()])
-    return settings.replace(width_nm=math.exp(best), width_spread=_WIDTH_SPREAD)
+    return Sarcomeres(table, tuple(fits), pl.concat([empty, *parts]), distance, off_lines)
 
 
 def combine(nm: Floats, error_nm: Floats, found: int | None = None) -> Distance:
