@@ -25,6 +25,7 @@ from lucule.classify.graph.kernels import (
     affinities_between,
     layer_between,
 )
+from lucule.classify.graph.vectors import LANES
 from lucule.core import Task
 from lucule.nn.graph import CONTEXT_BEFORE, GraphNetwork
 from lucule.space.threads import share
@@ -69,9 +70,12 @@ def run(network: GraphNetwork, states: Tensor, points: Points, index: Indices, t
     del fields, old_states, old_fields
     probability = torch.cat([network.class_logits(states[c]).softmax(dim=1) for c in _chunks(n)]).numpy()
     log_odds, last = np.zeros(index.shape, np.float32), AffinityWeights.of(network)
+    bias = network.pair.bias / 2  # added twice, once for each point
     for t, tile in tiles:
-        shown = _by_chunks(lambda values: torch.cat(network.shown(values), dim=1), tiles.seen(t, states.numpy()))
-        _share(partial(affinities_between, points, tile, last, shown, log_odds), tiles.size(t), task)
+        seen = tiles.seen(t, states.numpy())
+        together = _by_chunks(lambda values: network.shown(values)[0] + bias, seen)
+        apart = _by_chunks(lambda values: network.shown(values)[1], seen)
+        _share(partial(affinities_between, points, tile, last, together, apart, log_odds), tiles.size(t), task)
     return probability, log_odds
 
 
@@ -120,8 +124,10 @@ def _chunks(size: int) -> list[slice]:
 
 
 def _by_chunks(make: Callable[[Tensor], Tensor], values: Floats) -> Floats:
+    """What `make` gives for the states of points, with zeros up to whole vectors."""
     states = torch.from_numpy(values)
-    return torch.cat([make(states[c]) for c in _chunks(len(states))]).numpy()
+    made = torch.cat([make(states[c]) for c in _chunks(len(states))]).numpy()
+    return np.pad(made, ((0, 0), (0, -made.shape[1] % LANES))) if made.shape[1] % LANES else made
 
 
 def _share(work: Callable[[int, int], object], size: int, task: Task) -> None:

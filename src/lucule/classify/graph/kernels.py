@@ -17,12 +17,15 @@ from lucule.classify.graph.inputs import PAIR_FEATURES, RANKS, Columns
 from lucule.classify.graph.vectors import (
     LANES,
     add_columns,
+    add_lines,
     add_rows,
     add_rows_silu,
     add_transposed,
+    attend,
     contract,
     padded,
     softmax,
+    square_lines,
     take_logs,
 )
 from lucule.nn.graph import GraphLayer, GraphNetwork
@@ -112,7 +115,6 @@ class LayerWeights(NamedTuple):
 class AffinityWeights(NamedTuple):
     """Weights of the affinities of pairs, inputs by outputs, padded."""
 
-    bias: Floats
     difference: Floats
     known: Floats
     hidden: Floats
@@ -125,7 +127,7 @@ class AffinityWeights(NamedTuple):
         """Bring the weights of a network into the form that the kernels take."""
         hidden, last = network.affinity[1], network.affinity[3]
         return cls(
-            network.pair.bias.numpy(), padded(network.difference.weight.numpy().T),
+            padded(network.difference.weight.numpy().T),
             _wide(network.pair.weight.numpy().T), *_linear(hidden), *_linear(last),
         )  # fmt: skip
 
@@ -146,19 +148,20 @@ def layer_between(points, tile, weights, shared, fields, states, new_fields, fir
     Parameters
     ----------
     shared, fields
-        What the tile sees of points, `(m, width)` and `(m, 32)`, four channels for each harmonic.
+        What the tile sees of points, `(m, width)` with zeros up to whole vectors, and `(m, 32)`, four channels for
+        each harmonic.
     states, new_fields
         Of all points of the table, `(n, width)` and `(n, 32)`; those of these points are written.
     """
     width = states.shape[1]
     joined, inner = len(weights.first), weights.first.shape[1]
     wide = weights.own.shape[1]
-    lines, other, ends = np.zeros(_LINES * _PAIRS, np.float32), np.empty(_PAIRS, np.int32), np.empty(33, np.int32)
+    lines, other, ends = np.zeros(_LINES * _PAIRS, np.float32), np.empty(_PAIRS, np.int32), np.empty(_BLOCK + 1, np.int32)
     turned = np.zeros((_PAIRS, LANES), np.float32)
     message, gates = np.zeros((_PAIRS, wide), np.float32), np.zeros((_PAIRS, LANES), np.float32)
     seen, own = np.zeros((_BLOCK, joined), np.float32), np.zeros((_BLOCK, wide), np.float32)
     deep, change = np.zeros((_BLOCK, inner), np.float32), np.zeros((_BLOCK, wide), np.float32)
-    gathered = np.empty((8, LANES), np.float32)
+    gathered, attended = np.empty((8, LANES), np.float32), np.empty((2, LANES), np.float32)
     for low in range(first, last, _BLOCK):
         many = min(_BLOCK, last - low)
         row = tile.start + low
@@ -172,8 +175,7 @@ def layer_between(points, tile, weights, shared, fields, states, new_fields, fir
             for r in range(ends[p], ends[p + 1]):
                 j = tile.place[other[r]]
                 contract(lines, _HARMONICS + r, _PAIRS, fields, low + p, j, turned, r)
-                for w in range(width):
-                    message[r, w] = own[p, w] + shared[j, w]
+                add_lines(own, p, shared, j, message, r)
         add_columns(lines, 0, _PAIRS, weights.known, message, used)
         add_rows_silu(turned, 0, LANES, weights.turned, message, used)
         gates[:used] = weights.gate_bias
@@ -183,7 +185,7 @@ def layer_between(points, tile, weights, shared, fields, states, new_fields, fir
             if ends[p] < ends[p + 1]:
                 add_transposed(lines, _HARMONICS, _PAIRS, gates, ends[p], ends[p + 1], gathered)
                 softmax(gates, ends[p], ends[p + 1])
-            _attend(ends[p], ends[p + 1], width, gates, message, seen[p])
+            _attend(ends[p], ends[p + 1], width, gates, message, attended, seen[p])
             _strength(gathered, new_fields[row + p], seen[p, 3 * width :])
             deep[p] = weights.first_bias
             for w in range(width):
@@ -196,20 +198,21 @@ def layer_between(points, tile, weights, shared, fields, states, new_fields, fir
 
 
 @njit(cache=True, nogil=True)
-def affinities_between(points, tile, weights, shown, log_odds, first, last):  # type: ignore[no-untyped-def]
+def affinities_between(points, tile, weights, together, apart, log_odds, first, last):  # type: ignore[no-untyped-def]
     """Logits that neighbours are of one cluster, for the points `first` to before `last` of a tile.
 
     Parameters
     ----------
-    shown
-        What the tile sees of points, `(m, width)`: first what is added, then that whose difference counts.
+    together, apart
+        What the tile sees of points, `(m, width / 2)` with zeros up to whole vectors: what is added, and that whose
+        difference counts.
     log_odds
         Of all points of the table, `(n, ranks)`; those of these points are written where there is a neighbour.
     """
-    half, wide = shown.shape[1] // 2, weights.hidden.shape[1]
-    lines, other, ends = np.zeros(_LINES * _PAIRS, np.float32), np.empty(_PAIRS, np.int32), np.empty(33, np.int32)
-    squares = np.zeros((_PAIRS, len(weights.difference)), np.float32)
-    sums, deep = np.zeros((_PAIRS, wide), np.float32), np.zeros((_PAIRS, wide), np.float32)
+    wide = weights.hidden.shape[1]
+    lines, other, ends = np.zeros(_LINES * _PAIRS, np.float32), np.empty(_PAIRS, np.int32), np.empty(_BLOCK + 1, np.int32)
+    squares, sums = np.zeros((_PAIRS, wide), np.float32), np.zeros((_PAIRS, wide), np.float32)
+    deep = np.zeros((_PAIRS, wide), np.float32)
     logits = np.zeros((_PAIRS, LANES), np.float32)
     for low in range(first, last, _BLOCK):
         many = min(_BLOCK, last - low)
@@ -219,13 +222,11 @@ def affinities_between(points, tile, weights, shown, log_odds, first, last):  # 
             i = low + p
             for r in range(ends[p], ends[p + 1]):
                 j = tile.place[other[r]]
-                for w in range(half):
-                    sums[r, w] = shown[i, w] + shown[j, w] + weights.bias[w]
-                    difference = shown[i, half + w] - shown[j, half + w]
-                    squares[r, w] = difference * difference
-                    deep[r, w] = weights.hidden_bias[w]
+                add_lines(together, i, together, j, sums, r)
+                square_lines(apart, i, apart, j, squares, r)
+        deep[:used] = weights.hidden_bias
         add_columns(lines, 0, _PAIRS, weights.known, sums, used)
-        add_rows_silu(squares, 0, squares.shape[1], weights.difference, sums, used)
+        add_rows_silu(squares, 0, wide, weights.difference, sums, used)
         add_rows_silu(sums, 0, wide, weights.hidden, deep, used)
         logits[:used] = weights.last_bias
         add_rows(deep, 0, wide, weights.last, logits, used)
@@ -317,22 +318,19 @@ def _normalise(values, weight, bias, out):  # type: ignore[no-untyped-def]
         out[w] = (values[w] - mean) * scale * weight[w] + bias[w]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _attend(first, last, width, weights, message, seen):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _attend(first, last, width, weights, message, out, seen):  # type: ignore[no-untyped-def]
     """Weighted sum by heads, and the largest, of the messages `first` to before `last`; 0 where there are none."""
     head = width // 4
-    for w in range(width, 3 * width):
-        seen[w] = _ZERO
-    if first < last:
-        for w in range(width):
-            seen[2 * width + w] = message[first, w]
-    for r in range(first, last):
-        for h in range(4):
-            weight = weights[r, h]
-            for w in range(h * head, (h + 1) * head):
-                seen[width + w] += weight * message[r, w]
-        for w in range(width):
-            seen[2 * width + w] = max(seen[2 * width + w], message[r, w])
+    if first == last:
+        seen[width : 3 * width] = _ZERO
+        return
+    for h in range(4):
+        begin, end = h * head, (h + 1) * head
+        for column in range(begin // LANES * LANES, end, LANES):
+            attend(weights, h, message, column, first, last, out)
+            for w in range(max(begin, column), min(end, column + LANES)):
+                seen[width + w], seen[2 * width + w] = out[0, w - column], out[1, w - column]
 
 
 @njit(cache=True, nogil=True, fastmath=True)

@@ -4,8 +4,8 @@ Left alone, the compiler keeps no part of a product in registers and cannot vect
 functions say what they want: they become AVX-512, AVX2 or NEON code, whatever there is. Libraries of linear algebra are
 as fast, but start threads of their own and cannot work on what lies in the cache already.
 
-All arrays are float32 and C-contiguous. A product works on whole vectors and on four rows at a time, so weights are
-padded (`padded`), and buffers have room for whole fours of rows; what is in the surplus rows does not matter.
+All arrays are float32 and C-contiguous. A product works on whole vectors and on some rows at a time, so weights are
+padded (`padded`), and buffers have room for a multiple of eight rows; what is in the surplus rows does not matter.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 LANES: Final = 16
-_ROWS: Final = 4  # of a product at a time
-# columns of a product at a time, in vectors; sums of _ROWS x _WIDEST vectors should fit into the registers
-_WIDEST: Final = 4 if binding.get_host_cpu_features().get("avx512f") else 1
-_MIDDLE: Final = min(_WIDEST, 2)
+_INPUTS: Final = 4  # of a product by rows at a time
+# Vectors of columns of a product at a time, and the rows: the sums fill half of the registers. Few columns need many
+# rows, as a sum that is added to has to wait for itself.
+_WIDEST, _MIDDLE, _WIDE_ROWS, _ROWS = (4, 2, 4, 8) if binding.get_host_cpu_features().get("avx512f") else (1, 1, 4, 4)
 _FLOAT: Final = ir.FloatType()
 _WORD: Final = ir.IntType(64)
 _BITS: Final = ir.IntType(32)
@@ -41,7 +41,7 @@ _LOG2E: Final = 1.4426950408889634
 def padded(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     """Weights `(inputs, outputs)` with zeros up to a multiple of 4 inputs and of 16 outputs."""
     inputs, outputs = weights.shape
-    return np.ascontiguousarray(np.pad(weights, ((0, -inputs % _ROWS), (0, -outputs % LANES))), np.float32)
+    return np.ascontiguousarray(np.pad(weights, ((0, -inputs % _INPUTS), (0, -outputs % LANES))), np.float32)
 
 
 # What follows writes the instructions; `b` is the builder, addresses are whole numbers.
@@ -188,9 +188,10 @@ def _tile(rows: int, wide: int, *, by_rows: bool, stride: int, silu: bool) -> An
 
 
 def _product(*, by_rows: bool, silu: bool) -> Any:
-    stride = _ROWS if by_rows else 1
+    stride = _INPUTS if by_rows else 1
     wide, middle, single = (
-        _tile(_ROWS, vectors, by_rows=by_rows, stride=stride, silu=silu) for vectors in (_WIDEST, _MIDDLE, 1)
+        _tile(rows, vectors, by_rows=by_rows, stride=stride, silu=silu)
+        for rows, vectors in ((_WIDE_ROWS, _WIDEST), (_ROWS, _MIDDLE), (_ROWS, 1))
     )
 
     @njit(nogil=True)  # what calls it is cached, with it inside
@@ -202,7 +203,7 @@ def _product(*, by_rows: bool, silu: bool) -> Any:
             left = (outputs - column) // LANES
             many = _WIDEST if left >= _WIDEST else _MIDDLE if left >= _MIDDLE else 1
             w = weights.ctypes.data + 4 * column
-            for row in range(0, used, _ROWS):
+            for row in range(0, used, _WIDE_ROWS if many == _WIDEST else _ROWS):
                 a = values.ctypes.data + 4 * (start + row * (pitch if by_rows else 1))
                 o = out.ctypes.data + 4 * (row * out_pitch + column)
                 if many == _WIDEST:
@@ -269,6 +270,61 @@ def _softmax_vectors(context, address, rows):  # type: ignore[no-untyped-def]
     return types.void(types.intp, types.intp), generate
 
 
+@intrinsic
+def _attend_vectors(context, weights, message, pitch, rows, out):  # type: ignore[no-untyped-def]
+    def generate(context, b, signature, arguments):  # type: ignore[no-untyped-def]
+        weights, message, pitch, rows, out = arguments
+
+        def turn(i, values):  # type: ignore[no-untyped-def]
+            own = _load(b, _at(b, message, b.mul(i, pitch)))
+            weight = _spread(b, _at(b, weights, b.mul(i, _word(LANES))))
+            return [_add_times(b, values[0], weight, own), _larger(b, values[1], own)]
+
+        total, most = _loop(b, rows, [_same(0), _load(b, message)], turn)
+        _store(b, total, out)
+        _store(b, most, _at(b, out, _word(LANES)))
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 5), generate
+
+
+def _of_lines(combine: Callable[[Any, Any, Any], Any]) -> Any:
+    @intrinsic
+    def lines(context, one, other, out, vectors):  # type: ignore[no-untyped-def]
+        def generate(context, b, signature, arguments):  # type: ignore[no-untyped-def]
+            one, other, out, vectors = arguments
+
+            def turn(i, values):  # type: ignore[no-untyped-def]
+                first, second, place = (_at(b, address, b.mul(i, _word(LANES))) for address in (one, other, out))
+                _store(b, combine(b, _load(b, first), _load(b, second)), place)
+                return values
+
+            _loop(b, vectors, [], turn)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 4), generate
+
+    @njit(nogil=True)
+    def of_lines(one, i, other, j, out, r):  # type: ignore[no-untyped-def]
+        pitch = out.shape[1]
+        first, second = one.ctypes.data + 4 * pitch * i, other.ctypes.data + 4 * pitch * j
+        lines(first, second, out.ctypes.data + 4 * pitch * r, pitch // LANES)
+
+    return of_lines
+
+
+def _squared_difference(b: Any, one: Any, other: Any) -> Any:
+    difference = b.fsub(one, other)
+    return b.fmul(difference, difference)
+
+
+add_lines = _of_lines(lambda b, one, other: b.fadd(one, other))
+"""`out[r] = one[i] + other[j]`, for arrays whose rows are equally long, a multiple of 16: `(one, i, other, j, out, r)`."""
+
+square_lines = _of_lines(_squared_difference)
+"""As `add_lines`, `out[r] = (one[i] - other[j]) ** 2`."""
+
+
 _transposed = _tile(8, 1, by_rows=True, stride=1, silu=False)
 
 
@@ -300,6 +356,22 @@ def take_logs(values, start, size):  # type: ignore[no-untyped-def]
 def softmax(values, first, last):  # type: ignore[no-untyped-def]
     """Softmax in place of the columns of `values` `(n, 16)`, over the rows `first` to before `last`, one or more."""
     _softmax_vectors(values.ctypes.data + 4 * LANES * first, last - first)
+
+
+@njit(cache=True, nogil=True)
+def attend(weights, head, message, column, first, last, out):  # type: ignore[no-untyped-def]
+    """For 16 columns of `message` from `column` on, the sum weighted with `weights[:, head]` and the largest.
+
+    Over the rows `first` to before `last`, one or more, into the two rows of `out`.
+    """
+    pitch = message.shape[1]
+    _attend_vectors(
+        weights.ctypes.data + 4 * (LANES * first + head),
+        message.ctypes.data + 4 * (first * pitch + column),
+        pitch,
+        last - first,
+        out.ctypes.data,
+    )
 
 
 @njit(cache=True, nogil=True)
