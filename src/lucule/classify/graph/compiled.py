@@ -1,8 +1,8 @@
 """The graph network on the CPU: layer by layer over a whole table, a tile of it at a time.
 
-Tiles are there for the memory only. Only the states and the fields of all points are kept; what points show to others is
-made anew for each tile and those around it. A tile writes its new states over the old ones; what tiles that come later
-need of those is put aside before. So tiles have no borders that could show.
+Tiles are there for the memory only. States and fields are all that is kept of all points; what points show to others is
+made anew for each tile and what lies around it. A tile writes its new states over the old ones; what tiles that come
+later need of those is put aside before. So tiles have no borders that could show.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from lucule.space.threads import share
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int32]
 
-TILE: Final = 262_144
+TILE: Final = 131_072
 _CHUNK: Final = 16_384
 _LEAST, _MOST = 256, 4_096
 _FIELDS: Final = 32

@@ -23,6 +23,7 @@ from lucule.classify.graph.vectors import (
     add_transposed,
     attend,
     contract,
+    fill_lines,
     padded,
     softmax,
     square_lines,
@@ -156,7 +157,8 @@ def layer_between(points, tile, weights, shared, fields, states, new_fields, fir
     width = states.shape[1]
     joined, inner = len(weights.first), weights.first.shape[1]
     wide = weights.own.shape[1]
-    lines, other, ends = np.zeros(_LINES * _PAIRS, np.float32), np.empty(_PAIRS, np.int32), np.empty(_BLOCK + 1, np.int32)
+    lines, other = np.zeros(_LINES * _PAIRS, np.float32), np.empty(_PAIRS, np.int32)
+    ends = np.empty(_BLOCK + 1, np.int32)
     turned = np.zeros((_PAIRS, LANES), np.float32)
     message, gates = np.zeros((_PAIRS, wide), np.float32), np.zeros((_PAIRS, LANES), np.float32)
     seen, own = np.zeros((_BLOCK, joined), np.float32), np.zeros((_BLOCK, wide), np.float32)
@@ -178,7 +180,7 @@ def layer_between(points, tile, weights, shared, fields, states, new_fields, fir
                 add_lines(own, p, shared, j, message, r)
         add_columns(lines, 0, _PAIRS, weights.known, message, used)
         add_rows_silu(turned, 0, LANES, weights.turned, message, used)
-        gates[:used] = weights.gate_bias
+        fill_lines(weights.gate_bias, gates, used)
         add_rows(message, 0, wide, weights.gate, gates, used)
         for p in range(many):
             gathered[:] = _ZERO
@@ -210,7 +212,8 @@ def affinities_between(points, tile, weights, together, apart, log_odds, first, 
         Of all points of the table, `(n, ranks)`; those of these points are written where there is a neighbour.
     """
     wide = weights.hidden.shape[1]
-    lines, other, ends = np.zeros(_LINES * _PAIRS, np.float32), np.empty(_PAIRS, np.int32), np.empty(_BLOCK + 1, np.int32)
+    lines, other = np.zeros(_LINES * _PAIRS, np.float32), np.empty(_PAIRS, np.int32)
+    ends = np.empty(_BLOCK + 1, np.int32)
     squares, sums = np.zeros((_PAIRS, wide), np.float32), np.zeros((_PAIRS, wide), np.float32)
     deep = np.zeros((_PAIRS, wide), np.float32)
     logits = np.zeros((_PAIRS, LANES), np.float32)
@@ -224,11 +227,11 @@ def affinities_between(points, tile, weights, together, apart, log_odds, first, 
                 j = tile.place[other[r]]
                 add_lines(together, i, together, j, sums, r)
                 square_lines(apart, i, apart, j, squares, r)
-        deep[:used] = weights.hidden_bias
+        fill_lines(weights.hidden_bias, deep, used)
         add_columns(lines, 0, _PAIRS, weights.known, sums, used)
         add_rows_silu(squares, 0, wide, weights.difference, sums, used)
         add_rows_silu(sums, 0, wide, weights.hidden, deep, used)
-        logits[:used] = weights.last_bias
+        fill_lines(weights.last_bias, logits, used)
         add_rows(deep, 0, wide, weights.last, logits, used)
         r = 0
         for i in range(tile.start + low, tile.start + low + many):
@@ -344,5 +347,3 @@ def _strength(gathered, fields, strength):  # type: ignore[no-untyped-def]
             value = gathered[m, 4 + 4 * degree + c] * np.float32(_ONE / _K)
             fields[4 * m + c] = value
             strength[4 * degree + c] += value * value
-
-

@@ -98,8 +98,15 @@ class GraphModel:
                     probability[rows], log_odds[rows] = compiled.run(self.network, states, seen, index, task)
                 else:
                     probability[rows], log_odds[rows] = run(self.network, columns, graph, self.device, task)
-            neighbours[rows] = np.where(index >= 0, rows[index], -1)
+            _rename(index, rows.astype(np.int32), neighbours)
         return Affinities(probability, neighbours, log_odds)
+
+
+def _rename(index: NDArray[np.int32], rows: NDArray[np.int32], neighbours: NDArray[np.int32]) -> None:
+    """Put the neighbours `index` of the points that are the `rows` of a table into these rows, named by row."""
+    for start in range(0, len(rows), CHUNK):
+        part = index[start : start + CHUNK]
+        neighbours[rows[start : start + CHUNK]] = np.where(part >= 0, rows[part], -1)
 
 
 def columns_of(locs: Localizations, points: NDArray[np.float32], rows: NDArray[np.int64]) -> Columns:

@@ -10,7 +10,7 @@ padded (`padded`), and buffers have room for a multiple of eight rows; what is i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -131,15 +131,17 @@ def _log(b: Any, x: Any) -> Any:
     return _add_times(b, b.fadd(f, total), exponent, _same(0.693359375))
 
 
-def _loop(b: Any, count: Any, start: list[Any], turn: Callable[[Any, list[Any]], list[Any]], stride: int = 1) -> Any:
-    """Let `turn(i, values)` give the next values for i = 0, stride, ... below `count` (above 0); the last ones."""
+def _loop(
+    b: Any, count: Any, start: Sequence[Any], turn: Callable[..., Sequence[Any]], stride: int = 1
+) -> Sequence[Any]:
+    """Let `turn(i, *values)` give the next values for i = 0, stride, ... below `count` (above 0); the last ones."""
     before = b.block
     body, after = b.append_basic_block("turn"), b.append_basic_block("after")
     b.branch(body)
     b.position_at_end(body)
     i = b.phi(_WORD)
     values = [b.phi(value.type) for value in start]
-    last = turn(i, list(values))
+    last = turn(i, *values)
     following = b.add(i, _word(stride))
     i.add_incoming(_word(0), before)
     i.add_incoming(following, body)
@@ -151,38 +153,49 @@ def _loop(b: Any, count: Any, start: list[Any], turn: Callable[[Any, list[Any]],
     return last
 
 
+def _instructions(write: Callable[..., None]) -> Any:
+    """A function for compiled code; it consists of what `write(b, *arguments)` writes, the arguments whole numbers."""
+
+    @intrinsic
+    def written(_typing, *arguments):  # type: ignore[no-untyped-def]
+        def generate(context, b, _signature, values):  # type: ignore[no-untyped-def]
+            write(b, *values)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * len(arguments)), generate
+
+    return written
+
+
 def _tile(rows: int, wide: int, *, by_rows: bool, stride: int, silu: bool) -> Any:
     """Add the product of some rows with `wide` vectors of columns of the weights to `out`, then SiLU if wanted.
 
     Input i of row r lies at `r * pitch + i` if `by_rows`, else at `i * pitch + r`.
     """
 
-    @intrinsic
-    def tile(context, values, pitch, weights, columns, out, out_pitch, inputs):  # type: ignore[no-untyped-def]
-        def generate(context, b, signature, arguments):  # type: ignore[no-untyped-def]
-            values, pitch, weights, columns, out, out_pitch, inputs = arguments
-            places = [
-                _at(b, out, b.add(b.mul(_word(r), out_pitch), _word(LANES * v))) for r in range(rows) for v in range(wide)
-            ]
+    @_instructions
+    def tile(
+        b: Any, values: Any, pitch: Any, weights: Any, columns: Any, out: Any, out_pitch: Any, inputs: Any
+    ) -> None:
+        lines = [_at(b, out, b.mul(_word(r), out_pitch)) for r in range(rows)]
+        places = [_at(b, line, _word(LANES * v)) for line in lines for v in range(wide)]
 
-            def turn(first, sums):  # type: ignore[no-untyped-def]
-                for step in range(stride):
-                    i = b.add(first, _word(step))
-                    line = _at(b, weights, b.mul(i, columns))
-                    own = [_load(b, _at(b, line, _word(LANES * v))) for v in range(wide)]
-                    for r in range(rows):
-                        place = b.add(b.mul(_word(r), pitch), i) if by_rows else b.add(b.mul(i, pitch), _word(r))
-                        value = _spread(b, _at(b, values, place))
-                        for v in range(wide):
-                            sums[r * wide + v] = _add_times(b, sums[r * wide + v], value, own[v])
-                return sums
+        def turn(first: Any, *before: Any) -> list[Any]:
+            sums = list(before)
+            for step in range(stride):
+                i = b.add(first, _word(step))
+                line = _at(b, weights, b.mul(i, columns))
+                own = [_load(b, _at(b, line, _word(LANES * v))) for v in range(wide)]
+                for r in range(rows):
+                    place = b.add(b.mul(_word(r), pitch), i) if by_rows else b.add(b.mul(i, pitch), _word(r))
+                    value = _spread(b, _at(b, values, place))
+                    for v in range(wide):
+                        sums[r * wide + v] = _add_times(b, sums[r * wide + v], value, own[v])
+            return sums
 
-            sums = _loop(b, inputs, [_load(b, place) for place in places], turn, stride)
-            for place, total in zip(places, sums, strict=True):
-                _store(b, _silu(b, total) if silu else total, place)
-            return context.get_dummy_value()
-
-        return types.void(*[types.intp] * 7), generate
+        sums = _loop(b, inputs, [_load(b, place) for place in places], turn, stride)
+        for place, total in zip(places, sums, strict=True):
+            _store(b, _silu(b, total) if silu else total, place)
 
     return tile
 
@@ -230,85 +243,74 @@ add_columns = _product(by_rows=False, silu=False)
 """As `add_rows`, with input i of row r at `start + i * pitch + r`."""
 
 
-@intrinsic
-def _log_vectors(context, address, vectors):  # type: ignore[no-untyped-def]
-    def generate(context, b, signature, arguments):  # type: ignore[no-untyped-def]
-        def turn(i, values):  # type: ignore[no-untyped-def]
-            place = _at(b, arguments[0], b.mul(i, _word(LANES)))
-            _store(b, _log(b, _load(b, place)), place)
-            return values
+@_instructions
+def _log_vectors(b: Any, address: Any, vectors: Any) -> None:
+    def turn(i: Any) -> list[Any]:
+        place = _at(b, address, b.mul(i, _word(LANES)))
+        _store(b, _log(b, _load(b, place)), place)
+        return []
 
-        _loop(b, arguments[1], [], turn)
-        return context.get_dummy_value()
-
-    return types.void(types.intp, types.intp), generate
+    _loop(b, vectors, [], turn)
 
 
-@intrinsic
-def _softmax_vectors(context, address, rows):  # type: ignore[no-untyped-def]
-    def generate(context, b, signature, arguments):  # type: ignore[no-untyped-def]
-        address, rows = arguments
+@_instructions
+def _softmax_vectors(b: Any, address: Any, rows: Any) -> None:
+    def place(i: Any) -> Any:
+        return _at(b, address, b.mul(i, _word(LANES)))
 
-        def place(i):  # type: ignore[no-untyped-def]
-            return _at(b, address, b.mul(i, _word(LANES)))
+    def exponential(i: Any, total: Any) -> list[Any]:
+        value = _exp2(b, b.fmul(b.fsub(_load(b, place(i)), top), _same(_LOG2E)))
+        _store(b, value, place(i))
+        return [b.fadd(total, value)]
 
-        def exponential(i, totals):  # type: ignore[no-untyped-def]
-            value = _exp2(b, b.fmul(b.fsub(_load(b, place(i)), top), _same(_LOG2E)))
-            _store(b, value, place(i))
-            return [b.fadd(totals[0], value)]
+    def divide(i: Any) -> list[Any]:
+        _store(b, b.fmul(_load(b, place(i)), part), place(i))
+        return []
 
-        def divide(i, values):  # type: ignore[no-untyped-def]
-            _store(b, b.fmul(_load(b, place(i)), share), place(i))
-            return values
-
-        (top,) = _loop(b, rows, [_load(b, address)], lambda i, most: [_larger(b, most[0], _load(b, place(i)))])
-        (total,) = _loop(b, rows, [_same(0)], exponential)
-        share = b.fdiv(_same(1), total)
-        _loop(b, rows, [], divide)
-        return context.get_dummy_value()
-
-    return types.void(types.intp, types.intp), generate
+    (top,) = _loop(b, rows, [_load(b, address)], lambda i, most: [_larger(b, most, _load(b, place(i)))])
+    (total,) = _loop(b, rows, [_same(0)], exponential)
+    part = b.fdiv(_same(1), total)
+    _loop(b, rows, [], divide)
 
 
-@intrinsic
-def _attend_vectors(context, weights, message, pitch, rows, out):  # type: ignore[no-untyped-def]
-    def generate(context, b, signature, arguments):  # type: ignore[no-untyped-def]
-        weights, message, pitch, rows, out = arguments
+@_instructions
+def _attend_vectors(b: Any, weights: Any, message: Any, pitch: Any, rows: Any, out: Any) -> None:
+    def turn(i: Any, total: Any, most: Any) -> list[Any]:
+        own = _load(b, _at(b, message, b.mul(i, pitch)))
+        weight = _spread(b, _at(b, weights, b.mul(i, _word(LANES))))
+        return [_add_times(b, total, weight, own), _larger(b, most, own)]
 
-        def turn(i, values):  # type: ignore[no-untyped-def]
-            own = _load(b, _at(b, message, b.mul(i, pitch)))
-            weight = _spread(b, _at(b, weights, b.mul(i, _word(LANES))))
-            return [_add_times(b, values[0], weight, own), _larger(b, values[1], own)]
+    total, most = _loop(b, rows, [_same(0), _load(b, message)], turn)
+    _store(b, total, out)
+    _store(b, most, _at(b, out, _word(LANES)))
 
-        total, most = _loop(b, rows, [_same(0), _load(b, message)], turn)
-        _store(b, total, out)
-        _store(b, most, _at(b, out, _word(LANES)))
-        return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 5), generate
+@_instructions
+def _contract_fields(b: Any, harmonics: Any, pitch: Any, mine: Any, other: Any, out: Any) -> None:
+    for side, fields in enumerate((mine, other)):
+        for degree, (first, last) in enumerate(((0, 3), (3, 8))):
+            total = _same(0, 4)
+            for m in range(first, last):
+                turned = _spread(b, _at(b, harmonics, b.mul(_word(m), pitch)), 4)
+                total = _add_times(b, total, turned, _load(b, _at(b, fields, _word(4 * m)), 4))
+            _store(b, total, _at(b, out, _word(8 * side + 4 * degree)))
 
 
 def _of_lines(combine: Callable[[Any, Any, Any], Any]) -> Any:
-    @intrinsic
-    def lines(context, one, other, out, vectors):  # type: ignore[no-untyped-def]
-        def generate(context, b, signature, arguments):  # type: ignore[no-untyped-def]
-            one, other, out, vectors = arguments
+    @_instructions
+    def combined(b: Any, one: Any, other: Any, out: Any, vectors: Any) -> None:
+        def turn(i: Any) -> list[Any]:
+            first, second, place = (_at(b, address, b.mul(i, _word(LANES))) for address in (one, other, out))
+            _store(b, combine(b, _load(b, first), _load(b, second)), place)
+            return []
 
-            def turn(i, values):  # type: ignore[no-untyped-def]
-                first, second, place = (_at(b, address, b.mul(i, _word(LANES))) for address in (one, other, out))
-                _store(b, combine(b, _load(b, first), _load(b, second)), place)
-                return values
-
-            _loop(b, vectors, [], turn)
-            return context.get_dummy_value()
-
-        return types.void(*[types.intp] * 4), generate
+        _loop(b, vectors, [], turn)
 
     @njit(nogil=True)
     def of_lines(one, i, other, j, out, r):  # type: ignore[no-untyped-def]
         pitch = out.shape[1]
         first, second = one.ctypes.data + 4 * pitch * i, other.ctypes.data + 4 * pitch * j
-        lines(first, second, out.ctypes.data + 4 * pitch * r, pitch // LANES)
+        combined(first, second, out.ctypes.data + 4 * pitch * r, pitch // LANES)
 
     return of_lines
 
@@ -319,31 +321,12 @@ def _squared_difference(b: Any, one: Any, other: Any) -> Any:
 
 
 add_lines = _of_lines(lambda b, one, other: b.fadd(one, other))
-"""`out[r] = one[i] + other[j]`, for arrays whose rows are equally long, a multiple of 16: `(one, i, other, j, out, r)`."""
+"""`out[r] = one[i] + other[j]`: `(one, i, other, j, out, r)`. All have rows of the same length, a multiple of 16."""
 
 square_lines = _of_lines(_squared_difference)
 """As `add_lines`, `out[r] = (one[i] - other[j]) ** 2`."""
 
-
 _transposed = _tile(8, 1, by_rows=True, stride=1, silu=False)
-
-
-@intrinsic
-def _contract_fields(context, harmonics, pitch, mine, other, out):  # type: ignore[no-untyped-def]
-    """Four sums of four lanes: degree 1 and 2 with the fields of one point, and with those of the other."""
-
-    def generate(context, b, signature, arguments):  # type: ignore[no-untyped-def]
-        harmonics, pitch, mine, other, out = arguments
-        for side, fields in enumerate((mine, other)):
-            for degree, (first, last) in enumerate(((0, 3), (3, 8))):
-                total = _same(0, 4)
-                for m in range(first, last):
-                    turned = _spread(b, _at(b, harmonics, b.mul(_word(m), pitch)), 4)
-                    total = _add_times(b, total, turned, _load(b, _at(b, fields, _word(4 * m)), 4))
-                _store(b, total, _at(b, out, _word(8 * side + 4 * degree)))
-        return context.get_dummy_value()
-
-    return types.void(*[types.intp] * 5), generate
 
 
 @njit(cache=True, nogil=True)
@@ -365,20 +348,18 @@ def attend(weights, head, message, column, first, last, out):  # type: ignore[no
     Over the rows `first` to before `last`, one or more, into the two rows of `out`.
     """
     pitch = message.shape[1]
-    _attend_vectors(
-        weights.ctypes.data + 4 * (LANES * first + head),
-        message.ctypes.data + 4 * (first * pitch + column),
-        pitch,
-        last - first,
-        out.ctypes.data,
-    )
+    own, messages = 4 * (LANES * first + head), 4 * (first * pitch + column)
+    _attend_vectors(weights.ctypes.data + own, message.ctypes.data + messages, pitch, last - first, out.ctypes.data)
 
 
 @njit(cache=True, nogil=True)
 def add_transposed(values, start, pitch, weights, first, last, out):  # type: ignore[no-untyped-def]
-    """`out[m] += sum of values[start + m * pitch + r] * weights[r]` over the rows r, one or more; `out` is `(8, 16)`."""
-    address, columns = weights.ctypes.data + 4 * LANES * first, LANES
-    _transposed(values.ctypes.data + 4 * (start + first), pitch, address, columns, out.ctypes.data, columns, last - first)
+    """`out[m] += sum of values[start + m * pitch + r] * weights[r]` over the rows r; `out` is `(8, 16)`.
+
+    The rows are `first` to before `last`, one or more.
+    """
+    own, line = values.ctypes.data + 4 * (start + first), weights.ctypes.data + 4 * LANES * first
+    _transposed(own, pitch, line, LANES, out.ctypes.data, LANES, last - first)
 
 
 @njit(cache=True, nogil=True)
@@ -388,7 +369,14 @@ def contract(values, start, pitch, fields, mine, other, out, row):  # type: igno
     `fields` `(n, 32)` hold four channels for each harmonic. `out[row]` gets degree 1 and degree 2 with those of `mine`,
     and the same with those of `other`, four channels each.
     """
-    base = fields.ctypes.data
-    _contract_fields(
-        values.ctypes.data + 4 * start, pitch, base + 128 * mine, base + 128 * other, out.ctypes.data + 4 * LANES * row
-    )
+    base, line = fields.ctypes.data, out.ctypes.data + 4 * LANES * row
+    _contract_fields(values.ctypes.data + 4 * start, pitch, base + 128 * mine, base + 128 * other, line)
+
+
+@njit(cache=True, nogil=True)
+def fill_lines(line, out, used):  # type: ignore[no-untyped-def]
+    """`out[r] = line` for the rows up to `used`, as long as a multiple of 16."""
+    for r in range(used):
+        for column in range(0, len(line), LANES):
+            for c in range(column, column + LANES):
+                out[r, c] = line[c]
