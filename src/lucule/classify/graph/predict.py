@@ -79,27 +79,35 @@ class GraphModel:
     def predict(self, locs: Localizations, *, progress: Progress = SILENT) -> Affinities:
         """Classes of all localizations and affinities of their neighbours, field by field and channel by channel."""
         n, ranks = len(locs), len(RANKS)
-        probability = np.zeros((n, len(self.card.classes)), np.float32)
-        probability[:, 0] = 1  # without any neighbour nothing is clustered
+        probability = np.empty((n, len(self.card.classes)), np.float32)
         neighbours, log_odds = np.empty((n, ranks), np.int32), np.empty((n, ranks), np.float32)
         points = locs.xyz() if locs.is_3d else locs.xy()
         for rows in patterns(locs, np.arange(n)):
-            if len(rows) < 2:
-                neighbours[rows], log_odds[rows] = -1, 0
+            if len(rows) < 2:  # without any neighbour nothing is clustered
+                probability[rows], neighbours[rows], log_odds[rows] = np.arange(probability.shape[1]) == 0, -1, 0
                 continue
-            graph, order = neighbour_graph(points[rows])
-            rows = rows[order]
-            graph = graph.ordered(order)  # near ones together: most of the work is in the cache
-            columns, index = columns_of(locs, points, rows), graph.index
-            with progress.task("Look at neighbours", len(rows) * (len(self.network.layers) + 1), _UNIT) as task:
-                if self.device.type == "cpu":
-                    states, seen = compiled.start(self.network, columns, graph)
-                    del columns, graph  # a large table leaves no room for what is not needed any more
-                    probability[rows], log_odds[rows] = compiled.run(self.network, states, seen, index, task)
-                else:
-                    probability[rows], log_odds[rows] = run(self.network, columns, graph, self.device, task)
-            _rename(index, rows.astype(np.int32), neighbours)
+            ordered, index, *said = self._look(locs, points, rows, progress)
+            probability[ordered], log_odds[ordered] = said
+            _rename(index, ordered, neighbours)
         return Affinities(probability, neighbours, log_odds)
+
+    def _look(
+        self, locs: Localizations, points: NDArray[np.float32], rows: NDArray[np.int64], progress: Progress
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+        """The rows of a pattern in the order of space, and neighbours (by place therein), classes, log-odds of each.
+
+        Large tables leave no room for what is not needed any more: this gives it back on the way.
+        """
+        graph, order = neighbour_graph(points[rows])
+        rows = rows[order].astype(np.int32)
+        graph = graph.ordered(order)  # near ones together: most of the work is in the cache
+        columns, index = columns_of(locs, points, rows), graph.index
+        with progress.task("Look at neighbours", len(rows) * (len(self.network.layers) + 1), _UNIT) as task:
+            if self.device.type == "cpu":
+                states, seen = compiled.start(self.network, columns, graph)
+                del columns, graph, order
+                return rows, index, *compiled.run(self.network, states, seen, index, task)
+            return rows, index, *run(self.network, columns, graph, self.device, task)
 
 
 def _rename(index: NDArray[np.int32], rows: NDArray[np.int32], neighbours: NDArray[np.int32]) -> None:
@@ -109,7 +117,7 @@ def _rename(index: NDArray[np.int32], rows: NDArray[np.int32], neighbours: NDArr
         neighbours[rows[start : start + CHUNK]] = np.where(part >= 0, rows[part], -1)
 
 
-def columns_of(locs: Localizations, points: NDArray[np.float32], rows: NDArray[np.int64]) -> Columns:
+def columns_of(locs: Localizations, points: NDArray[np.float32], rows: NDArray[np.int32]) -> Columns:
     """The columns that the network uses, of some rows; what a table lacks is marked as unknown."""
     one = torch.ones(len(rows))
 

@@ -10,6 +10,7 @@ padded (`padded`), and buffers have room for a multiple of eight rows; what is i
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -156,7 +157,6 @@ def _loop(
 def _instructions(write: Callable[..., None]) -> Any:
     """A function for compiled code; it consists of what `write(b, *arguments)` writes, the arguments whole numbers."""
 
-    @intrinsic
     def written(_typing, *arguments):  # type: ignore[no-untyped-def]
         def generate(context, b, _signature, values):  # type: ignore[no-untyped-def]
             write(b, *values)
@@ -164,7 +164,8 @@ def _instructions(write: Callable[..., None]) -> Any:
 
         return types.void(*[types.intp] * len(arguments)), generate
 
-    return written
+    written.__signature__ = inspect.signature(write)  # type: ignore[attr-defined]
+    return intrinsic(written)
 
 
 def _tile(rows: int, wide: int, *, by_rows: bool, stride: int, silu: bool) -> Any:
