@@ -21,11 +21,12 @@ from lucule.classify.graph.kernels import (
     AffinityWeights,
     LayerWeights,
     Points,
+    ShownWeights,
     Tile,
     affinities_between,
     layer_between,
+    show_between,
 )
-from lucule.classify.graph.vectors import LANES
 from lucule.core import Task
 from lucule.nn.graph import CONTEXT_BEFORE, GraphNetwork
 from lucule.space.threads import share
@@ -63,19 +64,20 @@ def run(network: GraphNetwork, states: Tensor, points: Points, index: Indices, t
         weights = LayerWeights.of(layer)
         old_states, old_fields = tiles.put_aside(states.numpy()), tiles.put_aside(fields)
         for t, tile in tiles:
-            shared = _by_chunks(layer.shared, tiles.seen(t, states.numpy(), old_states[t]))
+            shared = _shown(tiles.seen(t, states.numpy(), old_states[t]), ShownWeights.of(layer.norm, layer.other))
             seen = tiles.seen(t, fields, old_fields[t])
             work = partial(layer_between, points, tile, weights, shared, seen, states.numpy(), fields)
             _share(work, tiles.size(t), task)
     del fields, old_states, old_fields
     probability = torch.cat([network.class_logits(states[c]).softmax(dim=1) for c in _chunks(n)]).numpy()
     log_odds, last = np.zeros(index.shape, np.float32), AffinityWeights.of(network)
-    bias = network.pair.bias / 2  # added twice, once for each point
+    bias = network.pair.bias.numpy() / 2  # added twice, once for each point
+    together = ShownWeights.of(network.final, network.together, bias)
+    apart = ShownWeights.of(network.final, network.apart)
     for t, tile in tiles:
         seen = tiles.seen(t, states.numpy())
-        together = _by_chunks(lambda values: network.shown(values)[0] + bias, seen)
-        apart = _by_chunks(lambda values: network.shown(values)[1], seen)
-        _share(partial(affinities_between, points, tile, last, together, apart, log_odds), tiles.size(t), task)
+        shown = _shown(seen, together), _shown(seen, apart)
+        _share(partial(affinities_between, points, tile, last, *shown, log_odds), tiles.size(t), task)
     return probability, log_odds
 
 
@@ -123,11 +125,11 @@ def _chunks(size: int) -> list[slice]:
     return [slice(first, min(first + _CHUNK, size)) for first in range(0, size, _CHUNK)]
 
 
-def _by_chunks(make: Callable[[Tensor], Tensor], values: Floats) -> Floats:
-    """What `make` gives for the states of points, with zeros up to whole vectors."""
-    states = torch.from_numpy(values)
-    made = torch.cat([make(states[c]) for c in _chunks(len(states))]).numpy()
-    return np.pad(made, ((0, 0), (0, -made.shape[1] % LANES))) if made.shape[1] % LANES else made
+def _shown(states: Floats, weights: ShownWeights) -> Floats:
+    """What points show to others, with zeros up to whole vectors."""
+    shown = np.empty((len(states), weights.linear.shape[1]), np.float32)
+    share(partial(show_between, states, weights, shown), len(states), least=_LEAST, most=_MOST)
+    return shown
 
 
 def _share(work: Callable[[int, int], object], size: int, task: Task) -> None:

@@ -133,13 +133,43 @@ class AffinityWeights(NamedTuple):
         )  # fmt: skip
 
 
+class ShownWeights(NamedTuple):
+    """Weights of what points show to others: a normalisation, and what follows it, inputs by outputs, padded."""
+
+    norm: Floats
+    norm_bias: Floats
+    linear: Floats
+    linear_bias: Floats
+
+    @classmethod
+    def of(cls, norm: Any, linear: Any, bias: Floats | float = 0.0) -> ShownWeights:
+        """Bring the weights into the form that the kernels take; `bias` is added to that of `linear`."""
+        weights, own_bias = _linear(linear)
+        own_bias[: linear.out_features] += bias
+        return cls(norm.weight.numpy(), norm.bias.numpy(), weights, own_bias)
+
+
 def _linear(part: Any) -> tuple[Floats, Floats]:
-    bias = part.bias.numpy()
+    bias = np.zeros(part.out_features, np.float32) if part.bias is None else part.bias.numpy()
     return padded(part.weight.numpy().T), np.pad(bias, (0, -len(bias) % LANES))
 
 
 def _wide(weights: Floats) -> Floats:
     return padded(weights)[: len(weights)]  # these may have any number of inputs
+
+
+@njit(cache=True, nogil=True)
+def show_between(states, weights, shown, first, last):  # type: ignore[no-untyped-def]
+    """What the points `first` to before `last` show to others, `(n, columns of the weights)`, from their states."""
+    normed = np.zeros((_BLOCK, len(weights.linear)), np.float32)
+    block = np.zeros((_BLOCK, weights.linear.shape[1]), np.float32)
+    for low in range(first, last, _BLOCK):
+        many = min(_BLOCK, last - low)
+        for p in range(many):
+            _normalise(states[low + p], weights.norm, weights.norm_bias, normed[p])
+            block[p] = weights.linear_bias
+        add_rows(normed, 0, normed.shape[1], weights.linear, block, many)
+        shown[low : low + many] = block[:many]
 
 
 @njit(cache=True, nogil=True)
