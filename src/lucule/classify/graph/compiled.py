@@ -28,7 +28,7 @@ from lucule.classify.graph.kernels import (
     show_between,
 )
 from lucule.core import Task
-from lucule.nn.graph import CONTEXT_BEFORE, GraphNetwork
+from lucule.nn.graph import CONTEXT_BEFORE, GraphLayer, GraphNetwork
 from lucule.space.threads import share
 
 Floats = NDArray[np.float32]
@@ -40,6 +40,7 @@ _LEAST, _MOST = 256, 4_096
 _FIELDS: Final = 32
 
 
+@torch.inference_mode()
 def start(network: GraphNetwork, columns: Columns, graph: Graph) -> tuple[Tensor, Points]:
     """States `(n, width)` before the first layer, and what pairs are made of; the distances are not needed after."""
     distance = torch.from_numpy(graph.distance)
@@ -49,6 +50,7 @@ def start(network: GraphNetwork, columns: Columns, graph: Graph) -> tuple[Tensor
     return states, Points.of(columns, spacing_of(distance).numpy())
 
 
+@torch.inference_mode()
 def run(network: GraphNetwork, states: Tensor, points: Points, index: Indices, task: Task) -> tuple[Floats, Floats]:
     """Probabilities `(n, classes)` and log-odds of pairs `(n, ranks)`, 0 where there is none.
 
@@ -61,14 +63,8 @@ def run(network: GraphNetwork, states: Tensor, points: Points, index: Indices, t
             mean = sum(network.summary(states[c]).sum(dim=0, dtype=torch.float64) for c in _chunks(n)) / n
             for c in _chunks(n):
                 states[c] = network.add_context(states[c], mean.float()[None])
-        weights = LayerWeights.of(layer)
-        old_states, old_fields = tiles.put_aside(states.numpy()), tiles.put_aside(fields)
-        for t, tile in tiles:
-            shared = _shown(tiles.seen(t, states.numpy(), old_states[t]), ShownWeights.of(layer.norm, layer.other))
-            seen = tiles.seen(t, fields, old_fields[t])
-            work = partial(layer_between, points, tile, weights, shared, seen, states.numpy(), fields)
-            _share(work, tiles.size(t), task)
-    del fields, old_states, old_fields
+        _exchange(layer, tiles, points, states.numpy(), fields, task)
+    del fields
     probability = torch.cat([network.class_logits(states[c]).softmax(dim=1) for c in _chunks(n)]).numpy()
     log_odds, last = np.zeros(index.shape, np.float32), AffinityWeights.of(network)
     bias = network.pair.bias.numpy() / 2  # added twice, once for each point
@@ -79,6 +75,18 @@ def run(network: GraphNetwork, states: Tensor, points: Points, index: Indices, t
         shown = _shown(seen, together), _shown(seen, apart)
         _share(partial(affinities_between, points, tile, last, *shown, log_odds), tiles.size(t), task)
     return probability, log_odds
+
+
+def _exchange(layer: GraphLayer, tiles: _Tiles, points: Points, states: Floats, fields: Floats, task: Task) -> None:
+    """One layer, which changes states and fields."""
+    weights, shows = LayerWeights.of(layer), ShownWeights.of(layer.norm, layer.other)
+    old_states, old_fields = tiles.put_aside(states), tiles.put_aside(fields)
+    for t, tile in tiles:
+        shared = _shown(tiles.seen(t, states, old_states[t]), shows)
+        seen = tiles.seen(t, fields, old_fields[t])
+        work = partial(layer_between, points, tile, weights, shared, seen, states, fields)
+        _share(work, tiles.size(t), task)
+        del work, shared, seen  # before those of the next tile are made
 
 
 class _Tiles:

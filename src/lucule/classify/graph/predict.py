@@ -75,7 +75,6 @@ class GraphModel:
         place = choose_device(device)
         return cls(card, network.to(place).eval(), place)
 
-    @torch.inference_mode()
     def predict(self, locs: Localizations, *, progress: Progress = SILENT) -> Affinities:
         """Classes of all localizations and affinities of their neighbours, field by field and channel by channel."""
         n, ranks = len(locs), len(RANKS)
@@ -144,6 +143,7 @@ def _usable(values: Tensor) -> bool:
     return bool((torch.isfinite(values) & (values > 0)).all())
 
 
+@torch.inference_mode()
 def run(
     network: GraphNetwork, columns: Columns, graph: Graph, device: torch.device, task: Task
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
