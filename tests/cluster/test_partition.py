@@ -66,13 +66,14 @@ def test_nothing_and_missing_neighbours():
         partition(lonely, np.ones((4, 2), np.float32), np.ones(4, bool))
 
 
-def test_average_linkage_equals_the_plain_algorithm():
+# in the second, unions have so many new neighbours that the table of pairs must grow
+@pytest.mark.parametrize(("n", "fraction", "mean"), [(24, 0.4, 0.0), (40, 0.12, 1.0)])
+def test_average_linkage_equals_the_plain_algorithm(n, fraction, mean):
     rng = np.random.default_rng(9)
-    n = 24
     i, j = np.triu_indices(n, 1)
-    chosen = rng.random(len(i)) < 0.4
+    chosen = rng.random(len(i)) < fraction
     i, j = i[chosen], j[chosen]
-    weight = rng.normal(size=len(i)).round(6)
+    weight = rng.normal(size=len(i)).round(6) + mean
     neighbours, log_odds = np.full((n, n), -1, np.int32), np.zeros((n, n), np.float32)
     neighbours[i, j], log_odds[i, j] = j, weight
     found = partition(neighbours, log_odds, np.ones(n, bool), min_points=1)

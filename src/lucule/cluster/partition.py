@@ -156,6 +156,29 @@ def _find(keys, mask, a, b):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def _empty_table(pairs):  # type: ignore[no-untyped-def]
+    """A hash table for so many pairs: their keys, sums and numbers of log-odds."""
+    capacity = 16
+    while capacity < 2 * pairs:
+        capacity *= 2
+    return np.full(capacity, _EMPTY, np.int64), np.zeros(capacity), np.zeros(capacity)
+
+
+@njit(cache=True, nogil=True)
+def _larger_table(keys, total, count, pairs):  # type: ignore[no-untyped-def]
+    """The table with room for so many pairs and what of it still counts, and how many those are."""
+    new_keys, new_total, new_count = _empty_table(pairs)
+    mask = np.int64(len(new_keys) - 1)
+    filled = 0
+    for old in range(len(keys)):
+        if count[old] > 0:
+            slot, _ = _find(new_keys, mask, np.int32(keys[old] >> 32), np.int32(keys[old] & 0xFFFFFFFF))
+            new_keys[slot], new_total[slot], new_count[slot] = keys[old], total[old], count[old]
+            filled += 1
+    return new_keys, new_total, new_count, filled
+
+
+@njit(cache=True, nogil=True)
 def _push(heap_score, heap_pair, size, score, pair):  # type: ignore[no-untyped-def]
     child = size
     while child > 0:
@@ -194,13 +217,9 @@ def _pop(heap_score, heap_pair, size):  # type: ignore[no-untyped-def]
 def _agglomerate(n, u, v, weight):  # type: ignore[no-untyped-def]
     """Group `(n,)` of each point of a part, named by one of its points."""
     edges = len(u)
-    capacity = 16
-    while capacity < 4 * edges:
-        capacity *= 2
-    mask = np.int64(capacity - 1)
-    keys = np.full(capacity, _EMPTY, np.int64)
-    total = np.zeros(capacity)
-    count = np.zeros(capacity)
+    keys, total, count = _empty_table(edges)
+    mask = np.int64(len(keys) - 1)
+    filled = 0
 
     # linked lists of the neighbours of each group
     head, tail, degree = np.full(n, -1, np.int32), np.full(n, -1, np.int32), np.zeros(n, np.int32)
@@ -210,6 +229,7 @@ def _agglomerate(n, u, v, weight):  # type: ignore[no-untyped-def]
         slot, key = _find(keys, mask, u[e], v[e])
         if keys[slot] == _EMPTY:
             keys[slot] = key
+            filled += 1
             for a, b in ((u[e], v[e]), (v[e], u[e])):
                 who[links], following[links] = b, head[a]
                 if head[a] < 0:
@@ -223,7 +243,7 @@ def _agglomerate(n, u, v, weight):  # type: ignore[no-untyped-def]
     room = 2 * edges + 16
     heap_score, heap_pair = np.empty(room), np.empty(room, np.int64)
     size = 0
-    for slot in range(capacity):
+    for slot in range(len(keys)):
         if keys[slot] != _EMPTY and total[slot] > 0:
             size = _push(heap_score, heap_pair, size, total[slot] / count[slot], keys[slot])
 
@@ -240,6 +260,9 @@ def _agglomerate(n, u, v, weight):  # type: ignore[no-untyped-def]
         if degree[a] < degree[b]:
             a, b = b, a
         parent[b] = a
+        if 4 * (filled + degree[b]) > 3 * len(keys):
+            keys, total, count, filled = _larger_table(keys, total, count, filled + degree[b])
+            mask = np.int64(len(keys) - 1)
         link = head[b]
         while link >= 0:
             c = who[link]
@@ -251,6 +274,7 @@ def _agglomerate(n, u, v, weight):  # type: ignore[no-untyped-def]
                     new, new_key = _find(keys, mask, a, c)
                     if keys[new] == _EMPTY:
                         keys[new] = new_key
+                        filled += 1
                     total[new] += total[old]
                     count[new] += count[old]
                     count[old], total[old] = 0, 0

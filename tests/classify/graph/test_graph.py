@@ -3,12 +3,12 @@ import pytest
 import torch
 
 from lucule.classify import check_range, classify
-from lucule.classify.graph import GraphModel, Recipe, train
+from lucule.classify.graph import GraphModel, Recipe, compiled, train
 from lucule.classify.graph.batches import FieldSettings, hide_columns, make_batch
 from lucule.classify.graph.inputs import RANKS, Graph, neighbour_graph
 from lucule.classify.graph.predict import run
 from lucule.classify.graph.train import build, loss, outputs
-from lucule.core import InputError, Localizations
+from lucule.core import SILENT, InputError, Localizations
 from lucule.models import find
 from lucule.simulate.varied_fields import varied_field
 
@@ -33,11 +33,24 @@ def test_the_compiled_layers_do_what_the_network_does(family, shown):
     torch.manual_seed(3)
     network = build(width=32, layers=4, classes=4).eval()
     graph = Graph(batch.index.numpy(), batch.distance.numpy())
-    probability, log_odds = run(network, batch.columns, graph, CPU)
-    with torch.inference_mode():
+    with torch.inference_mode(), SILENT.task("") as task:
+        compiled_said = compiled.run(network, *compiled.start(network, batch.columns, graph), graph.index, task)
+        tensors_said = run(network, batch.columns, graph, CPU, task)
         logits, affinity, present = outputs(network, batch)
-    assert np.allclose(probability, logits.softmax(dim=1), atol=1e-5)
-    assert np.allclose(log_odds[present.numpy()], affinity[present], atol=1e-4)
+    for probability, log_odds in (compiled_said, tensors_said):
+        assert np.allclose(probability, logits.softmax(dim=1), atol=1e-5)
+        assert np.allclose(log_odds[present.numpy()], affinity[present], atol=1e-4)
+
+
+def test_tiles_have_no_borders(model, monkeypatch):
+    x, y = np.random.default_rng(5).gamma(2, 600, (2, 2000))
+    locs = Localizations({"x": x, "y": y})
+    whole = model.predict(locs)
+    monkeypatch.setattr(compiled, "TILE", 300)
+    tiled = model.predict(locs)
+    assert (tiled.neighbours == whole.neighbours).all()
+    assert np.allclose(tiled.probability, whole.probability, atol=1e-5)
+    assert np.allclose(tiled.log_odds, whole.log_odds, atol=1e-4)
 
 
 def moved(locs, **columns):

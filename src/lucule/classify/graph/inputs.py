@@ -79,7 +79,7 @@ def neighbour_graph(points: NDArray[np.float32]) -> tuple[Graph, NDArray[np.int3
     columns = np.asarray(RANKS) - 1
     index, distance = np.empty((n, len(RANKS)), np.int32), np.empty((n, len(RANKS)), np.float32)
     order = []
-    for rows, near, who in NeighbourGrid(points).neighbour_batches(RANKS[-1], 16_384):
+    for rows, near, who in NeighbourGrid(points).neighbour_batches(RANKS[-1], 4_096):
         index[rows], distance[rows] = who[:, columns], near[:, columns]
         order.append(rows)
     _continue(distance, n - 1, dims)

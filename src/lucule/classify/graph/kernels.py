@@ -1,298 +1,379 @@
-"""The layers of the graph network on the CPU, compiled: a pair of neighbours never leaves the cache.
+"""The layers of the graph network on the CPU, compiled: pairs of neighbours never leave the cache.
 
-What belongs to single points stays with torch; the kernels do what belongs to pairs, which is nearly all of the work.
-They compute what `lucule.nn.graph` says, to rounding (tested), many times faster than tensors of all pairs would.
+The kernels do what belongs to pairs, and what follows from it for the point, for 32 points at a time. They compute what
+`lucule.nn.graph` says, to rounding (tested), many times faster than tensors of all pairs would.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
-import torch
 from numba import njit
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lucule.classify.graph.inputs import PAIR_FEATURES, RANKS, Columns
+from lucule.classify.graph.vectors import (
+    LANES,
+    add_columns,
+    add_lines,
+    add_rows,
+    add_rows_silu,
+    add_transposed,
+    attend,
+    contract,
+    fill_lines,
+    padded,
+    softmax,
+    square_lines,
+    take_logs,
+)
 from lucule.nn.graph import GraphLayer, GraphNetwork
-from lucule.space.threads import share
 
 Floats = NDArray[np.float32]
+Indices = NDArray[np.int32]
 
-_LEAST, _MOST = 256, 8_192
 _BLOCK: Final = 32  # points whose pairs stay in the cache together
+_K: Final = len(RANKS)
+_PAIRS: Final = -(-_BLOCK * _K // LANES) * LANES
 _ZERO, _HALF, _ONE, _ROOT = np.float32(0), np.float32(0.5), np.float32(1), np.float32(math.sqrt(3))
-_MINUS_LOG2E: Final = np.float32(-1.4426950408889634)
 _SMALLEST_NM, _LOG_UNIT, _ONE_FRAME = np.float32(0.5), np.float32(math.log(100)), np.float32(1.5)
 _RANK_FEATURE: Final = (np.log(np.asarray(RANKS)) / 3).astype(np.float32)
+_EPSILON: Final = np.float32(1e-5)  # of the normalisation
+
+# What is known of the pairs of a block lies in lines of _PAIRS numbers one after the other: the nine features, then the
+# eight harmonics, then what these are made of. Distances between lines that the compiler knows let it make vector code.
+_HARMONICS: Final = PAIR_FEATURES * _PAIRS
+_X, _Y, _Z, _SQUARES, _GAP, _HERE, _THERE, _LENGTH = (_HARMONICS + (8 + line) * _PAIRS for line in range(8))
+_LINES: Final = PAIR_FEATURES + 16
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PairInputs:
-    """What pairs are made of, as arrays: see `lucule.classify.graph.inputs.pairs`."""
+class Points(NamedTuple):
+    """What pairs are made of, of all points; see `lucule.classify.graph.inputs.pairs`."""
 
-    points: Floats
+    xyz: Floats
     frame: Floats
     squared_error: Floats
     log_spacing: Floats
-    index: NDArray[np.int32]
-    distance: Floats
     error_known: bool
     frame_known: bool
 
     @classmethod
-    def of(cls, columns: Columns, index: NDArray[np.int32], distance: Floats, spacing: Tensor) -> PairInputs:
+    def of(cls, columns: Columns, spacing: Floats) -> Points:
         """Gather the arrays of one table."""
         return cls(
-            columns.points.numpy(), columns.frame.numpy(), columns.error.square().numpy(), spacing.log().numpy(),
-            index, distance, bool(columns.known[0, 0] > 0), bool(columns.known[0, 2] > 0),
+            columns.points.numpy(), columns.frame.numpy(), columns.error.square().numpy(), np.log(spacing),
+            bool(columns.known[0, 0] > 0), bool(columns.known[0, 2] > 0),
         )  # fmt: skip
 
-    def arguments(self) -> tuple[Any, ...]:
-        """Give the arrays in the order in which the kernels take them."""
-        return (self.points, self.frame, self.squared_error, self.log_spacing, self.index, self.distance,
-                self.error_known, self.frame_known, _RANK_FEATURE)  # fmt: skip
 
+class Tile(NamedTuple):
+    """Points that are worked on together, and what they see of others.
 
-def messages(
-    layer: GraphLayer, own: Tensor, shared: Tensor, fields: Tensor, inputs: PairInputs, first: int = 0
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Attended messages `(n, width)`, largest messages `(n, width)`, new fields `(n, 4, 8)` of a chunk.
-
-    `own` are the n points from `first` on; `shared` and `fields` are those of all points.
+    Attributes
+    ----------
+    start
+        The first of them; they follow each other.
+    index
+        Neighbours of all points of the table, `(n, ranks)`, -1 where there is none.
+    place
+        Where that which the tile sees of a point lies, `(n,)`; the points of the tile come first.
     """
-    n, width = own.shape
-    attended, largest = np.empty((n, width), np.float32), np.empty((n, width), np.float32)
-    new_fields = np.empty((n, 32), np.float32)
-    weights = (
-        np.ascontiguousarray(layer.pair.weight.numpy().T),
-        np.ascontiguousarray(np.pad(layer.gate.weight.numpy().T, ((0, 0), (0, 4)))),
-        np.pad(layer.gate.bias.numpy(), (0, 4)),
-    )
-    arrays = (own.numpy(), shared.numpy(), fields.view(-1, 32).numpy(), *weights, attended, largest, new_fields)
-    share(lambda a, b: _messages(a, b, first, *inputs.arguments(), *arrays), n, least=_LEAST, most=_MOST)
-    return torch.from_numpy(attended), torch.from_numpy(largest), torch.from_numpy(new_fields).view(n, 4, 8)
+
+    start: int
+    index: Indices
+    place: Indices
 
 
-def affinities(network: GraphNetwork, shown: tuple[Tensor, Tensor], inputs: PairInputs) -> Floats:
-    """Logits `(n, ranks)` of all pairs; 0 where there is none."""
-    log_odds = np.zeros(inputs.index.shape, np.float32)
-    hidden, last = network.affinity[1], network.affinity[3]
-    weights = (
-        np.ascontiguousarray(network.difference.weight.numpy().T),
-        np.ascontiguousarray(np.pad(network.pair.weight.numpy().T, ((0, PAIR_FEATURES - network.symmetric), (0, 0)))),
-        np.ascontiguousarray(hidden.weight.numpy().T),  # type: ignore[operator]
-        hidden.bias.numpy(),  # type: ignore[operator]
-        last.weight.numpy()[0],  # type: ignore[operator]
-        np.float32(last.bias.item()),  # type: ignore[operator]
-    )
-    together = shown[0] + network.pair.bias / 2  # added twice, once for each point
-    arrays = (together.numpy(), shown[1].numpy(), *weights, log_odds)
-    share(lambda a, b: _affinities(a, b, *inputs.arguments()[1:], *arrays), len(log_odds), least=_LEAST, most=_MOST)
-    return log_odds
+class LayerWeights(NamedTuple):
+    """Weights of a layer, inputs by outputs, padded."""
+
+    norm: Floats
+    norm_bias: Floats
+    own: Floats
+    own_bias: Floats
+    known: Floats
+    turned: Floats
+    gate: Floats
+    gate_bias: Floats
+    first: Floats
+    first_bias: Floats
+    second: Floats
+    second_bias: Floats
+
+    @classmethod
+    def of(cls, layer: GraphLayer) -> LayerWeights:
+        """Bring the weights of a layer into the form that the kernels take."""
+        pair = layer.pair.weight.numpy().T
+        first, second = layer.update[0], layer.update[2]
+        return cls(
+            layer.norm.weight.numpy(), layer.norm.bias.numpy(), *_linear(layer.own), _wide(pair[:PAIR_FEATURES]),
+            _wide(pair[PAIR_FEATURES:]), *_linear(layer.gate), *_linear(first), *_linear(second),
+        )  # fmt: skip
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _silu(values, part, bits, power):  # type: ignore[no-untyped-def]
-    """Apply x / (1 + exp(-x)) in place for a flat array; `power` is `bits` seen as floats.
+class AffinityWeights(NamedTuple):
+    """Weights of the affinities of pairs, inputs by outputs, padded."""
 
-    Two loops, because the compiler cannot vectorise one that writes whole numbers and reads them as floats.
-    """
-    for w in range(values.size):
-        t = min(max(values[w] * _MINUS_LOG2E, np.float32(-100.0)), np.float32(100.0)) + np.float32(128.0)
-        whole = np.int32(t)
-        part[w] = t - np.float32(whole)
-        bits[w] = (whole - 1) << 23
-    for w in range(values.size):
-        f = part[w]
-        p = np.float32(0.0013333558) * f + np.float32(0.009618129)
-        p = p * f + np.float32(0.055504109)
-        p = p * f + np.float32(0.24022651)
-        p = p * f + np.float32(0.69314718)
-        values[w] = values[w] / (np.float32(1.0) + (p * f + np.float32(1.0)) * power[w])
+    difference: Floats
+    known: Floats
+    hidden: Floats
+    hidden_bias: Floats
+    last: Floats
+    last_bias: Floats
 
-
-@njit(cache=True, nogil=True, fastmath=True)
-def _add_product(rows, weights, out, used):  # type: ignore[no-untyped-def]
-    """Add the matrix product of the first `used` rows with the weights; a library would wait for other threads."""
-    inputs, outputs = weights.shape
-    whole = inputs - inputs % 4
-    for r in range(used):
-        for f in range(0, whole, 4):  # four at a time, so that `out` is loaded and stored less often
-            a, b, c, d = rows[r, f], rows[r, f + 1], rows[r, f + 2], rows[r, f + 3]
-            for w in range(outputs):
-                out[r, w] += a * weights[f, w] + b * weights[f + 1, w] + c * weights[f + 2, w] + d * weights[f + 3, w]
-        for f in range(whole, inputs):
-            a = rows[r, f]
-            for w in range(outputs):
-                out[r, w] += a * weights[f, w]
+    @classmethod
+    def of(cls, network: GraphNetwork) -> AffinityWeights:
+        """Bring the weights of a network into the form that the kernels take."""
+        hidden, last = network.affinity[1], network.affinity[3]
+        return cls(
+            padded(network.difference.weight.numpy().T),
+            _wide(network.pair.weight.numpy().T), *_linear(hidden), *_linear(last),
+        )  # fmt: skip
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
-def _features(
-    seen, i, j, slot, frame, squared_error, log_spacing, distance, error_known, frame_known, ranks
-):  # type: ignore[no-untyped-def]  # fmt: skip
-    """The nine features of a pair."""
-    log_length = math.log(distance[i, slot] + _SMALLEST_NM)
-    here, there = log_length - log_spacing[i], log_length - log_spacing[j]
-    seen[0] = log_length - _LOG_UNIT
-    seen[1] = log_length - _HALF * math.log(squared_error[i] + squared_error[j]) if error_known else _ZERO
-    seen[2], seen[3] = _ZERO, _ZERO
-    if frame_known:
-        gap = abs(frame[j] - frame[i])
-        seen[2] = math.log(gap + _ONE) * np.float32(0.2)
-        seen[3] = _ONE if gap <= _ONE_FRAME else _ZERO
-    seen[4], seen[5] = max(here, there), min(here, there)
-    seen[6], seen[7] = here, there
-    seen[8] = ranks[slot]
+class ShownWeights(NamedTuple):
+    """Weights of what points show to others: a normalisation, and what follows it, inputs by outputs, padded."""
+
+    norm: Floats
+    norm_bias: Floats
+    linear: Floats
+    linear_bias: Floats
+
+    @classmethod
+    def of(cls, norm: Any, linear: Any, bias: Floats | float = 0.0) -> ShownWeights:
+        """Bring the weights into the form that the kernels take; `bias` is added to that of `linear`."""
+        weights, own_bias = _linear(linear)
+        own_bias[: linear.out_features] += bias
+        return cls(norm.weight.numpy(), norm.bias.numpy(), weights, own_bias)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _messages(
-    first, last, offset, points, frame, squared_error, log_spacing, index, distance, error_known, frame_known, ranks,
-    own, shared, fields, pair_weight, gate_weight, gate_bias, attended, largest, new_fields,
-):  # type: ignore[no-untyped-def]  # fmt: skip
-    k, width = index.shape[1], own.shape[1]
-    head = width // 4
-    seen, harmonics = np.zeros((_BLOCK * k, 25), np.float32), np.empty((_BLOCK * k, 8), np.float32)
-    start = np.empty((_BLOCK * k, width), np.float32)
-    gates = np.empty((_BLOCK * k, 16), np.float32)
-    part, bits = np.empty(_BLOCK * k * width, np.float32), np.empty(_BLOCK * k * width, np.int32)
-    power = bits.view(np.float32)
-    ends = np.empty(_BLOCK + 1, np.int64)
+def _linear(part: Any) -> tuple[Floats, Floats]:
+    bias = np.zeros(part.out_features, np.float32) if part.bias is None else part.bias.numpy()
+    return padded(part.weight.numpy().T), np.pad(bias, (0, -len(bias) % LANES))
+
+
+def _wide(weights: Floats) -> Floats:
+    return padded(weights)[: len(weights)]  # these may have any number of inputs
+
+
+@njit(cache=True, nogil=True)
+def show_between(states, weights, shown, first, last):  # type: ignore[no-untyped-def]
+    """What the points `first` to before `last` show to others, `(n, columns of the weights)`, from their states."""
+    normed = np.zeros((_BLOCK, len(weights.linear)), np.float32)
+    block = np.zeros((_BLOCK, weights.linear.shape[1]), np.float32)
     for low in range(first, last, _BLOCK):
-        high = min(low + _BLOCK, last)
-        used = 0
-        for place in range(low, high):
-            i = place + offset
-            ends[place - low] = used
-            for slot in range(k):
-                j = index[i, slot]
-                if j < 0:
-                    continue
-                row = seen[used]
-                _features(
-                    row, i, j, slot, frame, squared_error, log_spacing, distance, error_known, frame_known,
-                    ranks,
-                )  # fmt: skip
-                _turn(row, harmonics[used], i, j, _ONE / max(distance[i, slot], _SMALLEST_NM), points, fields)
-                for w in range(width):
-                    start[used, w] = own[place, w] + shared[j, w]
-                used += 1
-        ends[high - low] = used
-        message, flat = start, start.ravel()
-        _add_product(seen, pair_weight, message, used)
-        _silu(flat[: used * width], part, bits, power)
-        gates[:used] = gate_bias
-        _add_product(message, gate_weight, gates, used)
-        for i in range(low, high):
-            _gather(
-                i, ends[i - low], ends[i - low + 1], np.float32(_ONE / k), head, message, gates, harmonics,
-                attended, largest, new_fields,
-            )  # fmt: skip
+        many = min(_BLOCK, last - low)
+        for p in range(many):
+            _normalise(states[low + p], weights.norm, weights.norm_bias, normed[p])
+            block[p] = weights.linear_bias
+        add_rows(normed, 0, normed.shape[1], weights.linear, block, many)
+        shown[low : low + many] = block[:many]
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
-def _turn(seen, turn, i, j, scale, points, fields):  # type: ignore[no-untyped-def]
-    """Harmonics of the direction, and their contractions with the fields of both points."""
-    x = (points[j, 0] - points[i, 0]) * scale
-    y = (points[j, 1] - points[i, 1]) * scale
-    z = (points[j, 2] - points[i, 2]) * scale
-    turn[0], turn[1], turn[2] = x, y, z
-    turn[3], turn[4] = _ROOT * x * y, _ROOT * y * z
-    turn[5] = z * z - (x * x + y * y) * _HALF
-    turn[6], turn[7] = _ROOT * x * z, _ROOT * (x * x - y * y) * _HALF
-    for c in range(4):
-        b = 8 * c
-        seen[9 + c] = turn[0] * fields[i, b] + turn[1] * fields[i, b + 1] + turn[2] * fields[i, b + 2]
-        seen[17 + c] = turn[0] * fields[j, b] + turn[1] * fields[j, b + 1] + turn[2] * fields[j, b + 2]
-        mine, others = _ZERO, _ZERO
-        for m in range(3, 8):
-            mine += turn[m] * fields[i, b + m]
-            others += turn[m] * fields[j, b + m]
-        seen[13 + c], seen[21 + c] = mine, others
+@njit(cache=True, nogil=True)
+def layer_between(points, tile, weights, shared, fields, states, new_fields, first, last):  # type: ignore[no-untyped-def]
+    """Exchange messages for the points `first` to before `last` of a tile.
+
+    Parameters
+    ----------
+    shared, fields
+        What the tile sees of points, `(m, width)` with zeros up to whole vectors, and `(m, 32)`, four channels for
+        each harmonic.
+    states, new_fields
+        Of all points of the table, `(n, width)` and `(n, 32)`; those of these points are written.
+    """
+    width = states.shape[1]
+    joined, inner = len(weights.first), weights.first.shape[1]
+    wide = weights.own.shape[1]
+    lines, other = np.zeros(_LINES * _PAIRS, np.float32), np.empty(_PAIRS, np.int32)
+    ends = np.empty(_BLOCK + 1, np.int32)
+    turned = np.zeros((_PAIRS, LANES), np.float32)
+    message, gates = np.zeros((_PAIRS, wide), np.float32), np.zeros((_PAIRS, LANES), np.float32)
+    seen, own = np.zeros((_BLOCK, joined), np.float32), np.zeros((_BLOCK, wide), np.float32)
+    deep, change = np.zeros((_BLOCK, inner), np.float32), np.zeros((_BLOCK, wide), np.float32)
+    gathered, attended = np.empty((8, LANES), np.float32), np.empty((2, LANES), np.float32)
+    for low in range(first, last, _BLOCK):
+        many = min(_BLOCK, last - low)
+        row = tile.start + low
+        used = _pairs(row, many, points, tile.index, lines, other, ends)
+        _features(points, lines, used)
+        for p in range(many):
+            _normalise(states[row + p], weights.norm, weights.norm_bias, seen[p])
+            own[p] = weights.own_bias
+        add_rows(seen, 0, joined, weights.own, own, many)
+        for p in range(many):
+            for r in range(ends[p], ends[p + 1]):
+                j = tile.place[other[r]]
+                contract(lines, _HARMONICS + r, _PAIRS, fields, low + p, j, turned, r)
+                add_lines(own, p, shared, j, message, r)
+        add_columns(lines, 0, _PAIRS, weights.known, message, used)
+        add_rows_silu(turned, 0, LANES, weights.turned, message, used)
+        fill_lines(weights.gate_bias, gates, used)
+        add_rows(message, 0, wide, weights.gate, gates, used)
+        for p in range(many):
+            gathered[:] = _ZERO
+            if ends[p] < ends[p + 1]:
+                add_transposed(lines, _HARMONICS, _PAIRS, gates, ends[p], ends[p + 1], gathered)
+                softmax(gates, ends[p], ends[p + 1])
+            _attend(ends[p], ends[p + 1], width, gates, message, attended, seen[p])
+            _strength(gathered, new_fields[row + p], seen[p, 3 * width :])
+            deep[p] = weights.first_bias
+            for w in range(width):
+                change[p, w] = states[row + p, w] + weights.second_bias[w]
+        add_rows_silu(seen, 0, joined, weights.first, deep, many)
+        add_rows(deep, 0, inner, weights.second, change, many)
+        for p in range(many):
+            for w in range(width):
+                states[row + p, w] = change[p, w]
+
+
+@njit(cache=True, nogil=True)
+def affinities_between(points, tile, weights, together, apart, log_odds, first, last):  # type: ignore[no-untyped-def]
+    """Logits that neighbours are of one cluster, for the points `first` to before `last` of a tile.
+
+    Parameters
+    ----------
+    together, apart
+        What the tile sees of points, `(m, width / 2)` with zeros up to whole vectors: what is added, and that whose
+        difference counts.
+    log_odds
+        Of all points of the table, `(n, ranks)`; those of these points are written where there is a neighbour.
+    """
+    wide = weights.hidden.shape[1]
+    lines, other = np.zeros(_LINES * _PAIRS, np.float32), np.empty(_PAIRS, np.int32)
+    ends = np.empty(_BLOCK + 1, np.int32)
+    squares, sums = np.zeros((_PAIRS, wide), np.float32), np.zeros((_PAIRS, wide), np.float32)
+    deep = np.zeros((_PAIRS, wide), np.float32)
+    logits = np.zeros((_PAIRS, LANES), np.float32)
+    for low in range(first, last, _BLOCK):
+        many = min(_BLOCK, last - low)
+        used = _pairs(tile.start + low, many, points, tile.index, lines, other, ends)
+        _features(points, lines, used)
+        for p in range(many):
+            i = low + p
+            for r in range(ends[p], ends[p + 1]):
+                j = tile.place[other[r]]
+                add_lines(together, i, together, j, sums, r)
+                square_lines(apart, i, apart, j, squares, r)
+        fill_lines(weights.hidden_bias, deep, used)
+        add_columns(lines, 0, _PAIRS, weights.known, sums, used)
+        add_rows_silu(squares, 0, wide, weights.difference, sums, used)
+        add_rows_silu(sums, 0, wide, weights.hidden, deep, used)
+        fill_lines(weights.last_bias, logits, used)
+        add_rows(deep, 0, wide, weights.last, logits, used)
+        r = 0
+        for i in range(tile.start + low, tile.start + low + many):
+            for slot in range(_K):
+                if tile.index[i, slot] >= 0:
+                    log_odds[i, slot] = logits[r, 0]
+                    r += 1
+
+
+@njit(cache=True, nogil=True)
+def _pairs(row, many, points, index, lines, other, ends):  # type: ignore[no-untyped-def]
+    """Collect the pairs of `many` points from `row` on; those of the p-th are `ends[p]` to `ends[p + 1]`."""
+    used = 0
+    for i in range(row, row + many):
+        ends[i - row] = used
+        x, y, z = points.xyz[i, 0], points.xyz[i, 1], points.xyz[i, 2]
+        frame, square, here = points.frame[i], points.squared_error[i], points.log_spacing[i]
+        for slot in range(_K):
+            j = index[i, slot]
+            if j < 0:
+                continue
+            other[used] = j
+            lines[_X + used] = points.xyz[j, 0] - x
+            lines[_Y + used] = points.xyz[j, 1] - y
+            lines[_Z + used] = points.xyz[j, 2] - z
+            lines[_SQUARES + used] = square + points.squared_error[j]
+            lines[_GAP + used] = points.frame[j] - frame
+            lines[_HERE + used] = here
+            lines[_THERE + used] = points.log_spacing[j]
+            lines[8 * _PAIRS + used] = _RANK_FEATURE[slot]
+            used += 1
+    ends[many] = used
+    return used
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _gather(i, low, high, scale, head, message, gates, harmonics, attended, largest, new_fields):  # type: ignore[no-untyped-def]
-    """What a point takes from its messages `low` to `high`."""
-    width = message.shape[1]
+def _features(points, lines, used):  # type: ignore[no-untyped-def]
+    """The nine features and the eight harmonics of the pairs that `_pairs` has collected."""
+    size = -(-used // LANES) * LANES
+    if used == 0:
+        return
+    for r in range(size):
+        x, y, z = lines[_X + r], lines[_Y + r], lines[_Z + r]
+        distance = np.sqrt(x * x + y * y + z * z)
+        lines[_LENGTH + r] = distance + _SMALLEST_NM
+        scale = _ONE / max(distance, _SMALLEST_NM)
+        x, y, z = x * scale, y * scale, z * scale
+        lines[_HARMONICS + r] = x
+        lines[_HARMONICS + _PAIRS + r] = y
+        lines[_HARMONICS + 2 * _PAIRS + r] = z
+        lines[_HARMONICS + 3 * _PAIRS + r] = _ROOT * x * y
+        lines[_HARMONICS + 4 * _PAIRS + r] = _ROOT * y * z
+        lines[_HARMONICS + 5 * _PAIRS + r] = z * z - (x * x + y * y) * _HALF
+        lines[_HARMONICS + 6 * _PAIRS + r] = _ROOT * x * z
+        lines[_HARMONICS + 7 * _PAIRS + r] = _ROOT * (x * x - y * y) * _HALF
+        gap = abs(lines[_GAP + r])
+        lines[3 * _PAIRS + r] = _ONE if gap <= _ONE_FRAME else _ZERO
+        lines[2 * _PAIRS + r] = gap + _ONE
+        lines[_PAIRS + r] = max(lines[_SQUARES + r], np.float32(1e-30))
+    take_logs(lines, _LENGTH, size)
+    take_logs(lines, _PAIRS, size)
+    take_logs(lines, 2 * _PAIRS, size)
+    error_known = _ONE if points.error_known else _ZERO
+    frame_known = _ONE if points.frame_known else _ZERO
+    for r in range(size):
+        length = lines[_LENGTH + r]
+        here, there = length - lines[_HERE + r], length - lines[_THERE + r]
+        lines[r] = length - _LOG_UNIT
+        lines[_PAIRS + r] = (length - _HALF * lines[_PAIRS + r]) * error_known
+        lines[2 * _PAIRS + r] *= np.float32(0.2) * frame_known
+        lines[3 * _PAIRS + r] *= frame_known
+        lines[4 * _PAIRS + r], lines[5 * _PAIRS + r] = max(here, there), min(here, there)
+        lines[6 * _PAIRS + r], lines[7 * _PAIRS + r] = here, there
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _normalise(values, weight, bias, out):  # type: ignore[no-untyped-def]
+    width = len(values)
+    mean, square = _ZERO, _ZERO
     for w in range(width):
-        attended[i, w], largest[i, w] = _ZERO, _ZERO
-    for m in range(32):
-        new_fields[i, m] = _ZERO
-    if low == high:
+        mean += values[w]
+    mean /= np.float32(width)
+    for w in range(width):
+        square += (values[w] - mean) * (values[w] - mean)
+    scale = _ONE / np.sqrt(square / np.float32(width) + _EPSILON)
+    for w in range(width):
+        out[w] = (values[w] - mean) * scale * weight[w] + bias[w]
+
+
+@njit(cache=True, nogil=True)
+def _attend(first, last, width, weights, message, out, seen):  # type: ignore[no-untyped-def]
+    """Weighted sum by heads, and the largest, of the messages `first` to before `last`; 0 where there are none."""
+    head = width // 4
+    if first == last:
+        seen[width : 3 * width] = _ZERO
         return
     for h in range(4):
-        top = gates[low, h]
-        for r in range(low + 1, high):
-            top = max(top, gates[r, h])
-        total = _ZERO
-        for r in range(low, high):
-            gates[r, h] = math.exp(gates[r, h] - top)
-            total += gates[r, h]
-        for r in range(low, high):
-            weight = gates[r, h] / total
-            for w in range(h * head, (h + 1) * head):
-                attended[i, w] += weight * message[r, w]
-    for w in range(width):
-        largest[i, w] = message[low, w]
-    for r in range(low + 1, high):
-        for w in range(width):
-            largest[i, w] = max(largest[i, w], message[r, w])
-    for r in range(low, high):
-        for c in range(4):
-            one, two = gates[r, 4 + c] * scale, gates[r, 8 + c] * scale
-            for m in range(3):
-                new_fields[i, 8 * c + m] += one * harmonics[r, m]
-            for m in range(3, 8):
-                new_fields[i, 8 * c + m] += two * harmonics[r, m]
+        begin, end = h * head, (h + 1) * head
+        for column in range(begin // LANES * LANES, end, LANES):
+            attend(weights, h, message, column, first, last, out)
+            for w in range(max(begin, column), min(end, column + LANES)):
+                seen[width + w], seen[2 * width + w] = out[0, w - column], out[1, w - column]
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _affinities(
-    first, last, frame, squared_error, log_spacing, index, distance, error_known, frame_known, ranks,
-    together, apart, difference, pair_weight, hidden_weight, hidden_bias, last_weight, last_bias, log_odds,
-):  # type: ignore[no-untyped-def]  # fmt: skip
-    k, half = index.shape[1], together.shape[1]
-    seen = np.zeros((_BLOCK * k, 9), np.float32)
-    squares = np.empty((_BLOCK * k, half), np.float32)
-    row, deep = np.empty((_BLOCK * k, half), np.float32), np.empty((_BLOCK * k, half), np.float32)
-    part, bits = np.empty(_BLOCK * k * half, np.float32), np.empty(_BLOCK * k * half, np.int32)
-    power = bits.view(np.float32)
-    flat, deep_flat = row.ravel(), deep.ravel()
-    for low in range(first, last, _BLOCK):
-        high = min(low + _BLOCK, last)
-        used = 0
-        for i in range(low, high):
-            for slot in range(k):
-                j = index[i, slot]
-                if j < 0:
-                    continue
-                _features(
-                    seen[used], i, j, slot, frame, squared_error, log_spacing, distance, error_known,
-                    frame_known, ranks,
-                )  # fmt: skip
-                for w in range(half):
-                    row[used, w] = together[i, w] + together[j, w]
-                    apart_w = apart[i, w] - apart[j, w]
-                    squares[used, w] = apart_w * apart_w
-                used += 1
-        _add_product(squares, difference, row, used)
-        _add_product(seen, pair_weight, row, used)
-        _silu(flat[: used * half], part, bits, power)
-        deep[:used] = hidden_bias
-        _add_product(row, hidden_weight, deep, used)
-        _silu(deep_flat[: used * half], part, bits, power)
-        used = 0
-        for i in range(low, high):
-            for slot in range(k):
-                if index[i, slot] >= 0:
-                    total = last_bias
-                    for w in range(half):
-                        total += deep[used, w] * last_weight[w]
-                    log_odds[i, slot] = total
-                    used += 1
+def _strength(gathered, fields, strength):  # type: ignore[no-untyped-def]
+    """New fields of a point, and their strength by degree and channel."""
+    for c in range(8):
+        strength[c] = _ZERO
+    for m in range(8):
+        degree = 0 if m < 3 else 1
+        for c in range(4):
+            value = gathered[m, 4 + 4 * degree + c] * np.float32(_ONE / _K)
+            fields[4 * m + c] = value
+            strength[4 * degree + c] += value * value

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lucule.classify.graph import compiled
 from lucule.classify.graph.inputs import RANKS, Columns, Graph, neighbour_graph, pairs, point_features, spacing_of
-from lucule.classify.graph.kernels import PairInputs, affinities, messages
 from lucule.classify.graph.train import build
-from lucule.core import SILENT, InputError, Localizations, Progress
+from lucule.core import SILENT, InputError, Localizations, Progress, Task
 from lucule.core.patterns import patterns
 from lucule.models import Card, find
 from lucule.nn import choose_device
@@ -27,6 +27,7 @@ _SAMPLE: Final = 2_000
 _TOLERATED: Final = 0.05
 _DENSITY_NEIGHBOURS: Final = 20
 _FEWEST: Final = 50
+_UNIT: Final = "localizations"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,22 +78,45 @@ class GraphModel:
     def predict(self, locs: Localizations, *, progress: Progress = SILENT) -> Affinities:
         """Classes of all localizations and affinities of their neighbours, field by field and channel by channel."""
         n, ranks = len(locs), len(RANKS)
-        probability = np.zeros((n, len(self.card.classes)), np.float32)
-        probability[:, 0] = 1  # without any neighbour nothing is clustered
-        neighbours, log_odds = np.full((n, ranks), -1, np.int32), np.zeros((n, ranks), np.float32)
+        probability = np.empty((n, len(self.card.classes)), np.float32)
+        neighbours, log_odds = np.empty((n, ranks), np.int32), np.empty((n, ranks), np.float32)
         points = locs.xyz() if locs.is_3d else locs.xy()
         for rows in patterns(locs, np.arange(n)):
-            if len(rows) < 2:
+            if len(rows) < 2:  # without any neighbour nothing is clustered
+                probability[rows], neighbours[rows], log_odds[rows] = np.arange(probability.shape[1]) == 0, -1, 0
                 continue
-            graph, order = neighbour_graph(points[rows])
-            rows, graph = rows[order], graph.ordered(order)  # near ones together: most of the work is in the cache
-            columns = columns_of(locs, points, rows)
-            probability[rows], log_odds[rows] = run(self.network, columns, graph, self.device, progress=progress)
-            neighbours[rows] = np.where(graph.index >= 0, rows[graph.index], -1)
+            ordered, index, *said = self._look(locs, points, rows, progress)
+            probability[ordered], log_odds[ordered] = said
+            _rename(index, ordered, neighbours)
         return Affinities(probability, neighbours, log_odds)
 
+    def _look(
+        self, locs: Localizations, points: NDArray[np.float32], rows: NDArray[np.int64], progress: Progress
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+        """The rows of a pattern in the order of space, and neighbours (by place therein), classes, log-odds of each.
 
-def columns_of(locs: Localizations, points: NDArray[np.float32], rows: NDArray[np.int64]) -> Columns:
+        Large tables leave no room for what is not needed any more: this gives it back on the way.
+        """
+        graph, order = neighbour_graph(points[rows])
+        rows = rows[order].astype(np.int32)
+        graph = graph.ordered(order)  # near ones together: most of the work is in the cache
+        columns, index = columns_of(locs, points, rows), graph.index
+        with progress.task("Look at neighbours", len(rows) * (len(self.network.layers) + 1), _UNIT) as task:
+            if self.device.type == "cpu":
+                states, seen = compiled.start(self.network, columns, graph)
+                del columns, graph, order
+                return rows, index, *compiled.run(self.network, states, seen, index, task)
+            return rows, index, *run(self.network, columns, graph, self.device, task)
+
+
+def _rename(index: NDArray[np.int32], rows: NDArray[np.int32], neighbours: NDArray[np.int32]) -> None:
+    """Put the neighbours `index` of the points that are the `rows` of a table into these rows, named by row."""
+    for start in range(0, len(rows), CHUNK):
+        part = index[start : start + CHUNK]
+        neighbours[rows[start : start + CHUNK]] = np.where(part >= 0, rows[part], -1)
+
+
+def columns_of(locs: Localizations, points: NDArray[np.float32], rows: NDArray[np.int32]) -> Columns:
     """The columns that the network uses, of some rows; what a table lacks is marked as unknown."""
     one = torch.ones(len(rows))
 
@@ -121,48 +145,39 @@ def _usable(values: Tensor) -> bool:
 
 @torch.inference_mode()
 def run(
-    network: GraphNetwork, columns: Columns, graph: Graph, device: torch.device, *, progress: Progress = SILENT
+    network: GraphNetwork, columns: Columns, graph: Graph, device: torch.device, task: Task
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Probabilities `(n, classes)` and log-odds of pairs `(n, ranks)`; does what `GraphNetwork.forward` does."""
+    """Do what `compiled.run` does, with tensors of all pairs of a chunk on a device."""
     columns = Columns(columns.points.to(device), columns.frame.to(device), columns.error.to(device),
                       columns.photons.to(device), columns.known.to(device))  # fmt: skip
     n = len(graph.index)
     index, distance = torch.from_numpy(graph.index), torch.from_numpy(graph.distance)
     chunks = [slice(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK)]
     spacing = spacing_of(distance).to(device)
-    compiled = PairInputs.of(columns, graph.index, graph.distance, spacing) if device.type == "cpu" else None
 
     def near(rows: slice) -> Pairs:
         return pairs(columns, index[rows].to(device), distance[rows].to(device), spacing, rows)
 
-    with progress.task("Look at neighbours", n * (len(network.layers) + 1), "localizations") as task:
-        states = torch.cat([network.embed(point_features(columns, distance[c].to(device), c)) for c in chunks])
-        directed = network.start_fields(states)
-        for place, layer in enumerate(network.layers):
-            if place in CONTEXT_BEFORE:
-                mean = sum(network.summary(states[c]).sum(dim=0, dtype=torch.float64) for c in chunks) / n
-                for c in chunks:
-                    states[c] = network.add_context(states[c], mean.float()[None])
-            shared = torch.cat([layer.shared(states[c]) for c in chunks])
-            new_directed = torch.empty_like(directed)
-            for c in chunks:  # others see `shared` and `directed` alone, so that states may change in place
-                if compiled is None:
-                    states[c], new_directed[c] = layer(states[c], directed[c], shared, directed, near(c))
-                else:
-                    normed = layer.norm(states[c])
-                    seen = messages(layer, layer.own(normed), shared, directed, compiled, c.start)
-                    states[c], new_directed[c] = layer.finish(states[c], normed, *seen)
-                task.advance(c.stop - c.start)
-            directed = new_directed
-        probability = torch.cat([network.class_logits(states[c]).softmax(dim=1) for c in chunks])
-        shown = tuple(torch.cat(parts) for parts in zip(*(network.shown(states[c]) for c in chunks), strict=True))
-        if compiled is not None:
-            return probability.numpy(), affinities(network, (shown[0], shown[1]), compiled)
-        log_odds = torch.empty(index.shape)
-        for c in chunks:
-            own = (shown[0][c], shown[1][c])
-            log_odds[c] = network.affinity_logits(own, (shown[0], shown[1]), near(c)).cpu()
+    states = torch.cat([network.embed(point_features(columns, distance[c].to(device), c)) for c in chunks])
+    directed = network.start_fields(states)
+    for place, layer in enumerate(network.layers):
+        if place in CONTEXT_BEFORE:
+            mean = sum(network.summary(states[c]).sum(dim=0, dtype=torch.float64) for c in chunks) / n
+            for c in chunks:
+                states[c] = network.add_context(states[c], mean.float()[None])
+        shared = torch.cat([layer.shared(states[c]) for c in chunks])
+        new_directed = torch.empty_like(directed)
+        for c in chunks:  # others see `shared` and `directed` alone, so that states may change in place
+            states[c], new_directed[c] = layer(states[c], directed[c], shared, directed, near(c))
             task.advance(c.stop - c.start)
+        directed = new_directed
+    probability = torch.cat([network.class_logits(states[c]).softmax(dim=1) for c in chunks])
+    shown = tuple(torch.cat(parts) for parts in zip(*(network.shown(states[c]) for c in chunks), strict=True))
+    log_odds = torch.empty(index.shape)
+    for c in chunks:
+        own = (shown[0][c], shown[1][c])
+        log_odds[c] = network.affinity_logits(own, (shown[0], shown[1]), near(c)).cpu()
+        task.advance(c.stop - c.start)
     return probability.cpu().numpy(), log_odds.numpy()
 
 
