@@ -40,7 +40,8 @@ CAMERAS: Final = ("emccd_ixon897", "prime95b")
 BEADS, PLANES, SIDE_PX, STEP_NM = 30, 150, 256, 10.0
 _PHOTONS, _BACKGROUND, _PIXEL_NM = 30_000.0, 50.0, 100.0
 _PLACES, _DEPTHS_NM, _REACH_PX = 6, np.linspace(-400, 400, 9), 6
-_GRADIENT: Final = 5000.0
+# Picasso: least gradient of a bead, and planes averaged into one (20 nm, as ours)
+_GRADIENT, _BINNED = 5000.0, 2
 _DARK_FRAMES, _FLAT_PHOTONS = 200, (20.0, 80.0, 200.0, 500.0)
 _MOVIE_FRAMES: Final = 200
 
@@ -138,19 +139,21 @@ def _picasso(counts: NDArray[np.uint16], camera: Camera) -> tuple[tuple[Floats, 
         from picasso import spline
 
         # a few planes first, for what it compiles; the template is what takes the time of a calibration
-        spline.build_psf_template(counts[::6, :128], settings, BOX_PX, _GRADIENT, 6 * STEP_NM)
-        built, seconds = _timed(lambda: spline.build_psf_template(counts, settings, BOX_PX, _GRADIENT, STEP_NM))
+        spline.build_psf_template(counts[::15, :128], settings, BOX_PX, _GRADIENT, 15 * STEP_NM)
+        built, seconds = _timed(
+            lambda: spline.build_psf_template(counts, settings, BOX_PX, _GRADIENT, STEP_NM, z_binning=_BINNED)
+        )
     return (np.asarray(built["template"], np.float64).transpose(2, 0, 1), int(built["n_beads_used"])), seconds
 
 
 def _interpolated(template: Floats) -> Callable[[float, float, float], Floats]:
-    """Evaluate samples one pixel and one step apart by natural cubic splines, as Picasso's fit does."""
+    """Evaluate samples one pixel and some planes apart by natural cubic splines, as Picasso's fit does."""
     planes, side, _ = template.shape
     along_z = CubicSpline(np.arange(planes), template, axis=0, bc_type="natural")
     pixels = np.arange(-_REACH_PX, _REACH_PX + 1) + (side - 1) / 2
 
     def evaluate(x: float, y: float, z: float) -> Floats:
-        image = along_z(np.clip(z / STEP_NM + (planes - 1) / 2, 0, planes - 1))
+        image = along_z(np.clip(z / (_BINNED * STEP_NM) + (planes - 1) / 2, 0, planes - 1))
         image = CubicSpline(np.arange(side), image, axis=0, bc_type="natural")(pixels - y / _PIXEL_NM)
         moved: Floats = CubicSpline(np.arange(side), image, axis=1, bc_type="natural")(pixels - x / _PIXEL_NM)
         return moved
