@@ -1,8 +1,8 @@
 """Beads with neighbours in their windows: the light of each is taken off the windows of the others.
 
-The PSF of single beads tells what a neighbour sends. Neighbours are placed in turns, each without the light of the
-others as far as it is known, from the brightest one down, until nothing moves any more. Two beads whose middles overlap
-are not told apart like this and stay out.
+The PSF of single beads tells what a neighbour sends. Neighbours are placed from the brightest one down, twice, each
+without the light of the others as far as it is known. Two beads whose middles overlap are not told apart like this and
+stay out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lucule.localize.calibration.spline import Model
 Floats: TypeAlias = NDArray[np.float64]
 _Key: TypeAlias = tuple[int, int, int]
 
-_ROUNDS: Final = 3
+_ROUNDS: Final = 2
 # neighbours closer than this are one spot where they are out of focus
 _APART_NM: Final = 1000.0
 
@@ -44,7 +44,16 @@ def separated(crowded: Sequence[Bead], placed: Sequence[Placed], model: Model) -
     """
     beads = {_key(bead): bead for bead in crowded if bead.near and bead.planes.size and not bead.clipped}
     known = {_key(p.bead): p for p in placed}
-    disturbing = {key for bead in beads.values() for key in _neighbours(bead)}
+    usable = [
+        key
+        for key, bead in beads.items()
+        if bead.crowded
+        and bead.gap_px * model.grid.pixel_nm >= _APART_NM
+        and all(place in beads or place in known for place in _neighbours(bead))
+    ]
+    if not usable:
+        return []
+    disturbing = {place for bead in beads.values() for place in _neighbours(bead)}
     images = {key: _image(p, model) for key, p in known.items() if key in disturbing}
     focus = float(np.median([p.focus_nm for p in placed]))
     order = sorted(beads, key=lambda key: -beads[key].photons)
@@ -56,13 +65,6 @@ def separated(crowded: Sequence[Bead], placed: Sequence[Placed], model: Model) -
             start = known.get(key) or Placed(alone, (0.0, 0.0), focus, np.empty(0), np.empty(0))
             known[key] = refine(replace(start, bead=alone), model)
             images[key] = _image(known[key], model)
-    usable = [
-        key
-        for key in order
-        if beads[key].crowded
-        and beads[key].gap_px * model.grid.pixel_nm >= _APART_NM
-        and all(place in known for place in _neighbours(beads[key]))
-    ]
     return [replace(known[key], bead=replace(known[key].bead, reason="")) for key in usable]
 
 
