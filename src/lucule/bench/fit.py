@@ -221,7 +221,7 @@ def _bias(seed: int) -> list[Row]:
 
 
 def _pairs(seed: int) -> list[Row]:
-    """Two Gaussians at a distance in units of their width: how many are found within half of it, and how well."""
+    """Two Gaussians at a distance in units of their width: how many are found within 100 nm, and how well."""
     camera, kernel = load_camera("ideal"), compile_psf("gaussian_2d", 100)
     rows = []
     for distance in PAIRS:
