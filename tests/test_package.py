@@ -24,6 +24,21 @@ def test_reading_a_csv_needs_neither_torch_nor_matplotlib_nor_h5py(tmp_path) -> 
     assert _run(f"import sys, lucule; lucule.read({str(table)!r}); print({loaded})") == "[]"
 
 
+def test_calibration_and_fits_need_no_torch() -> None:
+    rooms = "lucule.localize, lucule.localize.calibration, lucule.localize.fitting, lucule.view.calibration"
+    assert _run(f"import sys, {rooms}; print('torch' in sys.modules)") == "False"
+
+
+def test_names_of_the_localization_room_are_at_hand_in_any_order() -> None:
+    # a module of the name of a function would hide it once it is imported
+    code = (
+        "import importlib, pkgutil; from lucule import localize as room; "
+        "[importlib.import_module(f'lucule.localize.{m.name}') for m in pkgutil.iter_modules(room.__path__)]; "
+        "print([n for n in room.__all__ if getattr(room, n).__name__ != n])"
+    )
+    assert _run(code) == "[]"
+
+
 def test_import_takes_less_than_half_a_second() -> None:
     def seconds() -> float:
         start = time.perf_counter()

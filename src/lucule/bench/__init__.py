@@ -1,7 +1,8 @@
 """Benchmarks: each runs lucule and its baselines on the same data in the same call.
 
 A benchmark is a module with a function `run(*, seed) -> polars.DataFrame`, one row for each measurement, and a first
-docstring line that says what it measures.
+docstring line that says what it measures. A study is a longer one, in a module of its own, that runs only when it is
+asked for by name.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ NAMES = (
     "clusters",
     "simulate",
     "localize",
-    "localize_study",
     "process",
     "averaging",
     "period",
@@ -34,6 +34,8 @@ NAMES = (
     "fit",
     "acquire",
 )
+STUDIES = {"localize": ("structures",)}
+"""Studies by benchmark; the module is called `<benchmark>_<study>`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +53,28 @@ class Result:
 
 
 def available() -> dict[str, str]:
-    """Names of the benchmarks, and what each measures."""
-    return {name: (_module(name).__doc__ or "").strip().splitlines()[0] for name in NAMES}
+    """What is given to `lucule bench`, name or name and study, and what each measures."""
+    calls = {name: name for name in NAMES}
+    for name, of_name in STUDIES.items():
+        calls |= {f"{name} --study {study}": f"{name}_{study}" for study in of_name}
+    return {call: (_module(module).__doc__ or "").strip().splitlines()[0] for call, module in calls.items()}
 
 
-def run(name: str, *, seed: int = 1) -> Result:
-    """Run one benchmark.
+def run(name: str, *, study: str | None = None, seed: int = 1) -> Result:
+    """Run one benchmark, or a study that belongs to it.
 
     Raises
     ------
     InputError
-        There is no benchmark of this name.
+        There is no benchmark or no study of this name.
     """
     if name not in NAMES:
         raise InputError("There is no such benchmark", received=name, allowed=", ".join(NAMES))
+    if study is not None:
+        known = STUDIES.get(name, ())
+        if study not in known:
+            raise InputError(f"{name} has no such study", received=study, allowed=", ".join(known) or "none")
+        name = f"{name}_{study}"
     rows = _module(name).run(seed=seed).to_dicts()
     return Result(name, seed, rows, machine())
 

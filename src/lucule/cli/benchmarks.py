@@ -9,10 +9,12 @@ import typer
 
 from lucule.cli.options import DryRunOption, JsonOption
 from lucule.cli.session import session
+from lucule.core.errors import InputError
 
 
 def bench(
     name: Annotated[str, typer.Argument(help="Name of a benchmark, `all`, or `list`.")],
+    study: Annotated[str | None, typer.Option(help="A longer study of this benchmark instead; see `list`.")] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for the JSON files.")] = Path("bench"),
     seed: Annotated[int, typer.Option(help="Seed of the data.")] = 1,
     dry_run: DryRunOption = False,
@@ -25,11 +27,13 @@ def bench(
         if name == "list" or dry_run:
             run.results = {"benchmarks": [{"name": n, "what": w} for n, w in benchmarks.available().items()]}
             return
-        names = list(benchmarks.available()) if name == "all" else [name]
+        if name == "all" and study is not None:
+            raise InputError("A study belongs to one benchmark", received="all", next_step="lucule bench list")
+        names = list(benchmarks.NAMES) if name == "all" else [name]
         results = {}
         for item in names:
             with run.progress.task(f"Benchmark {item}"):
-                result = benchmarks.run(item, seed=seed)
-            results[item] = result.rows
-            result.save(out / f"{item}.json")
+                result = benchmarks.run(item, study=study, seed=seed)
+            results[result.name] = result.rows
+            result.save(out / f"{result.name}.json")
         run.results = {**results, "written": str(out)}

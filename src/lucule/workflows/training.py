@@ -60,7 +60,6 @@ def for_microscope(
         The recipe makes something else, PSF and camera do not fit each other, or the movie shows too few emitters.
     """
     from lucule import localize
-    from lucule.localize.like import like
 
     if not isinstance(recipe, localize.Recipe):
         raise InputError("Only localization networks are trained for a microscope", received=f"recipe {recipe.name}")
@@ -69,7 +68,7 @@ def for_microscope(
     used.kernel()  # refuses what does not fit together before hours are spent
     if movie is None:
         return used, None
-    seen = like(movie, camera=used.camera_used(), psf=used.psf, progress=progress)
+    seen = localize.like(movie, camera=used.camera_used(), psf=used.psf, progress=progress)
     scenes = seen.widened(used.scenes)
     return used.replace(scenes=scenes.model_dump()), {
         name: float(f"{value:.4g}") for name, value in asdict(seen).items()

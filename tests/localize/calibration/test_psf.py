@@ -132,6 +132,26 @@ def test_beads_are_rejected_with_reasons(pair):
     assert found.z_range_nm[0] < -400 < 400 < found.z_range_nm[1]
 
 
+def test_beads_with_neighbours_are_used_without_the_light_of_these():
+    """Four single beads, and four pairs 1.5 um apart in each other's windows."""
+    rows = 1600.0 + 3100 * np.arange(4)
+    xy = np.vstack([np.column_stack([np.full(4, x), rows]) for x in (1600, 6000, 7500)])
+    xy += np.random.default_rng(5).uniform(0, 100, xy.shape)
+    movie, camera = stack(xy=xy, planes=51, wobble=None)
+    found = calibrated(movie, camera)
+    assert found.quality["rejected"] == {}
+    used = found.beads
+    assert used["used"].all()
+    at = used.select("x_nm", "y_nm").to_numpy()
+    nearest = np.hypot(at[:, :1] - movie.x, at[:, 1:] - movie.y).argmin(axis=1)
+    assert sorted(nearest) == list(range(12))
+    np.testing.assert_allclose(at, xy[nearest], atol=3)
+    np.testing.assert_allclose(used["z_nm"], movie.z[nearest], atol=4)
+    ours = np.stack([found.kernel().patch(1250, 1250, z, (0, 0), (25, 25))[0] for z in DEPTHS])
+    true = np.stack([KERNEL.patch(1250, 1250, z, (0, 0), (25, 25))[0] for z in DEPTHS])
+    assert np.linalg.norm(ours - true) < 0.04 * np.linalg.norm(true)
+
+
 FEW = SIXTEEN[[0, 2, 9, 11]] + np.random.default_rng(8).uniform(0, 100, (4, 2))
 
 

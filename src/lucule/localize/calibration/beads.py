@@ -35,6 +35,7 @@ _NEIGHBOUR_LIGHT, _NEARBY_LIGHT, _NEARBY = 0.03, 0.25, 8.0
 _SPREAD_NM: Final = 600.0
 _BAD_PIXEL: Final = 6.0
 _LOST: Final = 0.8
+_TOO_CLOSE: Final = "too close"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +60,10 @@ class Bead:
         Part of the photons lost from the first tenth of the planes to the last.
     reason
         Why it is not used; empty where it is.
+    clipped
+        Whether it reached the largest count.
+    near
+        Central pixels (row, column) of the beads whose light is in its window.
     """
 
     movie: int
@@ -70,6 +75,18 @@ class Bead:
     photons: float = np.nan
     bleached: float = np.nan
     reason: str = ""
+    clipped: bool = False
+    near: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the light of others is all that speaks against it."""
+        return self.reason.startswith(_TOO_CLOSE)
+
+    @property
+    def gap_px(self) -> float:
+        """Distance of the nearest of those in its window; infinite where there is none."""
+        return min((float(np.hypot(row - self.row, column - self.column)) for row, column in self.near), default=np.inf)
 
     def rejected(self, reason: str) -> Bead:
         """Give the same bead, not to be used for this reason; an earlier reason stays."""
@@ -209,17 +226,23 @@ def _cut(stack: BeadStack, row: int, column: int, half: int, movie: int) -> Bead
         return Bead(movie, row, column, empty, stack.stage_nm, np.empty((0, 0), bool), reason="at the border")
     part = (slice(top, row + half + 1), slice(left, column + half + 1))
     planes = stack.photons[(slice(None), *part)].astype(np.float64)
-    light = (planes - border_level(planes)[:, None, None]).sum(axis=(1, 2))
-    tenth = max(len(light) // 10, 1)
-    start, end = float(np.median(light[:tenth])), float(np.median(light[-tenth:]))
-    bleached = 1 - end / start if start > 0 else np.nan
-    bead = Bead(movie, row, column, planes, stack.stage_nm, ~stack.bad[part], float(np.median(light)), bleached)
+    bead = Bead(movie, row, column, planes, stack.stage_nm, ~stack.bad[part], *light_of(planes))
     near = (
         slice(max(row - half // 2, 0), row + half // 2 + 1),
         slice(max(column - half // 2, 0), column + half // 2 + 1),
     )
     clipped = int(stack.clipped[near].sum())
-    return bead.rejected(f"saturated: {clipped} pixels at the largest count") if clipped else bead
+    if not clipped:
+        return bead
+    return replace(bead, clipped=True).rejected(f"saturated: {clipped} pixels at the largest count")
+
+
+def light_of(planes: Floats) -> tuple[float, float]:
+    """Median photons of the planes `(planes, side, side)` of a bead, and the part of them that was lost on the way."""
+    light = (planes - border_level(planes)[:, None, None]).sum(axis=(1, 2))
+    tenth = max(len(light) // 10, 1)
+    start, end = float(np.median(light[:tenth])), float(np.median(light[-tenth:]))
+    return float(np.median(light)), 1 - end / start if start > 0 else np.nan
 
 
 def border_level(planes: Floats) -> Floats:
@@ -254,8 +277,8 @@ def _judge_neighbours(found: Sequence[Bead], height: Floats, half: int, spot_px:
         near = (distance < limit) & (height > least * height[i])
         near[i] = False
         if near.any():
-            gap = pixel_nm * float(np.hypot(*(place[near] - place[i]).T).min())
-            bead = bead.rejected(f"too close: another bead {gap:,.0f} nm away")
+            bead = replace(bead, near=tuple((found[j].row, found[j].column) for j in np.flatnonzero(near)))
+            bead = bead.rejected(f"{_TOO_CLOSE}: another bead {pixel_nm * bead.gap_px:,.0f} nm away")
         judged.append(bead)
     return judged
 

@@ -24,6 +24,7 @@ from lucule.localize.calibration.astigmatic import (
     shifted,
 )
 from lucule.localize.calibration.beads import Bead, find_beads, none_left, read_beads, rejections
+from lucule.localize.calibration.crowded import separated
 from lucule.localize.calibration.file import Calibration
 from lucule.localize.calibration.quality import bounds, remarks, spline_error, tilt, usable_range
 from lucule.localize.calibration.reading import Source
@@ -37,6 +38,8 @@ from lucule.simulate.optics.pupil import photons_in
 Floats: TypeAlias = NDArray[np.float64]
 
 _ROUNDS: Final = 4
+# beads with neighbours join after this round, when the PSF is known well enough to take the neighbours' light off
+_SINGLE_ROUNDS: Final = 2
 _FEWEST_DEPTHS: Final = 4
 
 
@@ -112,6 +115,8 @@ def calibrate_psf(
                 refused += out
                 if not placed:
                     raise none_left(refused, settings.window_nm)
+            if turn == _SINGLE_ROUNDS:
+                placed, refused = _with_crowded(placed, refused, model, settings)
             task.advance()
         grid = _grid(placed, width, settings)
         beads, smoothing, stack = _fitted(placed, grid)
@@ -130,6 +135,16 @@ def calibrate_psf(
         history=(step,),
         warnings=tuple(remarks(quality, result.astigmatic, gaussian_reason)),
     )
+
+
+def _with_crowded(
+    placed: Sequence[Placed], refused: Sequence[Bead], model: Model, settings: PsfSettings
+) -> tuple[list[Placed], list[Bead]]:
+    """Add the beads that were refused for their neighbours and are bright enough without these."""
+    least = settings.dim_fraction * float(np.median([p.bead.photons for p in placed]))
+    freed = [p for p in separated(refused, placed, model) if p.bead.photons >= least]
+    places = {(p.bead.movie, p.bead.row, p.bead.column) for p in freed}
+    return [*placed, *freed], [bead for bead in refused if (bead.movie, bead.row, bead.column) not in places]
 
 
 def _grid(placed: Sequence[Placed], pixel_nm: float, settings: PsfSettings) -> Grid:

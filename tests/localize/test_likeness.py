@@ -79,6 +79,6 @@ def test_a_recipe_for_a_microscope(movie):
 def test_only_localization_networks_are_for_a_microscope():
     from lucule.classify import Recipe as Classifier
 
-    path = __file__.replace("tests/localize/test_like.py", "recipes/XPILJZ.yaml")
+    path = __file__.replace("tests/localize/test_likeness.py", "recipes/XPILJZ.yaml")
     with pytest.raises(InputError, match="Only localization networks"):
         for_microscope(Classifier.load(path), psf="astigmatic")

@@ -1,0 +1,67 @@
+"""The benchmark of fits runs, on few frames, and measures what it says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lucule.bench import fit as bench
+from lucule.bench import picasso_spline
+from lucule.simulate import load_camera, load_psf
+from lucule.simulate.camera import expose
+from lucule.simulate.optics import compile_psf
+
+SMALL = {
+    "SPEED_FRAMES": 20, "SINGLE_FRAMES": 40, "DEPTHS_NM": (0,), "LIGHT": ((5000.0, 50.0),), "CAMERAS": ("ideal",),
+    "BIAS_EMITTERS": 200, "BIAS_LIGHT": ((5000.0, 50.0),), "BIAS_DEPTHS_NM": (0,), "PAIRS": (3.0,),
+    "DENSITIES": (("low", 3.9e-4, 30),),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def rows():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SMALL.items():
+            patch.setattr(bench, name, value)
+        patch.setattr(bench, "find_spec", lambda _: None)
+        yield {(r["what"].split(",")[0], r["method"], r["quantity"]): r["value"] for r in bench.run(seed=2).to_dicts()}
+
+
+def test_every_part_gives_rows(rows):
+    whats = {what for what, *_ in rows}
+    assert whats == {"64 x 64 px", "alone", "bias", "two of 4000 photons", "three tubes"}
+    methods = {method for what, method, _ in rows if what == "three tubes"}
+    assert methods == {"alone", "multi", "network"}
+    assert all(value > 0 for (*_, quantity), value in rows.items() if "/s of a core" in quantity)
+
+
+@pytest.mark.parametrize("model", ["gaussian", "elliptical", "astigmatic", "spline"])
+def test_lone_emitters_are_fitted_at_the_bound(rows, model):
+    # 160 emitters: an error of 6 % of the ratio
+    assert rows["alone", model, "error / bound x"] == pytest.approx(1, abs=0.25)
+    assert rows["alone", model, "recall"] > 0.98
+    # the largest mean of five places with 40 emitters each
+    assert abs(rows["bias", model, "largest bias / bound x"]) < 5 * rows["bias", model, "its standard error x"]
+    assert rows["bias", model, "its standard error y"] == pytest.approx(40**-0.5, rel=0.5)
+
+
+def test_places_on_the_pixel_are_as_asked_for():
+    offsets = np.array([[-3.9, 2.1], [0.1, 0.3], [1.5, -0.5]])
+    scene = bench._lone(compile_psf("gaussian_2d", 100), load_camera("ideal"), 0, (5000.0, 50.0), offsets, 1)
+    assert scene.movie.shape == (1, 64, 64)
+    np.testing.assert_allclose(scene.xyz[:, :2], 100 * (np.array([[16, 16], [16, 48], [48, 16]]) + offsets))
+    for x, y, _ in scene.xyz:
+        near = scene.movie[0, int(y // 100) - 2 : int(y // 100) + 3, int(x // 100) - 2 : int(x // 100) + 3]
+        assert near.sum() > scene.movie[0, -5:, -5:].sum() + 2000
+
+
+@pytest.mark.slow
+def test_positions_of_picasso_are_brought_to_ours():
+    pytest.importorskip("picasso")
+    kernel = compile_psf(load_psf("vectorial_astigmatic", z_range_nm=(-400, 400)), 100)
+    camera = load_camera("ideal")
+    true = np.array([[3040.0, 3310.0, -200.0], [3460.0, 2980.0, 150.0]])
+    light = np.stack([kernel.image(*xyz[:, None], 20_000.0, (64, 64)) + 20 for xyz in true]).astype(np.float32)
+    found = picasso_spline.calibrated(kernel, camera, 1).localize(expose(light, camera, seed=1), 3000.0)
+    assert found["frame"].tolist() == [0, 1]
+    np.testing.assert_allclose(np.stack([found[a] for a in "xyz"], axis=1), true, atol=30)
