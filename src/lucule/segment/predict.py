@@ -292,8 +292,7 @@ def in_window(segmenter: Segmenter, source: Image, window: Window, job: Job) -> 
     """Objects of one window in the coordinates of the image, and the highest probability of any."""
     # small first: a window of a slide may have a hundred times the pixels that the network sees
     counts = np.nan_to_num(source.window(*window.slices), nan=float(min(job.light.low)))
-    compression = 0.0 if source.colour else float(segmenter.card.features.get("compression", 0.0))
-    part = normalised(rescaled(counts, job.scale), job.light, compression)
+    part = normalised(rescaled(counts, job.scale), job.light)
     classes, core = segmenter.probabilities(part, views=job.how.views)
     foreground = 1 - classes[0]
     typical = np.pi / 4 * (segmenter.diameter_px * float(segmenter.card.features["scale"])) ** 2
