@@ -14,7 +14,7 @@ CORE_DEPTH: Final = 0.5
 """The core of an object is what lies deeper than this part of its largest depth, as long as it hangs together."""
 _SHALLOWER: Final = (CORE_DEPTH, 0.35, 0.2)
 # what is narrower than this part of the narrower of the bulges on its sides is a neck
-_NECK: Final = 0.75
+_NECK: Final = 0.8
 
 
 def cores(objects: Labels) -> NDArray[np.bool_]:
@@ -103,11 +103,11 @@ def _split_at_necks(seeds: Labels, depth: Floats) -> Labels:
     The logarithm of the depth tells necks from ripples by their relative width, whatever the size of the objects.
     """
     from scipy.ndimage import gaussian_filter, label
-    from skimage.morphology import reconstruction
+    from skimage.morphology import local_maxima, reconstruction
 
     least = -np.log(_NECK)
     height = np.log(np.maximum(gaussian_filter(depth, 1.0), 0.1))
-    tops, number = label((depth > 0) & (height - reconstruction(height - least, height) > 0.999 * least))
+    tops, number = label((depth > 0) & local_maxima(reconstruction(height - least, height)), np.ones((3, 3)))
     # the seed that each bulge lies in most
     pairs, counts = np.unique(np.stack([tops, seeds])[:, (tops > 0) & (seeds > 0)], axis=1, return_counts=True)
     owner = np.zeros(number + 1, np.int64)
