@@ -282,8 +282,15 @@ def load(model: str | os.PathLike[str], *, device: str = "auto") -> Segmenter:
         )  # fmt: skip
     place = choose_device(device)
     network = build(packaged.card.architecture, len(packaged.card.classes) + 1, packaged.card.options)
-    network.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor
-                             for name, tensor in packaged.state().items()})  # fmt: skip
+    state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in packaged.state().items()}
+    try:
+        network.load_state_dict(state)
+    except RuntimeError:
+        raise InputError(
+            f"The weights of model {packaged.card.name} do not fit its network",
+            received=f"made by version {packaged.card.version}",
+            next_step="train it again with this version",
+        ) from None
     network.to(place, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     return Segmenter(network, packaged.card, place, str(packaged.weights_path.parent))
 
