@@ -282,7 +282,9 @@ def load(model: str | os.PathLike[str], *, device: str = "auto") -> Segmenter:
         )  # fmt: skip
     place = choose_device(device)
     network = build(packaged.card.architecture, len(packaged.card.classes) + 1, packaged.card.options)
-    state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in packaged.state().items()}
+    state = {
+        name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in packaged.state().items()
+    }
     try:
         network.load_state_dict(state)
     except RuntimeError:
