@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,13 +20,11 @@ pytest.importorskip("pymmcore_plus")
 
 from lucule.acquire import experiment, results, writing
 from lucule.acquire.control import Control
-from lucule.acquire.devices import DATA
 from lucule.acquire.engine import Engine
 from lucule.acquire.faults import FinderFault, FocusFault, WritingFault
 from lucule.acquire.ledger import RunLedger
 from lucule.acquire.plan import Plan, load_plan
 from lucule.acquire.run import Run
-from lucule.acquire.specimen import load_slide
 from lucule.acquire.worker import Worker
 from lucule.core import InputError, WorkError
 
@@ -92,36 +89,6 @@ def test_a_run_finds_the_cell_and_images_it(tmp_path: Path, inline: None) -> Non
     locs = results.localizations(tmp_path, 0)
     assert locs["frame"].max() > 20
     assert locs.meta.n_frames == 40
-
-
-def test_a_network_of_ones_own_finds_the_objects(tmp_path: Path, inline: None) -> None:
-    """Trained on pictures of another slide, named in the plan, and part of what a run depends on."""
-    from lucule import segment, simulate
-
-    slide = load_slide(DATA / "slide.yaml")
-    other = simulate.widefield(slide, seed=2, channels=["cell"], pixel_size_nm=400, bounds_um=(0, 0, 75, 75))
-    for name, steps in (("model", 60), ("another", 1)):
-        settings = segment.TrainSettings(
-            start=None, options={"widths": [8, 8, 16, 16], "head": 8}, crop_px=64, crops=4, stop_early=False,
-            fit={"steps": steps, "learning_rate": 5e-3, "ema_decay": 0.9, "log_every_steps": 20},
-        )  # fmt: skip
-        segment.train([other.counts[0]], [other.masks["cell"]], out=tmp_path / name, settings=settings,
-                      pixel_size_nm=400, device="cpu")  # fmt: skip
-    plan = small(objects={"finder": "model", "model": str(tmp_path / "model")})
-    done = experiment.acquire(plan, tmp_path / "run")
-    assert done.numbers["fields"] == {"done": 2}
-    with RunLedger(tmp_path / "run") as ledger:
-        cell, *_ = ledger.rows("object").sort("area_um2", descending=True).iter_rows(named=True)
-    assert np.hypot(cell["x_um"] - 78.5, cell["y_um"] - 135.9) < 1.5
-    here = simulate.widefield(slide, seed=1, channels=["cell"], pixel_size_nm=400, bounds_um=(66, 124, 91, 149))
-    largest = np.bincount(here.masks["cell"].ravel())[1:].max()
-    assert cell["area_um2"] == pytest.approx(0.16 * largest, rel=0.15)
-    assert 0.5 < cell["confidence"] <= 1
-    # the folder may hold another network by now
-    shutil.rmtree(tmp_path / "model")
-    (tmp_path / "another").rename(tmp_path / "model")
-    with pytest.raises(InputError, match="model"):
-        experiment.acquire(plan, tmp_path / "run", resume=True)
 
 
 def test_nothing_finished_is_done_again(tmp_path: Path, inline: None, monkeypatch: pytest.MonkeyPatch) -> None:
