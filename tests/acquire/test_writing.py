@@ -32,6 +32,15 @@ def test_a_burst_comes_back(tmp_path: Path, ending: str, count: int) -> None:
     assert (back[:, 5, 5] == np.arange(count)).all()
 
 
+@pytest.mark.parametrize("ending", [".ome.zarr", ".ome.tif"])
+def test_blocks_that_are_filled_again_do_not_mix_frames(tmp_path: Path, ending: str) -> None:
+    """Frames as large as these make more blocks than there are."""
+    many = (np.full((512, 512), number, np.uint16) for number in range(60))
+    path = writing.write_burst(tmp_path / f"b{ending}", many, shape=(60, 512, 512), **HOW)
+    back = writing.read_burst(path)
+    assert (back == np.arange(60)[:, None, None]).all()
+
+
 def test_a_tiff_tells_its_pixel_and_time(tmp_path: Path) -> None:
     import tifffile
 

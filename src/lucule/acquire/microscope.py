@@ -283,7 +283,6 @@ class Microscope:
             Frames came faster than they were taken away.
         """
         core, shape = self.core, self.shape_px
-        core.setCircularBufferMemoryFootprint(self.rig.buffer_mb)
         patience = self.rig.timeout_s + core.getExposure() / 1000
         received = 0
         self.set_shutter(True)
@@ -350,6 +349,8 @@ def _loaded(rig: Rig) -> tuple[UniMMCore, Slide | None]:
             ) from None
         found = slide()
     core.setAutoShutter(False)
+    # once: memory that is asked for again with each burst is touched anew
+    core.setCircularBufferMemoryFootprint(rig.buffer_mb)
     return core, found
 
 

@@ -18,7 +18,8 @@ from lucule.simulate import zarr_out
 
 Format = Literal["zarr", "tiff"]
 ENDINGS: Final[dict[Format, str]] = {"zarr": ".ome.zarr", "tiff": ".ome.tif"}
-_BLOCKS_WAITING: Final = 4
+# one is filled, one written, the others wait
+_BLOCKS: Final = 6
 
 
 def write_burst(
@@ -48,7 +49,7 @@ def write_burst(
     WritingFault
         The disk is full, or refuses.
     """
-    blocks = _Blocks(frames, zarr_out.frames_per_chunk(shape))
+    blocks = _Blocks(frames, (zarr_out.frames_per_chunk(shape), *shape[1:]))
     try:
         with blocks:
             if path.name.endswith(ENDINGS["zarr"]):
@@ -68,11 +69,18 @@ def write_burst(
 
 
 class _Blocks:
-    """Frames in blocks, taken by a thread of their own; what goes wrong there is raised here."""
+    """Frames in blocks, taken by a thread of their own; what goes wrong there is raised here.
 
-    def __init__(self, frames: Iterable[NDArray[Any]], size: int) -> None:
-        self._frames, self._size = frames, size
-        self._queue: queue.Queue[NDArray[Any] | BaseException | None] = queue.Queue(_BLOCKS_WAITING)
+    The blocks are filled again and again, so that a long run needs no more memory than a short one: a block is valid
+    until the next one is asked for.
+    """
+
+    def __init__(self, frames: Iterable[NDArray[Any]], shape: tuple[int, int, int]) -> None:
+        self._frames = frames
+        self._queue: queue.Queue[NDArray[Any] | BaseException | None] = queue.Queue()
+        self._free: queue.Queue[NDArray[np.uint16]] = queue.Queue()
+        for _ in range(_BLOCKS):
+            self._free.put(np.empty(shape, np.uint16))
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._take, daemon=True)
 
@@ -86,36 +94,39 @@ class _Blocks:
 
     def _take(self) -> None:
         try:
-            block: list[NDArray[Any]] = []
+            block, filled = self._free.get(), 0
             for frame in self._frames:
-                block.append(np.array(frame, np.uint16))
-                if len(block) == self._size:
-                    self._give(np.stack(block))
-                    block = []
+                block[filled] = frame
+                filled += 1
+                if filled == len(block):
+                    self._queue.put(block)
+                    block, filled = self._another(), 0
                 if self._stopped.is_set():
                     return
-            if block:
-                self._give(np.stack(block))
-            self._give(None)
+            if filled:
+                self._queue.put(block[:filled])
+            self._queue.put(None)
         except BaseException as error:
-            self._give(error)
+            self._queue.put(error)
         finally:
             if isinstance(self._frames, Iterator):
                 getattr(self._frames, "close", lambda: None)()
 
-    def _give(self, item: NDArray[Any] | BaseException | None) -> None:
+    def _another(self) -> NDArray[np.uint16]:
+        """Wait for a block that is written."""
         while not self._stopped.is_set():
             try:
-                return self._queue.put(item, timeout=0.1)
-            except queue.Full:
+                return self._free.get(timeout=0.1)
+            except queue.Empty:
                 continue
-        return None
+        return np.empty((0, 0, 0), np.uint16)
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         while (item := self._queue.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
             yield item
+            self._free.put(item)
 
 
 def _write_tiff(

@@ -36,17 +36,17 @@ class Augment(Config):
     pasted
         Part of the crops into which objects of another crop are pasted, so that objects touch.
     gain, offset
-        Smallest and largest contrast, and largest change of the dark level.
+        Smallest and largest contrast, and largest change of the dark level (small ones are more frequent).
     gamma
         Smallest and largest exponent of the brightness.
     shading
         Standard deviation of the logarithm of a smooth change of the light over the crop.
     blur_px, noise
-        Largest standard deviation of blur and of noise.
+        Largest standard deviation of blur and of noise (small ones are more frequent).
     colour
         Largest change of the light in single channels, where they differ.
     dimmed
-        Part of the crops in which objects are dimmed, each by another factor from 0.15 to 1.
+        Part of the crops in which objects are dimmed, each by another factor from 0.1 to 1.
     blank
         Part of the crops in which there is nothing but noise, so that empty fields stay empty.
     recoloured
@@ -154,7 +154,7 @@ def dim(crops: Crops, settings: Augment, generator: Generator) -> Crops:
     n, device = len(crops.image), generator.device
     chosen = torch.rand(n, generator=generator, device=device) < settings.dimmed
     number = int(crops.objects.max()) + 1
-    factor = 0.15 ** torch.rand(n, number, generator=generator, device=device)
+    factor = 0.1 ** torch.rand(n, number, generator=generator, device=device)
     factor[:, 0] = 1
     factor[~chosen] = 1
     share = factor.gather(1, crops.objects.flatten(1)).view_as(crops.objects)[:, None]
@@ -175,7 +175,7 @@ def blank(crops: Crops, settings: Augment, generator: Generator) -> Crops:
         return crops
     n, device = len(crops.image), generator.device
     chosen = torch.rand(n, generator=generator, device=device) < settings.blank
-    strength = 0.02 + 0.13 * torch.rand(n, 1, 1, 1, generator=generator, device=device)
+    strength = _between((0.003, 0.15), torch.rand(n, 1, 1, 1, generator=generator, device=device), logarithmic=True)
     noise = torch.randn(n, 1, *crops.image.shape[2:], generator=generator, device=device)
     image = torch.where(chosen[:, None, None, None], _ground(crops) + strength * noise, crops.image)
     keep = ~chosen[:, None, None]
@@ -199,7 +199,7 @@ def relight(image: Tensor, settings: Augment, generator: Generator) -> Tensor:
         light = torch.stack([_smooth(1, side, generator) for _ in range(n)])
         image = image * torch.exp(settings.shading * light)
     image = image * _between(settings.gain, draw(1, 1, 1), logarithmic=True)
-    image = image + settings.offset * (2 * draw(1, 1, 1) - 1)
+    image = image + settings.offset * (2 * draw(1, 1, 1) - 1) ** 3
     differ = (image - image.mean(dim=1, keepdim=True)).abs().amax(dim=(1, 2, 3), keepdim=True) > 1e-3
     image = image + differ * settings.colour * normal(3, 1, 1)
     image = torch.stack(
@@ -207,7 +207,7 @@ def relight(image: Tensor, settings: Augment, generator: Generator) -> Tensor:
     )
     shape = (1, side, side)
     noise = torch.where(differ, normal(3, side, side), normal(*shape).expand(n, 3, side, side))
-    return (image + settings.noise * draw(1, 1, 1) ** 2 * noise).clamp(-0.5, 3.0)
+    return (image + settings.noise * draw(1, 1, 1) ** 3 * noise).clamp(-0.5, 3.0)
 
 
 def _recoloured(image: Tensor, settings: Augment, generator: Generator) -> Tensor:

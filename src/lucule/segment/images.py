@@ -250,18 +250,13 @@ def brightness(image: Any) -> Brightness:
     return Brightness(tuple(map(float, low)), tuple(map(float, high)), tuple(map(float, noise)))
 
 
-def normalised(part: Floats, scale: Brightness, compression: float = 0.0) -> Floats:
-    """Bring counts `(channels, rows, columns)` to what networks see, `(3, rows, columns)` from about 0 to 1.
-
-    With a compression c, x becomes asinh(c x) / asinh(c): dim objects beside bright ones stay visible.
-    """
+def normalised(part: Floats, scale: Brightness) -> Floats:
+    """Bring counts `(channels, rows, columns)` to what networks see, `(3, rows, columns)` from about 0 to 1."""
     low, high, noise = (
         np.asarray(values, np.float32)[:, None, None] for values in (scale.low, scale.high, scale.noise)
     )
     span = np.maximum(high - low, np.maximum(_NOISE_RANGE * noise, np.float32(1e-12)))
     seen = np.nan_to_num((part - low) / span, nan=0.0, posinf=3.0, neginf=-0.5).clip(-0.5, 3.0)
-    if compression:
-        seen = (np.arcsinh(compression * seen) / np.arcsinh(compression)).astype(np.float32)
     if len(seen) == 1:
         return np.repeat(seen, CHANNELS, axis=0)
     return np.concatenate([seen, seen.mean(axis=0, keepdims=True)]) if len(seen) == 2 else seen

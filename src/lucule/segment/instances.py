@@ -13,6 +13,8 @@ Labels: TypeAlias = NDArray[np.int32]
 CORE_DEPTH: Final = 0.5
 """The core of an object is what lies deeper than this part of its largest depth, as long as it hangs together."""
 _SHALLOWER: Final = (CORE_DEPTH, 0.35, 0.2)
+# what is narrower than this part of the narrower of the bulges on its sides is a neck
+_NECK: Final = 0.8
 
 
 def cores(objects: Labels) -> NDArray[np.bool_]:
@@ -68,7 +70,7 @@ def separate(foreground: Floats, core: Floats, *, threshold: float = 0.5, least_
     numpy.ndarray
         `(rows, columns)` int32, number of the object, 0 none.
     """
-    from scipy.ndimage import label
+    from scipy.ndimage import distance_transform_edt, label
     from skimage.measure import label as same_parts
     from skimage.segmentation import watershed
 
@@ -84,10 +86,36 @@ def separate(foreground: Floats, core: Floats, *, threshold: float = 0.5, least_
     seeded[parts[seeds > 0]] = True
     lonely = inside & ~seeded[parts]
     seeds[lonely] = parts[lonely] + seeds.max()
-    grown = watershed(-core, seeds, mask=inside)
+    depth = distance_transform_edt(np.pad(inside, 1, mode="edge"))[1:-1, 1:-1]
+    seeds = _split_at_necks(seeds, depth)
+    grown = watershed(-core * depth, seeds, mask=inside)
     sizes = np.bincount(grown.ravel())
     kept = sizes >= least_px
     kept[0] = False
     numbers = np.where(kept, np.cumsum(kept), 0)
     labels: Labels = numbers[grown].astype(np.int32)
     return labels
+
+
+def _split_at_necks(seeds: Labels, depth: Floats) -> Labels:
+    """Split seeds that reach through the neck between two bulges of the foreground: cores that flowed together.
+
+    The logarithm of the depth tells necks from ripples by their relative width, whatever the size of the objects.
+    """
+    from scipy.ndimage import gaussian_filter, label
+    from skimage.morphology import local_maxima, reconstruction
+
+    least = -np.log(_NECK)
+    height = np.log(np.maximum(gaussian_filter(depth, 1.0), 0.1))
+    tops, number = label((depth > 0) & local_maxima(reconstruction(height - least, height)), np.ones((3, 3)))
+    # the seed that each bulge lies in most
+    pairs, counts = np.unique(np.stack([tops, seeds])[:, (tops > 0) & (seeds > 0)], axis=1, return_counts=True)
+    owner = np.zeros(number + 1, np.int64)
+    for place in np.argsort(counts):
+        owner[pairs[0, place]] = pairs[1, place]
+    several = np.bincount(owner[1:], minlength=int(seeds.max()) + 1) > 1
+    several[0] = False
+    kept = np.where(several[seeds], 0, seeds)
+    bulges = several[owner][tops]
+    kept[bulges] = tops[bulges] + int(seeds.max())
+    return kept

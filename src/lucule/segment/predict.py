@@ -282,8 +282,17 @@ def load(model: str | os.PathLike[str], *, device: str = "auto") -> Segmenter:
         )  # fmt: skip
     place = choose_device(device)
     network = build(packaged.card.architecture, len(packaged.card.classes) + 1, packaged.card.options)
-    network.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor
-                             for name, tensor in packaged.state().items()})  # fmt: skip
+    state = {
+        name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in packaged.state().items()
+    }
+    try:
+        network.load_state_dict(state)
+    except RuntimeError:
+        raise InputError(
+            f"The weights of model {packaged.card.name} do not fit its network",
+            received=f"made by version {packaged.card.version}",
+            next_step="train it again with this version",
+        ) from None
     network.to(place, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     return Segmenter(network, packaged.card, place, str(packaged.weights_path.parent))
 
@@ -292,8 +301,7 @@ def in_window(segmenter: Segmenter, source: Image, window: Window, job: Job) -> 
     """Objects of one window in the coordinates of the image, and the highest probability of any."""
     # small first: a window of a slide may have a hundred times the pixels that the network sees
     counts = np.nan_to_num(source.window(*window.slices), nan=float(min(job.light.low)))
-    compression = 0.0 if source.colour else float(segmenter.card.features.get("compression", 0.0))
-    part = normalised(rescaled(counts, job.scale), job.light, compression)
+    part = normalised(rescaled(counts, job.scale), job.light)
     classes, core = segmenter.probabilities(part, views=job.how.views)
     foreground = 1 - classes[0]
     typical = np.pi / 4 * (segmenter.diameter_px * float(segmenter.card.features["scale"])) ** 2

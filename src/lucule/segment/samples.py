@@ -78,8 +78,8 @@ def scale_of(annotations: Sequence[Annotation], object_px: float, diameter_px: f
     return float(np.clip(object_px / median, *_SCALES)), median
 
 
-def sample(source: Any, annotation: Annotation, scale: float, compression: float = 0.0) -> Sample:
-    """Prepare an image (path or array) with its annotation; pictures in colour are not compressed.
+def sample(source: Any, annotation: Annotation, scale: float) -> Sample:
+    """Prepare an image (path or array) with its annotation.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def sample(source: Any, annotation: Annotation, scale: float, compression: float
                 received=f"{image.shape} and {annotation.classes.shape} pixels",
             )
         light = brightness(image)
-        seen = torch.from_numpy(rescaled(normalised(image.whole(), light, compression * (not image.colour)), scale))
+        seen = torch.from_numpy(rescaled(normalised(image.whole(), light), scale))
     shape = (seen.shape[1], seen.shape[2])
     classes, objects = (_nearest(plane, shape) for plane in (annotation.classes, annotation.objects))
     core = cores(objects).astype(np.float32) if annotation.apart else np.full(shape, UNKNOWN_CORE, np.float32)

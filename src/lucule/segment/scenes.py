@@ -63,7 +63,7 @@ class Shapes(Config):
                 continue
             number += 1
             objects[mask] = number
-            light = np.where(mask, style.light(rng, mask), light)
+            light[mask] = style.light(rng, mask)[mask]
         if number == 0:
             return self._one(rng, kind)
         return _photograph(rng, light, objects), from_array(objects, kind="labels")
@@ -125,7 +125,8 @@ class _Style:
     """How the objects of one image look: their texture, and how much they differ."""
 
     def __init__(self, rng: Generator, shape: tuple[int, ...]) -> None:
-        self.spread = rng.uniform(0.0, 0.5)
+        # a nucleus in division may be thirty times brighter than one at rest
+        self.spread = rng.uniform(0.0, 0.5) if rng.random() < 0.6 else rng.uniform(0.5, 1.2)
         self.texture = str(rng.choice(["plain", "smooth", "grains", "dome", "rim", "filaments"]))
         self.field = np.ones(shape)
         if self.texture == "filaments":
@@ -148,28 +149,32 @@ def _place(rng: Generator, kind: str, taken: NDArray[np.int32], size: float, *, 
     """Mask of one object at a free place, or None; touching ones may lie at, and a little below, their neighbours."""
     side = taken.shape[0]
     for _ in range(_TRIES):
-        mask = _shape(rng, kind, side, size)
+        middle = rng.uniform(-0.02 * side, 1.02 * side, 2)
+        column, row = np.clip(middle.astype(int), 0, side - 1)
+        if taken[row, column]:
+            continue  # what lies there covers too much of any shape
+        box, mask = _shape(rng, kind, side, size, middle)
         if mask.sum() < 20:
             continue
-        if touching:
-            free = mask & (taken == 0)
-            if free.sum() > 0.85 * mask.sum():
-                return free
-        elif not taken[binary_dilation(mask, iterations=2)].any():
-            return mask
+        below = taken[box] > 0
+        free = mask & ~below
+        apart = free.sum() > 0.85 * mask.sum() if touching else not (binary_dilation(below, iterations=2) & mask).any()
+        if apart:
+            whole = np.zeros(taken.shape, np.bool_)
+            whole[box] = free
+            return whole
     return None
 
 
-def _shape(rng: Generator, kind: str, side: int, size: float) -> NDArray[np.bool_]:
-    middle = rng.uniform(-0.02 * side, 1.02 * side, 2)
+def _shape(rng: Generator, kind: str, side: int, size: float, middle: Floats) -> tuple[Any, NDArray[np.bool_]]:
+    """Part of the image in which a shape lies, and its mask there."""
     reach = 1.5 * side if kind == "fibres" else 1.6 * size
     first, last = (np.clip((middle + sign * reach).astype(int), 0, side) for sign in (-1, 1))
     x, y = np.meshgrid(np.arange(first[0], last[0]) + 0.5 - middle[0], np.arange(first[1], last[1]) + 0.5 - middle[1])
     angle = rng.uniform(0, np.pi)
     u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-    whole = np.zeros((side, side), np.bool_)
-    whole[first[1] : last[1], first[0] : last[0]] = _inside(rng, kind, side, size / 2, u, v)
-    return whole
+    box = (slice(first[1], last[1]), slice(first[0], last[0]))
+    return box, _inside(rng, kind, side, size / 2, u, v)
 
 
 def _inside(rng: Generator, kind: str, side: int, radius: float, u: Floats, v: Floats) -> NDArray[np.bool_]:

@@ -43,8 +43,6 @@ class TrainSettings(Config):
         Model whose weights it begins with, where the architecture is the same; None: random ones.
     object_px
         Extent to which objects are brought before the network sees them.
-    compression
-        How much bright parts of images that are not in colour are compressed, see `lucule.segment.images.normalised`.
     crop_px, crops
         Side of a crop, and how many make a step.
     stop_early
@@ -59,7 +57,6 @@ class TrainSettings(Config):
     options: dict[str, Any] = {}
     start: str | None = "objects"
     object_px: Positive = 28.0
-    compression: float = Field(default=4.0, ge=0)
     crop_px: int = Field(default=128, ge=32, multiple_of=16)
     crops: int = Field(default=8, gt=1)
     stop_early: bool = True
@@ -128,9 +125,7 @@ def train(
     scale, median = scale_of(known, used.object_px, diameter_px)
     if not everything:
         known = [item.around_objects(max(3, round(0.4 * median))) for item in known]
-    samples = [
-        _on(sample(source, item, scale, used.compression), place) for source, item in zip(sources, known, strict=True)
-    ]
+    samples = [_on(sample(source, item, scale), place) for source, item in zip(sources, known, strict=True)]
     network, started = _network(used, len(classes), seed)
 
     def make(_: int, generator: Generator) -> Crops:
@@ -162,7 +157,6 @@ def train(
         "scale": scale,
         "diameter_px": median,
         "pixel_size_nm": pixel_size_nm,
-        "compression": used.compression,
         # where colours were invented, any image will do
         "channels": None if used.augment.recoloured else _channels(sources),
         "apart": all(item.apart for item in known),

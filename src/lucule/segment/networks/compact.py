@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 
 STRIDE: Final = 16
 """Rows and columns of the input must be multiples of this."""
+EXPOSURES: Final = (8.0, 64.0)
+"""Besides the image the network sees its light as asinh(c x) / asinh(c): what is dim beside something bright shows."""
 
 
 class Block(nn.Sequential):
@@ -46,8 +49,9 @@ class CompactNet(nn.Module):
         super().__init__()
         half, quarter, eighth, sixteenth = widths
         self.outputs = outputs
-        self.detail = Block(3, 8)
-        self.at_half = nn.Sequential(Block(12, half), Block(half, half))
+        seen = 3 + len(EXPOSURES)
+        self.detail = Block(seen, 8)
+        self.at_half = nn.Sequential(Block(4 * seen, half), Block(half, half))
         self.at_quarter = nn.Sequential(Block(half, quarter, 2), Block(quarter, quarter), Block(quarter, quarter))
         self.at_eighth = nn.Sequential(Block(quarter, eighth, 2), Block(eighth, eighth), Block(eighth, eighth))
         self.at_sixteenth = nn.Sequential(Block(eighth, sixteenth, 2), Block(sixteenth, sixteenth))
@@ -63,7 +67,9 @@ class CompactNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits `(n, outputs, rows, columns)` of images `(n, 3, rows, columns)`."""
-        image = image.contiguous(memory_format=torch.channels_last)
+        grey = image.mean(dim=1, keepdim=True)
+        exposures = [torch.asinh(strength * grey) / math.asinh(strength) for strength in EXPOSURES]
+        image = torch.cat([image, *exposures], dim=1).contiguous(memory_format=torch.channels_last)
         half = self.at_half(F.pixel_unshuffle(image, 2))
         quarter = self.at_quarter(half)
         eighth = self.at_eighth(quarter)
