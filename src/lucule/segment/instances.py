@@ -12,6 +12,8 @@ Labels: TypeAlias = NDArray[np.int32]
 
 CORE_DEPTH: Final = 0.5
 """The core of an object is what lies deeper than this part of its largest depth, as long as it hangs together."""
+THRESHOLD: Final = 0.5
+"""Probability from which a pixel belongs to an object, where nothing else is known."""
 _SHALLOWER: Final = (CORE_DEPTH, 0.35, 0.2)
 # what is narrower than this part of the narrower of the bulges on its sides is a neck
 _NECK: Final = 0.8
@@ -53,7 +55,7 @@ def cores(objects: Labels) -> NDArray[np.bool_]:
     return inside[1:-1, 1:-1]
 
 
-def separate(foreground: Floats, core: Floats, *, threshold: float = 0.5, least_px: float = 9.0) -> Labels:
+def separate(foreground: Floats, core: Floats, *, threshold: float = THRESHOLD, least_px: float = 9.0) -> Labels:
     """Split the foreground into objects.
 
     Parameters

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from pydantic import Field
 from torch import Tensor, nn
 
 from lucule.core import SILENT, Config, InputError, Progress
@@ -19,7 +20,7 @@ from lucule.models import Card, find
 from lucule.nn import choose_device
 from lucule.segment import explain, tiling
 from lucule.segment.images import Brightness, Floats, Image, brightness, normalised, open_image
-from lucule.segment.instances import Labels, separate
+from lucule.segment.instances import THRESHOLD, Labels, separate
 from lucule.segment.networks import build
 from lucule.segment.objects import Found, Segmentation, merge, pieces
 from lucule.segment.samples import rescaled
@@ -42,7 +43,7 @@ class PredictSettings(Config):
     Attributes
     ----------
     threshold
-        Smallest probability of a pixel of an object.
+        Smallest probability of a pixel of an object; None: that of the model.
     least_area_px
         Smallest area of an object, pixels of the image; None: a twentieth of the typical area in training.
     tile_px
@@ -53,7 +54,7 @@ class PredictSettings(Config):
         1, or 4 or 8 turned and mirrored views of the image that are averaged.
     """
 
-    threshold: float = 0.5
+    threshold: float | None = Field(default=None, ge=0, le=1)
     least_area_px: float | None = None
     tile_px: int | None = None
     second_pass: bool = True
@@ -86,6 +87,11 @@ class Segmenter:
     def diameter_px(self) -> float:
         """Typical extent of an object in the training images, pixels."""
         return float(self.card.features["diameter_px"])
+
+    @property
+    def threshold(self) -> float:
+        """Smallest probability of a pixel of an object, unless another one is asked for."""
+        return float(self.card.features.get("threshold", THRESHOLD))
 
     def scale_for(self, pixel_size_nm: float | None, diameter_px: float | None) -> float:
         """Magnification from an image to what the network sees.
@@ -174,11 +180,12 @@ class Segmenter:
             The image does not fit the network.
         """
         how = settings or PredictSettings()
+        threshold = self.threshold if how.threshold is None else how.threshold
         with open_image(image) as source:
             self._check(source)
             measured = light or brightness(source)
             scale = self.scale_for(pixel_size_nm, diameter_px)
-            job = Job(self.source, str(self.device), source.name, measured, scale, how)
+            job = Job(self.source, str(self.device), source.name, measured, scale, threshold, how)
             # arrays would be copied to every worker
             apart = isinstance(image, str | os.PathLike) or not isinstance(source.data, np.ndarray)
             shared = image if apart else None
@@ -190,7 +197,7 @@ class Segmenter:
                     measured,
                     self.card,
                     highest=highest,
-                    threshold=how.threshold,
+                    threshold=threshold,
                     count_at=lambda factor: self._in_the_middle(source, replace(job, scale=scale * factor)),
                 )
             return Segmentation.of(
@@ -258,6 +265,7 @@ class Job:
     name: str
     light: Brightness
     scale: float
+    threshold: float
     how: PredictSettings
 
 
@@ -306,7 +314,7 @@ def in_window(segmenter: Segmenter, source: Image, window: Window, job: Job) -> 
     foreground = 1 - classes[0]
     typical = np.pi / 4 * (segmenter.diameter_px * float(segmenter.card.features["scale"])) ** 2
     least = _LEAST_AREA * typical if job.how.least_area_px is None else job.how.least_area_px * job.scale**2
-    labels: Labels = separate(foreground, core, threshold=job.how.threshold, least_px=least)
+    labels: Labels = separate(foreground, core, threshold=job.threshold, least_px=least)
     zoom = (window.columns_px / part.shape[2], window.rows_px / part.shape[1])
     return pieces(labels, classes, foreground, window, zoom), float(foreground.max(initial=0.0))
 

@@ -21,6 +21,7 @@ from lucule.segment import annotations as notes
 from lucule.segment.annotations import IGNORE, Annotation
 from lucule.segment.augment import Augment, Crops
 from lucule.segment.images import ENDINGS, Brightness, open_image
+from lucule.segment.instances import THRESHOLD
 from lucule.segment.networks import build
 from lucule.segment.samples import Sample, batch, sample, scale_of, size_px
 
@@ -43,6 +44,8 @@ class TrainSettings(Config):
         Model whose weights it begins with, where the architecture is the same; None: random ones.
     object_px
         Extent to which objects are brought before the network sees them.
+    threshold
+        Smallest probability of a pixel of an object when the network is used, unless another one is asked for then.
     crop_px, crops
         Side of a crop, and how many make a step.
     stop_early
@@ -57,6 +60,7 @@ class TrainSettings(Config):
     options: dict[str, Any] = {}
     start: str | None = "objects"
     object_px: Positive = 28.0
+    threshold: float = Field(default=THRESHOLD, gt=0, lt=1)
     crop_px: int = Field(default=128, ge=32, multiple_of=16)
     crops: int = Field(default=8, gt=1)
     stop_early: bool = True
@@ -155,6 +159,7 @@ def train(
     )
     features = {
         "scale": scale,
+        "threshold": used.threshold,
         "diameter_px": median,
         "pixel_size_nm": pixel_size_nm,
         # where colours were invented, any image will do
