@@ -42,8 +42,6 @@ _LEAST_DIFFERENCE: Final = 0.03
 _DRAWS_OF_HALF: Final = 60
 # standard deviations of a spacing, in periods, over which the interval is averaged: few rings tell too small a one
 _SPREADS: Final = (0.015, 0.03, 0.05, 0.08)
-# what is expected of it, as a logarithm: with a wide one, a ring can be lost in a gap without a trace
-_EXPECTED_SPREAD: Final = (0.045, 0.4)
 _WIDTHS: Final = (0.02, 0.25)
 _BACKGROUNDS: Final = (0.02, 0.95)
 
@@ -327,9 +325,7 @@ def _courses(along: Floats, fit: _Fit, settings: PeriodSettings, rng: np.random.
     near = fit.period / (1 + np.linspace(-3, 3, 41) * fit.period / reach)
     near = near[(near > settings.shortest_nm) & (near < settings.longest_nm)]
     fits = [replace(fit, spacing_sd=part * fit.period) for part in _SPREADS]
-    middle, factor = _EXPECTED_SPREAD
-    expected = [-0.5 * (math.log(part / middle) / factor) ** 2 for part in _SPREADS]
-    weight = np.concatenate([_log_ratios(along, near, each) + log for each, log in zip(fits, expected, strict=True)])
+    weight = np.concatenate([_log_ratios(along, near, each) for each in fits])
     chosen = rng.choice(len(weight), number, p=np.exp(weight - logsumexp(weight)))
     means, spreads = [], []
     for index, times in zip(*np.unique(chosen, return_counts=True), strict=True):
