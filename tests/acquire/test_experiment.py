@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from lucule.acquire.plan import Plan, load_plan
 from lucule.acquire.run import Run
 from lucule.acquire.worker import Worker
 from lucule.core import InputError, WorkError
+from lucule.models import find
 
 THREADS = "ignore::pytest.PytestUnhandledThreadExceptionWarning"
 # around cell 0 of the packaged slide
@@ -89,6 +91,23 @@ def test_a_run_finds_the_cell_and_images_it(tmp_path: Path, inline: None) -> Non
     locs = results.localizations(tmp_path, 0)
     assert locs["frame"].max() > 20
     assert locs.meta.n_frames == 40
+
+
+def test_a_network_finds_the_objects_and_belongs_to_the_run(tmp_path: Path, inline: None) -> None:
+    packaged = find("cells_widefield").weights_path.parent
+    shutil.copytree(packaged, tmp_path / "model")
+    plan = small(objects={"finder": "model", "model": str(tmp_path / "model")})
+    done = experiment.acquire(plan, tmp_path / "run")
+    assert done.numbers["fields"] == {"done": 2}
+    with RunLedger(tmp_path / "run") as ledger:
+        (cell,) = ledger.rows("object").iter_rows(named=True)
+    assert np.hypot(cell["x_um"] - 78.5, cell["y_um"] - 135.9) < 1.5
+    assert 0.5 < cell["confidence"] <= 1
+    # the folder may hold another network by now
+    shutil.rmtree(tmp_path / "model")
+    shutil.copytree(packaged.parent / "objects", tmp_path / "model")
+    with pytest.raises(InputError, match="model"):
+        experiment.acquire(plan, tmp_path / "run", resume=True)
 
 
 def test_nothing_finished_is_done_again(tmp_path: Path, inline: None, monkeypatch: pytest.MonkeyPatch) -> None:
