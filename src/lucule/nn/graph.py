@@ -18,6 +18,7 @@ from torch import Tensor, nn
 _HARMONICS: Final = 8  # 3 of degree 1 and 5 of degree 2
 _HEADS: Final = 4
 _FIELDS: Final = 4  # equivariant channels
+_CHUNK: Final = 16_384
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,6 +183,14 @@ class GraphNetwork(nn.Module):
         """Tell points what the whole field looks like: `mean` is the mean of `summary(states)`, `(n or 1, width)`."""
         return states + self.context(torch.cat((states, mean.expand(len(states), -1)), dim=-1))
 
+    def tell_field(self, states: Tensor) -> None:
+        """Add the context of one whole field to the states `(n, width)` of its points, in place."""
+        parts = chunks(len(states))
+        mean = torch.stack([self.summary(states[c]).sum(dim=0, dtype=torch.float64) for c in parts]).sum(dim=0)
+        mean = (mean / len(states)).float()[None]
+        for c in parts:
+            states[c] = self.add_context(states[c], mean)
+
     def class_logits(self, states: Tensor) -> Tensor:
         """Logits `(n, classes)` from the last states."""
         return self.classes(self.final(states))
@@ -222,6 +231,11 @@ class GraphNetwork(nn.Module):
 
 CONTEXT_BEFORE: Final = (1, 3)
 """Layers before which points are told of the whole field."""
+
+
+def chunks(size: int) -> list[slice]:
+    """Parts of so many points that are worked on one after the other, for the memory."""
+    return [slice(first, min(first + _CHUNK, size)) for first in range(0, size, _CHUNK)]
 
 
 def _field_means(values: Tensor, field: Tensor, fields: int) -> Tensor:

@@ -28,14 +28,13 @@ from lucule.classify.graph.kernels import (
     show_between,
 )
 from lucule.core import Task
-from lucule.nn.graph import CONTEXT_BEFORE, GraphLayer, GraphNetwork
+from lucule.nn.graph import CONTEXT_BEFORE, GraphLayer, GraphNetwork, chunks
 from lucule.space.threads import share
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int32]
 
 TILE: Final = 131_072
-_CHUNK: Final = 16_384
 _LEAST, _MOST = 256, 4_096
 _FIELDS: Final = 32
 
@@ -45,7 +44,7 @@ def start(network: GraphNetwork, columns: Columns, graph: Graph) -> tuple[Tensor
     """States `(n, width)` before the first layer, and what pairs are made of; the distances are not needed after."""
     distance = torch.from_numpy(graph.distance)
     states = torch.empty(len(distance), network.together.in_features)
-    for c in _chunks(len(distance)):
+    for c in chunks(len(distance)):
         states[c] = network.embed(point_features(columns, distance[c], c))
     return states, Points.of(columns, spacing_of(distance).numpy())
 
@@ -60,12 +59,10 @@ def run(network: GraphNetwork, states: Tensor, points: Points, index: Indices, t
     fields = np.zeros((n, _FIELDS), np.float32)
     for place, layer in enumerate(network.layers):
         if place in CONTEXT_BEFORE:
-            mean = sum(network.summary(states[c]).sum(dim=0, dtype=torch.float64) for c in _chunks(n)) / n
-            for c in _chunks(n):
-                states[c] = network.add_context(states[c], mean.float()[None])
+            network.tell_field(states)
         _exchange(layer, tiles, points, states.numpy(), fields, task)
     del fields
-    probability = torch.cat([network.class_logits(states[c]).softmax(dim=1) for c in _chunks(n)]).numpy()
+    probability = torch.cat([network.class_logits(states[c]).softmax(dim=1) for c in chunks(n)]).numpy()
     log_odds, last = np.zeros(index.shape, np.float32), AffinityWeights.of(network)
     bias = network.pair.bias.numpy() / 2  # added twice, once for each point
     together = ShownWeights.of(network.final, network.together, bias)
@@ -129,10 +126,6 @@ class _Tiles:
         return np.flatnonzero(seen)
 
 
-def _chunks(size: int) -> list[slice]:
-    return [slice(first, min(first + _CHUNK, size)) for first in range(0, size, _CHUNK)]
-
-
 def _shown(states: Floats, weights: ShownWeights) -> Floats:
     """What points show to others, with zeros up to whole vectors."""
     shown = np.empty((len(states), weights.linear.shape[1]), np.float32)
@@ -142,6 +135,6 @@ def _shown(states: Floats, weights: ShownWeights) -> Floats:
 
 def _share(work: Callable[[int, int], object], size: int, task: Task) -> None:
     """Call `work(first, last)` for the points of a tile, on all threads."""
-    for c in _chunks(size):
+    for c in chunks(size):
         share(lambda a, b, c=c: work(c.start + a, c.start + b), c.stop - c.start, least=_LEAST, most=_MOST)
         task.advance(c.stop - c.start)

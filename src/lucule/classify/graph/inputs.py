@@ -25,9 +25,11 @@ SYMMETRIC_FEATURES: Final = 6
 POINT_FEATURES: Final = len(RANKS) + 6
 
 _SPACING_RANK: Final = 9  # place in RANKS of the neighbour whose distance is the local spacing
-_UNIT_NM: Final = 100.0
-_SMALLEST_NM: Final = 0.5
-_ONE_FRAME: Final = 1.5
+UNIT_NM: Final = 100.0
+SMALLEST_NM: Final = 0.5
+"""Added to all distances, whose logarithms are taken."""
+ONE_FRAME: Final = 1.5
+"""Largest difference of frames that follow each other."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +105,7 @@ def point_features(columns: Columns, distance: Tensor, rows: Tensor | slice) -> 
     """Features `(m, POINT_FEATURES)` of the points `rows`, whose neighbour distances `(m, ranks)` are given."""
     known = columns.known.expand(len(columns.points), -1)[rows]
     marks = torch.stack((torch.log(columns.error[rows] / 10), torch.log(columns.photons[rows])), dim=1)
-    return torch.cat((torch.log((distance + _SMALLEST_NM) / _UNIT_NM), marks * known[:, :2], known), dim=1)
+    return torch.cat((torch.log((distance + SMALLEST_NM) / UNIT_NM), marks * known[:, :2], known), dim=1)
 
 
 def pairs(columns: Columns, index: Tensor, distance: Tensor, spacing: Tensor, rows: Tensor | slice) -> Pairs:
@@ -119,18 +121,18 @@ def pairs(columns: Columns, index: Tensor, distance: Tensor, spacing: Tensor, ro
     present = index >= 0
     index = torch.where(present, index, 0).long()
     offset = columns.points[index] - columns.points[rows][:, None]
-    direction = offset / distance.clamp(min=_SMALLEST_NM)[..., None]
-    length = distance + _SMALLEST_NM
+    direction = offset / distance.clamp(min=SMALLEST_NM)[..., None]
+    length = distance + SMALLEST_NM
     known = columns.known.expand(len(columns.points), -1)[rows]
     both = torch.hypot(columns.error[rows][:, None], columns.error[index])
     relative = torch.log(length / both) * known[:, None, 0]
     gap = (columns.frame[index] - columns.frame[rows][:, None]).abs()
     apart = torch.log1p(gap) / 5 * known[:, None, 2]
-    consecutive = (gap <= _ONE_FRAME) * known[:, None, 2]
+    consecutive = (gap <= ONE_FRAME) * known[:, None, 2]
     ranks = torch.tensor(RANKS, dtype=distance.dtype, device=distance.device).log() / 3
     here, there = torch.log(length / spacing[rows][:, None]), torch.log(length / spacing[index])
     seen = (
-        torch.log(length / _UNIT_NM), relative, apart, consecutive, torch.maximum(here, there),
+        torch.log(length / UNIT_NM), relative, apart, consecutive, torch.maximum(here, there),
         torch.minimum(here, there), here, there, ranks.expand_as(distance),
     )  # fmt: skip
     features = torch.stack(seen, dim=-1) * present[..., None]
@@ -139,4 +141,4 @@ def pairs(columns: Columns, index: Tensor, distance: Tensor, spacing: Tensor, ro
 
 def spacing_of(distance: Tensor) -> Tensor:
     """Local spacing `(n,)`: the distance to the fifteenth neighbour, nm."""
-    return distance[:, _SPACING_RANK] + _SMALLEST_NM
+    return distance[:, _SPACING_RANK] + SMALLEST_NM

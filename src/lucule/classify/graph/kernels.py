@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from lucule.classify.graph.inputs import PAIR_FEATURES, RANKS, Columns
+from lucule.classify.graph.inputs import ONE_FRAME, PAIR_FEATURES, RANKS, SMALLEST_NM, UNIT_NM, Columns
 from lucule.classify.graph.vectors import (
     LANES,
     add_columns,
@@ -38,7 +38,7 @@ _BLOCK: Final = 32  # points whose pairs stay in the cache together
 _K: Final = len(RANKS)
 _PAIRS: Final = -(-_BLOCK * _K // LANES) * LANES
 _ZERO, _HALF, _ONE, _ROOT = np.float32(0), np.float32(0.5), np.float32(1), np.float32(math.sqrt(3))
-_SMALLEST_NM, _LOG_UNIT, _ONE_FRAME = np.float32(0.5), np.float32(math.log(100)), np.float32(1.5)
+_SMALLEST_NM, _LOG_UNIT, _ONE_FRAME = np.float32(SMALLEST_NM), np.float32(math.log(UNIT_NM)), np.float32(ONE_FRAME)
 _RANK_FEATURE: Final = (np.log(np.asarray(RANKS)) / 3).astype(np.float32)
 _EPSILON: Final = np.float32(1e-5)  # of the normalisation
 

@@ -18,11 +18,10 @@ from lucule.core import SILENT, InputError, Localizations, Progress, Task
 from lucule.core.patterns import patterns
 from lucule.models import Card, find
 from lucule.nn import choose_device
-from lucule.nn.graph import CONTEXT_BEFORE, GraphNetwork, Pairs
+from lucule.nn.graph import CONTEXT_BEFORE, GraphNetwork, Pairs, chunks
 from lucule.space import NeighbourGrid
 
 TASK: Final = "graph"
-CHUNK: Final = 16_384
 _SAMPLE: Final = 2_000
 _TOLERATED: Final = 0.05
 _DENSITY_NEIGHBOURS: Final = 20
@@ -111,9 +110,8 @@ class GraphModel:
 
 def _rename(index: NDArray[np.int32], rows: NDArray[np.int32], neighbours: NDArray[np.int32]) -> None:
     """Put the neighbours `index` of the points that are the `rows` of a table into these rows, named by row."""
-    for start in range(0, len(rows), CHUNK):
-        part = index[start : start + CHUNK]
-        neighbours[rows[start : start + CHUNK]] = np.where(part >= 0, rows[part], -1)
+    for c in chunks(len(rows)):
+        neighbours[rows[c]] = np.where(index[c] >= 0, rows[index[c]], -1)
 
 
 def columns_of(locs: Localizations, points: NDArray[np.float32], rows: NDArray[np.int32]) -> Columns:
@@ -150,31 +148,28 @@ def run(
     """Do what `compiled.run` does, with tensors of all pairs of a chunk on a device."""
     columns = Columns(columns.points.to(device), columns.frame.to(device), columns.error.to(device),
                       columns.photons.to(device), columns.known.to(device))  # fmt: skip
-    n = len(graph.index)
     index, distance = torch.from_numpy(graph.index), torch.from_numpy(graph.distance)
-    chunks = [slice(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK)]
+    parts = chunks(len(graph.index))
     spacing = spacing_of(distance).to(device)
 
     def near(rows: slice) -> Pairs:
         return pairs(columns, index[rows].to(device), distance[rows].to(device), spacing, rows)
 
-    states = torch.cat([network.embed(point_features(columns, distance[c].to(device), c)) for c in chunks])
+    states = torch.cat([network.embed(point_features(columns, distance[c].to(device), c)) for c in parts])
     directed = network.start_fields(states)
     for place, layer in enumerate(network.layers):
         if place in CONTEXT_BEFORE:
-            mean = sum(network.summary(states[c]).sum(dim=0, dtype=torch.float64) for c in chunks) / n
-            for c in chunks:
-                states[c] = network.add_context(states[c], mean.float()[None])
-        shared = torch.cat([layer.shared(states[c]) for c in chunks])
+            network.tell_field(states)
+        shared = torch.cat([layer.shared(states[c]) for c in parts])
         new_directed = torch.empty_like(directed)
-        for c in chunks:  # others see `shared` and `directed` alone, so that states may change in place
+        for c in parts:  # others see `shared` and `directed` alone, so that states may change in place
             states[c], new_directed[c] = layer(states[c], directed[c], shared, directed, near(c))
             task.advance(c.stop - c.start)
         directed = new_directed
-    probability = torch.cat([network.class_logits(states[c]).softmax(dim=1) for c in chunks])
-    shown = tuple(torch.cat(parts) for parts in zip(*(network.shown(states[c]) for c in chunks), strict=True))
+    probability = torch.cat([network.class_logits(states[c]).softmax(dim=1) for c in parts])
+    shown = tuple(torch.cat(both) for both in zip(*(network.shown(states[c]) for c in parts), strict=True))
     log_odds = torch.empty(index.shape)
-    for c in chunks:
+    for c in parts:
         own = (shown[0][c], shown[1][c])
         log_odds[c] = network.affinity_logits(own, (shown[0], shown[1]), near(c)).cpu()
         task.advance(c.stop - c.start)
