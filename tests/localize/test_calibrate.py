@@ -19,7 +19,9 @@ def validation(n=4000, too_narrow=(2.0, 0.5, 1.0, 1.5), outliers=0.0, seed=0):
     swapped = rng.random(len(sigma)) < outliers
     difference[swapped] = 200 * rng.standard_normal((int(swapped.sum()), 4))
     ones = np.ones(n)
-    return Validation(p, hit, difference, sigma, sigma, p[hit], ones, ones[hit], int(hit.sum()) + 100)
+    return Validation(
+        np.zeros((len(p), 2)), p, hit, difference, sigma, sigma, p[hit], ones, ones[hit], int(hit.sum()) + 100
+    )
 
 
 def card():
@@ -67,9 +69,9 @@ def test_scores_and_threshold_stand_on_the_card_beside_those_of_the_training():
 
 def test_the_threshold_rises_where_improbable_localizations_are_wrong():
     found = validation()
-    never = Validation(found.p, found.hit & (found.p > 0.6), found.difference, found.sigma, found.said,
+    never = Validation(found.xy, found.p, found.hit & (found.p > 0.6), found.difference, found.sigma, found.said,
                        np.clip(found.pair_p, 0.61, 1), found.weight, found.pair_weight, found.emitters)  # fmt: skip
-    always = Validation(found.p, np.ones(len(found.p), bool), np.resize(found.difference, (len(found.p), 4)),
+    always = Validation(found.xy, found.p, np.ones(len(found.p), bool), np.resize(found.difference, (len(found.p), 4)),
                         *[np.resize(found.sigma, (len(found.p), 4))] * 2, found.p, *[found.weight] * 2,
                         len(found.p))  # fmt: skip
     low, high = (calibrated(card(), v) for v in (always, never))
@@ -89,7 +91,9 @@ def test_every_scene_counts_alike():
 
 
 def test_a_network_that_finds_nothing_keeps_its_errors():
-    empty = Validation(np.empty(0), np.empty(0, bool), *[np.empty((0, 4))] * 3, *[np.empty(0)] * 3, 50)
+    empty = Validation(
+        np.empty((0, 2)), np.empty(0), np.empty(0, bool), *[np.empty((0, 4))] * 3, *[np.empty(0)] * 3, 50
+    )
     made = calibrated(card(), empty)
     assert made.features["sigma_law"] == [[0.0, 1.0, 0.0]] * 4
     assert made.features["p_law"] == [1.0, 0.0]

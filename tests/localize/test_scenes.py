@@ -102,7 +102,7 @@ def nearest(xyz):
     return float(distance.min(dim=1).values.mean())
 
 
-@pytest.mark.parametrize("name", sorted(set(SAMPLERS) - {"csr"}))
+@pytest.mark.parametrize("name", sorted(set(SAMPLERS) - {"csr", "shuffled"}))
 def test_structures_are_more_crowded_than_complete_randomness(name):
     scene = torch.zeros(300, dtype=torch.int64)
     assert nearest(SAMPLERS[name](scene, 1, FIELD, seeded())) < 0.8 * nearest(

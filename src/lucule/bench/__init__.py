@@ -2,20 +2,23 @@
 
 A benchmark is a module with a function `run(*, seed) -> polars.DataFrame`, one row for each measurement, and a first
 docstring line that says what it measures. A study is a longer one, in a module of its own, that runs only when it is
-asked for by name.
+asked for by name. A long benchmark measures in parts (`lucule.bench.parts`); its `run` takes `folder` and `progress`
+too.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import os
 import platform
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lucule.core import InputError, package_version
+from lucule.core import SILENT, InputError, Progress, package_version
 from lucule.core.files import write_text
 
 NAMES = (
@@ -60,8 +63,21 @@ def available() -> dict[str, str]:
     return {call: (_module(module).__doc__ or "").strip().splitlines()[0] for call, module in calls.items()}
 
 
-def run(name: str, *, study: str | None = None, seed: int = 1) -> Result:
+def run(
+    name: str, *, study: str | None = None, seed: int = 1, out: Path | None = None, progress: Progress = SILENT
+) -> Result:
     """Run one benchmark, or a study that belongs to it.
+
+    Parameters
+    ----------
+    name, study
+        As `available` names them.
+    seed
+        Seed of the data.
+    out
+        Folder for the JSON file. A long benchmark that was interrupted there goes on with the parts that are missing.
+    progress
+        Is told of the parts of a long benchmark.
 
     Raises
     ------
@@ -75,8 +91,15 @@ def run(name: str, *, study: str | None = None, seed: int = 1) -> Result:
         if study not in known:
             raise InputError(f"{name} has no such study", received=study, allowed=", ".join(known) or "none")
         name = f"{name}_{study}"
-    rows = _module(name).run(seed=seed).to_dicts()
-    return Result(name, seed, rows, machine())
+    measure = _module(name).run
+    parts = None if out is None else out / f"{name}_{seed}_parts"
+    in_parts = "folder" in inspect.signature(measure).parameters
+    table = measure(seed=seed, folder=parts, progress=progress) if in_parts else measure(seed=seed)
+    result = Result(name, seed, table.to_dicts(), machine())
+    if out is not None and parts is not None:
+        result.save(out / f"{name}.json")
+        shutil.rmtree(parts, ignore_errors=True)
+    return result
 
 
 def machine() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -20,13 +21,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lucule import io, simulate, structures
+from lucule.bench.parts import Rows, in_parts
 from lucule.bench.picasso_spline import quiet
-from lucule.core import Localizations
+from lucule.core import SILENT, Localizations, Progress
 from lucule.structures.averaging import AverageSettings, sites
 from lucule.structures.averaging.poses import about_z
 
 Floats = NDArray[np.float64]
-Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +59,13 @@ SHIFT_NM: Final = 10.0
 PICASSO_ITERATIONS: Final = 10
 
 
-def run(*, seed: int) -> pl.DataFrame:
+def run(*, seed: int, folder: Path | None = None, progress: Progress = SILENT) -> pl.DataFrame:
     """One row for each measurement: value, unit, target where there is one."""
-    rows: Rows = []
     _warm_up(seed)
-    for case in CASES:
-        rows += _measured(case, *particles(case, seed=seed), seed=seed)
-    rows += _real(seed)
+    parts = {f"case_{number}": partial(_case, case, seed) for number, case in enumerate(CASES)}
+    parts["real"] = partial(_real, seed)
     schema = {"what": pl.String, "method": pl.String, "value": pl.Float64, "unit": pl.String, "target": pl.Float64}
-    return pl.DataFrame(rows, schema=schema)
+    return in_parts(parts, schema=schema, folder=folder, progress=progress)
 
 
 def particles(case: Case, *, seed: int) -> tuple[Localizations, Floats, Floats]:
@@ -121,7 +120,8 @@ def _row(what: str, method: str, value: float | None, unit: str, target: float |
     return {"what": what, "method": method, "value": value, "unit": unit, "target": target}
 
 
-def _measured(case: Case, locs: Localizations, angles: Floats, centres: Floats, *, seed: int) -> Rows:
+def _case(case: Case, seed: int) -> Rows:
+    locs, angles, centres = particles(case, seed=seed)
     start = time.process_time()
     found = structures.average(locs, settings=AverageSettings(starts=case.starts), seed=seed)
     seconds = time.process_time() - start

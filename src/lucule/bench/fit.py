@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from itertools import product
+from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 from lucule import localize as room
 from lucule.bench import picasso_spline
 from lucule.bench.localize import DENSITIES, MODEL, Phantom, scored, three_tubes
-from lucule.core import Camera
+from lucule.bench.parts import Rows, in_parts
+from lucule.core import SILENT, Camera, Progress
 from lucule.localize.fitting import FitSettings, fit_block, prepare
 from lucule.localize.fitting.block import alone, candidates, in_photons
 from lucule.localize.matching import Matches, match
@@ -56,17 +58,17 @@ _PICASSO_BOX: Final = 13
 _PICASSO_GRADIENT: Final = 3000.0
 
 Floats: TypeAlias = NDArray[np.float64]
-Row: TypeAlias = dict[str, Any]
 
 
-def run(*, seed: int) -> pl.DataFrame:
+def run(*, seed: int, folder: Path | None = None, progress: Progress = SILENT) -> pl.DataFrame:
     """Measure the fits, and Picasso where it is installed."""
-    rows = [*_speed(seed), *_single(seed), *_bias(seed), *_pairs(seed), *_phantoms(seed)]
+    measures = {"speed": _speed, "single": _single, "bias": _bias, "pairs": _pairs, "phantoms": _phantoms}
+    parts = {name: partial(measure, seed) for name, measure in measures.items()}
     schema = {"what": pl.String, "method": pl.String, "quantity": pl.String, "value": pl.Float64}
-    return pl.DataFrame(rows, schema=schema)
+    return in_parts(parts, schema=schema, folder=folder, progress=progress)
 
 
-def _row(what: str, method: str, quantity: str, value: float) -> Row:
+def _row(what: str, method: str, quantity: str, value: float) -> dict[str, Any]:
     return {"what": what, "method": method, "quantity": quantity, "value": float(value)}
 
 
@@ -92,7 +94,7 @@ def _sparse(kernel: Kernel, camera: Camera, seed: int) -> NDArray[np.uint16]:
     return expose(light, camera, seed=seed)
 
 
-def _speed(seed: int) -> list[Row]:
+def _speed(seed: int) -> Rows:
     camera = load_camera("smlm_challenge")
     what = f"{SIZE} x {SIZE} px, {EMITTERS_PER_FRAME} emitters/frame"
     rows = []
@@ -113,7 +115,7 @@ def _speed(seed: int) -> list[Row]:
     return rows
 
 
-def _picasso_speed(what: str, model: str, movie: NDArray[np.uint16], psf: str, camera: Camera, seed: int) -> list[Row]:
+def _picasso_speed(what: str, model: str, movie: NDArray[np.uint16], psf: str, camera: Camera, seed: int) -> Rows:
     """Picasso's fits of the same frames: the same model, one thread."""
     methods = {"gaussian": ("gaussmle-spherical", "gausslq-spherical"), "elliptical": ("gaussmle", "gausslq"),
                "spline": ("spline-mle",)}.get(model, ())  # fmt: skip
@@ -176,7 +178,7 @@ def _errors(kernel: Kernel, camera: Camera, psf: str | None, settings: FitSettin
     return _Errors(pairs, pairs.difference_nm[:, : len(axes)], bounds, said)
 
 
-def _single(seed: int) -> list[Row]:
+def _single(seed: int) -> Rows:
     """Error over bound and pulls of single emitters anywhere on the pixels, by model, camera, light and depth."""
     offsets = np.random.default_rng(seed).uniform(-4, 4, (4 * SINGLE_FRAMES, 2))
     rows = []
@@ -196,7 +198,7 @@ def _single(seed: int) -> list[Row]:
     return rows
 
 
-def _bias(seed: int) -> list[Row]:
+def _bias(seed: int) -> Rows:
     """Mean error over bound at fixed places on the pixel: the largest of all places, and its standard error."""
     rng = np.random.default_rng(seed)
     place = rng.integers(len(PLACES_PX), size=(BIAS_EMITTERS, 2))
@@ -220,7 +222,7 @@ def _bias(seed: int) -> list[Row]:
     return rows
 
 
-def _pairs(seed: int) -> list[Row]:
+def _pairs(seed: int) -> Rows:
     """Two Gaussians at a distance in units of their width: how many are found within 100 nm, and how well."""
     camera, kernel = load_camera("ideal"), compile_psf("gaussian_2d", 100)
     rows = []
@@ -247,7 +249,7 @@ def _pairs(seed: int) -> list[Row]:
     return rows
 
 
-def _phantoms(seed: int) -> list[Row]:
+def _phantoms(seed: int) -> Rows:
     """Blinking tubes of low and high density, as in `bench localize`: fits, the packaged network, and Picasso."""
     recipe = Recipe.parse(find(MODEL).card.recipe, source="recipe of the model")
     kernel, camera = recipe.kernel(), recipe.camera_used()

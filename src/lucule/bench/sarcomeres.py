@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from lucule import models, simulate
+from lucule.bench.parts import Rows, in_parts
 from lucule.classify import subsets
 from lucule.classify.lines import LineModel
 from lucule.core import SILENT, Localizations, Progress
-from lucule.core.files import atomic_path
 from lucule.structures.sarcomeres import (
     LineFit,
     LineSettings,
@@ -68,45 +68,21 @@ _FEWEST: Final = 100
 _FEWEST_BETWEEN: Final = 20
 _ELSEWHERE, _END, _MIDDLE, _BETWEEN = range(4)
 
-Rows = list[dict[str, Any]]
 SCHEMA: Final = {"what": pl.String, "method": pl.String, "value": pl.Float64, "unit": pl.String, "paper": pl.Float64,
                  "aim": pl.Float64}  # fmt: skip
 
 
 def run(*, seed: int, folder: Path | None = None, progress: Progress = SILENT) -> pl.DataFrame:
-    """One row for each measurement: value, unit, the paper's figure and the aim where there is one.
-
-    Parameters
-    ----------
-    seed
-        Of the data.
-    folder
-        Where every part is written as soon as it is measured; what is there is not measured again.
-    progress
-        Is told of every part.
-    """
-    tables, parts = [], _parts()
-    with progress.task("Double lines", len(parts), "parts") as task:
-        for name, measured in parts.items():
-            path = None if folder is None else folder / f"{name}_{seed}.parquet"
-            if path is not None and path.exists():
-                table = pl.read_parquet(path)
-            else:
-                table = pl.DataFrame(measured(seed), schema=SCHEMA)
-                if path is not None:
-                    with atomic_path(path) as temporary:
-                        table.write_parquet(temporary)
-            tables.append(table)
-            task.advance()
-    return pl.concat(tables)
+    """One row for each measurement: value, unit, the paper's figure and the aim where there is one."""
+    return in_parts(_parts(seed), schema=SCHEMA, folder=folder, progress=progress)
 
 
-def _parts() -> dict[str, Callable[[int], Rows]]:
+def _parts(seed: int) -> dict[str, Callable[[], Rows]]:
     return {
-        **{f"scene_{number}": partial(_paper_scene, number) for number in range(SCENES)},
-        **{f"range_{distance:g}": partial(_range, distance) for distance in RANGE_NM},
-        **{f"distances_{distance:g}": partial(_distances, distance) for distance in DISTANCES_NM},
-        "speed": _speed,
+        **{f"scene_{number}": partial(_paper_scene, number, seed) for number in range(SCENES)},
+        **{f"range_{distance:g}": partial(_range, distance, seed) for distance in RANGE_NM},
+        **{f"distances_{distance:g}": partial(_distances, distance, seed) for distance in DISTANCES_NM},
+        "speed": partial(_speed, seed),
     }
 
 

@@ -20,7 +20,10 @@ def bench(
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Run a benchmark with its baselines and write its table, with machine and versions, as JSON."""
+    """Run a benchmark with its baselines and write its table, with machine and versions, as JSON.
+
+    A long one that was interrupted goes on with the parts that are missing in the folder.
+    """
     with session(inputs=name, as_json=json) as run:
         from lucule import bench as benchmarks
 
@@ -33,7 +36,6 @@ def bench(
         results = {}
         for item in names:
             with run.progress.task(f"Benchmark {item}"):
-                result = benchmarks.run(item, study=study, seed=seed)
+                result = benchmarks.run(item, study=study, seed=seed, out=out, progress=run.progress)
             results[result.name] = result.rows
-            result.save(out / f"{result.name}.json")
         run.results = {**results, "written": str(out)}

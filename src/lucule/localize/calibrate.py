@@ -47,6 +47,8 @@ class Validation:
 
     Attributes
     ----------
+    xy
+        Position of each localization, `(n, 2)`.
     p, hit
         Probability of each localization, and whether it has a partner.
     difference, sigma, said
@@ -60,6 +62,7 @@ class Validation:
         Number of true emitters.
     """
 
+    xy: Floats
     p: Floats
     hit: NDArray[np.bool_]
     difference: Floats
@@ -138,7 +141,7 @@ def validate(
             scene = found.frame // batch.photons.shape[1]
             weight = 1 / np.bincount(scene)[scene] if len(scene) else np.empty(0)
             pair_p, pair_weight = found.p[pairs.found], weight[pairs.found]
-            parts.append((found.p, hit, difference, sigma, said, pair_p, weight, pair_weight, len(true)))
+            parts.append((own[:, :2], found.p, hit, difference, sigma, said, pair_p, weight, pair_weight, len(true)))
             task.advance()
     *arrays, emitters = zip(*parts, strict=True)
     return Validation(*(np.concatenate(part) for part in arrays), sum(emitters))

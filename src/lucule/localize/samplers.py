@@ -66,6 +66,19 @@ def tubes(scene: Tensor, scenes: int, field: Field, generator: torch.Generator) 
     return _folded(points + radius[scene] * _directions(len(scene), generator), field)
 
 
+def shuffled(scene: Tensor, scenes: int, field: Field, generator: torch.Generator) -> Tensor:
+    """Emitters of tubes that have exchanged x, y and z within their scene: no structure, the same coordinates."""
+    points = tubes(scene, scenes, field, generator)
+    start = torch.argsort(scene, stable=True)
+    mixed = torch.empty_like(points)
+    for axis in range(3):
+        # a random order within each scene
+        order = torch.argsort(_uniform((len(scene),), generator))
+        order = order[torch.argsort(scene[order], stable=True)]
+        mixed[start, axis] = points[order, axis]
+    return mixed
+
+
 def three_helix(scene: Tensor, scenes: int, field: Field, generator: torch.Generator) -> Tensor:
     """Three interlaced helices around a bent axis through the whole depth, as the paper trains on.
 
@@ -177,6 +190,7 @@ def table(positions: Tensor) -> Sampler:
 SAMPLERS: Final[dict[str, Sampler]] = {
     "csr": csr,
     "tubes": tubes,
+    "shuffled": shuffled,
     "three_helix": three_helix,
     "reticulum": reticulum,
     "pores": pores,
