@@ -68,6 +68,12 @@ def test_a_table_carries_the_truth():
     assert {"x", "y", "z", "z_err", "frame", "true_cluster", "true_label", "molecule"} <= set(table.columns)
 
 
+@pytest.mark.parametrize("seed", [47, 95, 243])
+def test_rare_plans_of_sparse_blinking_fields_are_found(seed):
+    # a training that draws thousands of fields must not end at one of them
+    assert len(varied_field(FAMILIES["sparse"].always_blinking(), seed=seed)) > 100
+
+
 def test_errors():
     with pytest.raises(InputError, match="no such family"):
         varied_field("nosuch", seed=1)

@@ -27,7 +27,7 @@ LABELS: Final[dict[str, int]] = {"disc": 1, "gaussian": 1, "ellipse": 1, "fibre"
 FEWEST_MOLECULES: Final = 3
 """Fewer molecules of a structure than these in the field cannot be told from chance; they count as background."""
 
-_TRIES: Final = 2_000
+_TRIES: Final = 20_000  # sparse blinking fields take 300 on average
 _LEAST_EXCESS: Final = 2.5  # standard deviations of the background by which a structure stands out
 _LARGEST_COVER: Final = 0.5  # fraction of the field that structures may cover
 

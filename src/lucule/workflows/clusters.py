@@ -226,7 +226,7 @@ def find(
     return locs.with_columns(**{name: found[name][blink_of] for name in ("label", "p_label", "cluster")})
 
 
-def _blinks(locs: Localizations) -> tuple[Localizations, NDArray[np.int64] | None]:
+def _blinks(locs: Localizations) -> tuple[Localizations, NDArray[np.int32] | None]:
     """One row for each blink, and the blink of each localization; the table itself where that cannot be told."""
     from lucule import process
 
@@ -245,7 +245,7 @@ def _blinks(locs: Localizations) -> tuple[Localizations, NDArray[np.int64] | Non
         choice.radius_nm,
         choice.gap_frames,
     )
-    row = np.empty(int(event.max()) + 1, np.int64)
+    row = np.empty(int(event.max()) + 1, np.int32)
     row[linked["event"]] = np.arange(len(linked))
     return linked, row[event]
 
