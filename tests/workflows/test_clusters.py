@@ -208,12 +208,12 @@ def test_blinks_are_seen_once() -> None:
         blinks=(5, 6), density_per_um2=(20, 40), error_nm=(5, 10), localizations=(1500, 2000)
     )
     locs = varied_fields.varied_field(family, seed=3).table()
-    linked, blink_of = clusters._blinks(locs)
+    linked, blink_of = clusters.as_blinks(locs)
     assert len(blink_of) == len(locs) > 1.5 * len(linked)
     apart = np.hypot(linked["x"][blink_of] - locs["x"], linked["y"][blink_of] - locs["y"])
     assert np.median(apart) < 10
     found = clusters.find(locs)
     assert len(found) == len(locs)
     assert len(np.unique(np.column_stack([blink_of, found["cluster"]]), axis=0)) == len(linked)
-    assert clusters._blinks(Localizations(locs.data.drop("frame"), locs.meta))[1] is None
-    assert clusters._blinks(locs.filter("x < -1"))[1] is None
+    assert clusters.as_blinks(Localizations(locs.data.drop("frame"), locs.meta))[1] is None
+    assert clusters.as_blinks(locs.filter("x < -1"))[1] is None

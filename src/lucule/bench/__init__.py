@@ -27,6 +27,7 @@ NAMES = (
     "calibrate",
     "caml",
     "clusters",
+    "single_molecules",
     "simulate",
     "localize",
     "process",

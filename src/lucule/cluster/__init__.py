@@ -9,6 +9,7 @@ from lucule.cluster.methods import find_clusters
 from lucule.cluster.overlap import Overlap, overlap
 from lucule.cluster.result import Clusters
 from lucule.cluster.ripley import PairStatistics, ripley
+from lucule.cluster.single_molecules import without_single_molecules
 
 __all__ = [
     "Clusters",
@@ -23,4 +24,5 @@ __all__ = [
     "overlap",
     "ripley",
     "scores",
+    "without_single_molecules",
 ]

@@ -65,6 +65,9 @@ class Settings(LabelSettings):
         Where frames and errors are known, the graph network sees each blink once: localizations that follow each other
         at one place are linked for it, with radius and dark time from the data. All of them get what it says of the
         blink.
+    drop_single_molecules
+        Where frames and errors are known, the graph network's clusters that are one molecule that blinks rather than
+        several are dropped; see `lucule.cluster.without_single_molecules`.
     intervals
         Random halves from which each measure of each cluster gets an interval, even; 0 for none, 40 are enough.
     """
@@ -73,6 +76,7 @@ class Settings(LabelSettings):
     min_points: int = Field(default=3, ge=2)
     false_discovery_rate: float = Field(default=0.1, gt=0, le=1)
     link_blinks: bool = True
+    drop_single_molecules: bool = True
     intervals: int = Field(default=0, ge=0, multiple_of=2)
 
 
@@ -165,7 +169,10 @@ def analyse(path: Path, folder: Path, settings: Settings, progress: Progress = S
     grouping = {"min_points": settings.min_points, "false_discovery_rate": settings.false_discovery_rate}
     region = None if settings.region is None else source_of(settings.region)
     if card.task == classify.graph.TASK:
-        grouping |= {"link_blinks": settings.link_blinks}
+        grouping |= {
+            "link_blinks": settings.link_blinks,
+            "drop_single_molecules": settings.drop_single_molecules,
+        }
         stages.run("find", grouping, ["localizations.parquet"], find_stage)
     else:
         stages.run("label", {}, ["steps/labelled.parquet"], label_stage)
@@ -211,7 +218,7 @@ def find(
     settings = settings or Settings()
     if models.find(settings.model).card.task != TASK:
         return group(label(locs, settings, device=device, progress=progress), settings, progress=progress)
-    blinks, blink_of = _blinks(locs) if settings.link_blinks else (locs, None)
+    blinks, blink_of = as_blinks(locs) if settings.link_blinks else (locs, None)
     said = GraphModel.load(settings.model, device).predict(blinks, progress=progress)
     found = cluster.from_affinities(
         blinks,
@@ -221,12 +228,14 @@ def find(
         min_points=settings.min_points,
         false_discovery_rate=settings.false_discovery_rate,
     )
+    if settings.drop_single_molecules and "event" not in locs:
+        found = cluster.without_single_molecules(found)
     if blink_of is None:
         return found
     return locs.with_columns(**{name: found[name][blink_of] for name in ("label", "p_label", "cluster")})
 
 
-def _blinks(locs: Localizations) -> tuple[Localizations, NDArray[np.int32] | None]:
+def as_blinks(locs: Localizations) -> tuple[Localizations, NDArray[np.int32] | None]:
     """One row for each blink, and the blink of each localization; the table itself where that cannot be told."""
     from lucule import process
 

@@ -41,7 +41,7 @@ class Settings(Config):
 
     Attributes
     ----------
-    model, min_points, false_discovery_rate, link_blinks
+    model, min_points, false_discovery_rate, link_blinks, drop_single_molecules
         As in the cluster workflow.
     colour
         Which colour of a dual-colour plan is analysed.
@@ -51,6 +51,7 @@ class Settings(Config):
     min_points: int = Field(default=3, ge=2)
     false_discovery_rate: float = Field(default=0.1, gt=0, le=1)
     link_blinks: bool = True
+    drop_single_molecules: bool = True
     colour: int = Field(default=0, ge=0, le=1)
 
     def clusters(self) -> clusters.Settings:
