@@ -69,8 +69,7 @@ def run(*, seed: int, folder: Path | None = None, progress: Progress = SILENT) -
 
 
 def _parts(networks: dict[str, Predictor], seed: int) -> dict[str, Callable[[], Rows]]:
-    middle = DENSITIES_PER_UM2[len(DENSITIES_PER_UM2) * 3 // 4 :][:1]
-    tests = dict.fromkeys(ALL_DENSITIES, DENSITIES_PER_UM2) | dict.fromkeys(ONE_DENSITY, middle)
+    tests = dict.fromkeys(ALL_DENSITIES, DENSITIES_PER_UM2) | dict.fromkeys(ONE_DENSITY, DENSITIES_PER_UM2[-3:-2])
     return {
         f"{test}_{light[0]:g}_{number}": partial(_test, networks, test, density, light, seed)
         for test, densities in tests.items()

@@ -8,7 +8,6 @@ with even numbers and the law in use are applied to those with odd numbers. Scor
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -24,8 +23,9 @@ from lucule.workflows import clusters as workflow
 FIELDS: Final = 12
 """Fields of each family with blinking; half as many without."""
 _SEED: Final = 60_221_407
-_KEPT: Final = (1.0, 0.0, 0.0, 100.0)
+_KEPT: Final = (0.0, 0.0, 0.0, 100.0)
 """A law that drops nothing."""
+_WEIGHTS: Final = ("log spread", "log size", "duration", "constant")
 
 Floats = NDArray[np.float64]
 
@@ -57,14 +57,10 @@ def run(*, seed: int = 1, fields: int = FIELDS, families: tuple[str, ...] = tupl
     }
     rows: list[dict[str, Any]] = []
     for name, (law, prior) in laws.items():
-        row = partial(lambda law_name, what, value: {"what": what, "law": law_name, "value": float(value)}, name)
-        rows += [row(f"weight of {what}", value) for what, value in zip(_WEIGHTS, law, strict=True)]
-        rows.append(row("fraction of groups of several molecules", prior))
-        rows += [row(*measured) for measured in _judged(all_fields[1::2], law, prior).items()]
+        values = {f"weight of {what}": weight for what, weight in zip(_WEIGHTS, law, strict=True)}
+        values |= {"fraction of groups of several molecules": prior} | _judged(all_fields[1::2], law, prior)
+        rows += [{"what": what, "law": name, "value": value} for what, value in values.items()]
     return pl.DataFrame(rows, schema={"what": pl.String, "law": pl.String, "value": pl.Float64})
-
-
-_WEIGHTS: Final = ("log spread", "log size", "duration", "constant")
 
 
 def _found(family: str, blinking: bool, number: int, seed: int) -> _Field:

@@ -22,7 +22,7 @@ LAW: Final = (0.447, 0.030, 6.313, -4.522)
 SEVERAL: Final = 0.69
 """Fraction of groups of several molecules among those that the law was learned from."""
 LEAST_CHANCE: Final = 0.3
-"""Groups with a smaller chance of several molecules are dropped: losing a structure is worse than keeping a molecule."""
+"""Groups with a smaller chance are dropped: losing a structure is worse than keeping a molecule."""
 _PRIOR_GROUPS: Final = 2.0
 _ROUNDS: Final = 50
 _LEAST_SPREAD: Final = 0.05
