@@ -123,18 +123,20 @@ def test_forward_is_the_sum_over_all_courses() -> None:
     moves = kernels.kicks(1.2)
     crowd = kernels.crowding(along, spacing, 49)
     half = len(moves) // 2
-    chance = np.full(states, 1 / states)
+    # the second half moved on to where it is not yet half-way
+    chance = np.concatenate([np.full(states, 1 / states), np.zeros(states)])
     for at in range(49):
         if at:
-            move = np.eye(states)
+            move = np.eye(2 * states)
             first = (at + 8) % 16
             move[first] = 0
+            move[states + first] = np.eye(2 * states)[first]
             for m, weight in enumerate(moves):
                 pull = (1 + (m - half) / states) ** (0.7 * crowd[at])
-                move[first, (first + m - half) % states] += weight * pull
+                move[first, (first + m - half) % states + (states if m > half else 0)] += weight * pull
             chance = chance @ move
         for place in along[(along >= 10 * at) & (along < 10 * (at + 1))]:
             index = (np.rint(place / spacing * 64).astype(int) - 4 * np.arange(states)) % 64
-            chance = chance * shape[index]
-    found = kernels.forward(along, spacing, moves, 0.7, shape, np.empty((0, states)))
+            chance = chance * np.tile(shape[index], 2)
+    found = kernels.forward(along, spacing, moves, 0.7, shape, np.empty((0, 2 * states)))
     assert found == pytest.approx(np.log(chance.sum()), rel=1e-9)

@@ -247,7 +247,7 @@ def _evidence(along: Floats, periods: Floats) -> float:
 
 def _log_ratios(along: Floats, periods: Floats, fit: _Fit) -> Floats:
     """Of other periods, with the rest as in `fit`."""
-    nothing = np.empty((0, _FINE_STATES))
+    nothing = np.empty((0, 2 * _FINE_STATES))
     tables = fit.tables()
     return np.array([kernels.forward(along, value, *tables, nothing) for value in periods])
 
@@ -258,7 +258,7 @@ def _best(along: Floats, periods: Floats, ratios: Floats, settings: PeriodSettin
     start = (periods[at], *_SHAPES[shape])
     low = np.array([settings.shortest_nm, 0.004, _WIDTHS[0], _BACKGROUNDS[0]])
     high = np.array([settings.longest_nm, _LARGEST_SD, _WIDTHS[1], _BACKGROUNDS[1]])
-    nothing = np.empty((0, _FINE_STATES))
+    nothing = np.empty((0, 2 * _FINE_STATES))
 
     def inside(values: Floats) -> Floats:
         return np.clip(np.exp(values), low, high)
@@ -311,7 +311,7 @@ def _drawn(along: Floats, fit: _Fit, number: int, rng: np.random.Generator) -> t
     """Courses of the offset `(number, steps)`, nm, drawn given the molecules, and the length of a step, nm."""
     step = fit.period / kernels.STEPS
     steps = int(along[-1] / step) + 1
-    kept = np.empty((steps, _FINE_STATES))
+    kept = np.empty((steps, 2 * _FINE_STATES))
     moves, in_rings, shape = fit.tables()
     kernels.forward(along, fit.period, moves, in_rings, shape, kept)
     crowd = kernels.crowding(along, fit.period, steps)

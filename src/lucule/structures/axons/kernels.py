@@ -89,31 +89,35 @@ def forward(along: Floats, period: float, moves: Floats, in_rings: float, profil
     profile_
         What `profile` gives; the number of states is a multiple of `STEPS`.
     kept
-        `(steps, states)` gets the filtered probability of every offset, or has no rows.
+        `(steps, 2 states)` gets the filtered probability of every offset, first those that may move, then those that
+        wait; or has no rows.
     """
     states = len(profile_) // FINE
     rows = _unrolled(profile_)
     half, block = len(moves) // 2, states // STEPS
-    now, kicked = np.full(states, 1.0 / states), np.empty(block)
+    # second half: offsets that moved on to where it is not yet half-way, and have to wait until it is
+    now, moved = np.zeros(2 * states), np.empty(block + 2 * half)
+    now[:states] = 1.0 / states
     total, i = 0.0, 0
     step = period / STEPS
     steps = len(kept) if len(kept) else int(along[-1] / step) + 1
     crowd = crowding(along, period, steps)
     pulled = np.zeros((crowd.max() + 1, len(moves)))
     for at in range(steps):
+        first = _between_rings(at, block)
         if at > 0:
-            first = _between_rings(at, block)
             row = pulled[crowd[at]]
             if row[half] == 0.0:
                 _pull(moves, in_rings * crowd[at], states, row)
-            kicked[:] = now[first : first + block]
-            now[first : first + block] = 0.0
+            moved[:] = 0.0
             for state in range(block):
+                weight = now[first + state]
                 for move in range(len(moves)):
-                    to = first + state + move - half
-                    # a remainder would take most of the time; no move is longer than the circle
-                    to += states if to < 0 else -states if to >= states else 0
-                    now[to] += row[move] * kicked[state]
+                    moved[state + move] += row[move] * weight
+            now[first : first + block] = now[states + first : states + first + block]
+            now[states + first : states + first + block] = 0.0
+            for to in range(len(moved)):
+                now[_place(first, to - half, block, states)] += moved[to]
         end = (at + 1) * step
         while i < len(along) and (along[i] < end or at == steps - 1):
             place = int(np.rint(along[i] / period * len(profile_))) % len(profile_)
@@ -121,6 +125,7 @@ def forward(along: Floats, period: float, moves: Floats, in_rings: float, profil
             seen, shift = rows[place % FINE], states - 1 - place // FINE
             for state in range(states):
                 now[state] *= seen[shift + state]
+                now[states + state] *= seen[shift + state]
             i += 1
             if i % _MOST_AT_ONCE == 0:
                 total += _normalize(now)
@@ -169,10 +174,23 @@ def _between_rings(at: int, block: int) -> int:
 
 
 @njit(cache=True, nogil=True)
+def _place(first: int, beyond: int, block: int, states: int) -> int:
+    """Index of the offset `first + beyond` after a move: among those that wait where it lies behind the block.
+
+    There it is not yet half-way between its rings. Were it to move again when it is, one ring would move several times
+    along the axon, and a spacing as long as two would cost as little as some that are a little too long.
+    """
+    to = first + beyond
+    # a remainder would take most of the time; no move is longer than the circle
+    to += states if to < 0 else -states if to >= states else 0
+    return to + states if beyond >= block else to
+
+
+@njit(cache=True, nogil=True)
 def scan(along: Floats, periods: Floats, spacing_sd: float, width: float, background: float, states: int) -> Floats:
     """`forward` at every one of `periods`; `spacing_sd` and `width` are fractions of the period."""
     result = np.empty(len(periods))
-    nothing = np.empty((0, states))
+    nothing = np.empty((0, 2 * states))
     # in units of the period profile and moves are the same for all
     shape, moves = profile(1.0, width, background, states), kicks(spacing_sd * states)
     in_rings = 1.0 - background
@@ -196,28 +214,34 @@ def backward(kept: Floats, moves: Floats, in_rings: float, crowd: NDArray[np.int
     uniform
         `(steps,)` numbers between 0 and 1.
     """
-    steps, states = kept.shape
+    steps, states = kept.shape[0], kept.shape[1] // 2
     half, block = len(moves) // 2, states // STEPS
     course = np.empty(steps)
-    state = min(int(np.searchsorted(np.cumsum(kept[-1]), uniform[-1] * kept[-1].sum())), states - 1)
-    place = float(state)
+    at_end = np.cumsum(kept[-1])
+    state = min(int(np.searchsorted(at_end, uniform[-1] * at_end[-1])), 2 * states - 1)
+    place = float(state % states)
     course[-1] = place
-    weight, pulled = np.empty(len(moves)), np.empty(len(moves))
+    weight, pulled = np.empty(len(moves) + 1), np.empty(len(moves))
     for at in range(steps - 2, -1, -1):
         first = _between_rings(at + 1, block)
         _pull(moves, in_rings * crowd[at + 1], states, pulled)
-        total = 0.0
+        offset = state % states
+        # without a move: the block held what waited for it, all others what they hold
+        stayed = offset + states if first <= offset < first + block else state
+        total = kept[at, stayed]
+        weight[0] = total
         for move in range(len(moves)):
-            # the state from which this move led here
-            before = (state - (move - half)) % states
-            moved = first <= before < first + block
-            if moved:
+            # the offset from which this move led here
+            before = (offset - (move - half)) % states
+            beyond = before - first + move - half
+            if first <= before < first + block and _place(first, beyond, block, states) == state:
                 total += pulled[move] * kept[at, before]
-            elif move == half:
-                total += kept[at, before]
-            weight[move] = total
-        chosen = min(int(np.searchsorted(weight, uniform[at] * total)), len(moves) - 1)
-        state = (state - (chosen - half)) % states
-        place -= chosen - half
+            weight[move + 1] = total
+        chosen = min(int(np.searchsorted(weight, uniform[at] * total)), len(moves))
+        if chosen == 0:
+            state = stayed
+        else:
+            state = (offset - (chosen - 1 - half)) % states
+            place -= chosen - 1 - half
         course[at] = place
     return course
