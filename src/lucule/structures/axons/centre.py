@@ -27,7 +27,7 @@ _SHARPER_NM: Final = (100.0, 40.0, 18.0, 12.0)
 _SCORINGS: Final = 10
 _FEWEST: Final = 8
 # labels of one antibody do not tell the middle independently of one another
-_GROUP_NM: Final = 30.0
+GROUP_NM: Final = 30.0
 _TABLE_NM: Final = 2.0
 _ANGLES: Final = 24
 # molecules that count, and what the axon is wide: half widths from outside, blurs beyond the wall, limits in nm
@@ -86,7 +86,7 @@ def centred(course: Course, xy_nm: Floats, half_width_nm: float) -> tuple[Course
         if np.count_nonzero(near) < _FEWEST:
             return course, half_width_nm, np.nan
         along, away = along[near], away[near]
-        crowd = cKDTree(xy_nm[near]).query_ball_point(xy_nm[near], _GROUP_NM, return_length=True)
+        crowd = cKDTree(xy_nm[near]).query_ball_point(xy_nm[near], GROUP_NM, return_length=True)
         profile = _profile(away, 1.0 / crowd, reach, least_blur)
         shift, error = _shift(line, along, away, 1.0 / crowd, profile)
         across = np.column_stack([-line.tangents[:, 1], line.tangents[:, 0]])

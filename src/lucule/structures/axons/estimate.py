@@ -191,7 +191,8 @@ def period(
     ratios = _scans(along, periods)
     fit = _best(along, periods, ratios, settings)
     p_value, evidence = _chance(along, fit, periods, settings, rng)
-    profile = _log_ratios(along, periods, fit)
+    shape = (fit.spacing_sd / fit.period, fit.width / fit.period, fit.background)
+    profile = kernels.scan(along, periods, *shape, _COARSE_STATES)
     common: dict[str, Any] = {
         "p_value": p_value,
         "evidence": evidence,
@@ -315,14 +316,15 @@ def _drawn(along: Floats, fit: _Fit, number: int, rng: np.random.Generator) -> t
     moves, in_rings, shape = fit.tables()
     kernels.forward(along, fit.period, moves, in_rings, shape, kept)
     crowd = kernels.crowding(along, fit.period, steps)
-    courses = np.array([kernels.backward(kept, moves, in_rings, crowd, rng.random(steps)) for _ in range(number)])
+    table = kernels.pulled(moves, in_rings, crowd.max(), _FINE_STATES)
+    courses = np.array([kernels.backward(kept, table, crowd, rng.random(steps)) for _ in range(number)])
     return courses * (fit.period / _FINE_STATES), step
 
 
 def _courses(along: Floats, fit: _Fit, settings: PeriodSettings, rng: np.random.Generator, number: int) -> _Drawn:
     """Mean spacings that the molecules allow, and the places of the rings."""
     reach = along[-1]
-    near = fit.period / (1 + np.linspace(-3, 3, 41) * fit.period / reach)
+    near = fit.period / (1 + np.linspace(-3, 3, 21) * fit.period / reach)
     near = near[(near > settings.shortest_nm) & (near < settings.longest_nm)]
     fits = [replace(fit, spacing_sd=part * fit.period) for part in _SPREADS]
     weight = np.concatenate([_log_ratios(along, near, each) for each in fits])
@@ -369,10 +371,14 @@ def _two_periods(along: Floats, settings: PeriodSettings, rng: np.random.Generat
     halves = [along[along < middle], along[along >= middle] - along[along >= middle][0]]
     if any(len(half) < 2 * FEWEST_MOLECULES or half[-1] < 2 * FEWEST_PERIODS * settings.longest_nm for half in halves):
         return None
+    grids = [grid(half[-1], settings.shortest_nm, settings.longest_nm) for half in halves]
+    scans = [_scans(half, periods) for half, periods in zip(halves, grids, strict=True)]
+    likely = [periods[ratios.max(axis=0).argmax()] for periods, ratios in zip(grids, scans, strict=True)]
+    if abs(likely[0] - likely[1]) < _LEAST_DIFFERENCE * sum(likely) / 2:
+        return None
     means, errors = [], []
-    for half in halves:
-        periods = grid(half[-1], settings.shortest_nm, settings.longest_nm)
-        fit = _best(half, periods, _scans(half, periods), settings)
+    for half, periods, ratios in zip(halves, grids, scans, strict=True):
+        fit = _best(half, periods, ratios, settings)
         drawn = _courses(half, fit, settings, rng, _DRAWS_OF_HALF)
         means.append(float(np.median(drawn.means)))
         errors.append(math.hypot(float(drawn.means.std()), fit.spacing_sd / math.sqrt(max(len(drawn.rings), 1))))

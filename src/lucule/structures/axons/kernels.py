@@ -89,8 +89,8 @@ def forward(along: Floats, period: float, moves: Floats, in_rings: float, profil
     profile_
         What `profile` gives; the number of states is a multiple of `STEPS`.
     kept
-        `(steps, 2 states)` gets the filtered probability of every offset, first those that may move, then those that
-        wait; or has no rows.
+        `(steps, 2 states)` gets what is proportional to the filtered probability of every offset, first those that may
+        move, then those that wait; or has no rows.
     """
     states = len(profile_) // FINE
     rows = _unrolled(profile_)
@@ -102,13 +102,11 @@ def forward(along: Floats, period: float, moves: Floats, in_rings: float, profil
     step = period / STEPS
     steps = len(kept) if len(kept) else int(along[-1] / step) + 1
     crowd = crowding(along, period, steps)
-    pulled = np.zeros((crowd.max() + 1, len(moves)))
+    table = pulled(moves, in_rings, crowd.max(), states)
     for at in range(steps):
         first = _between_rings(at, block)
         if at > 0:
-            row = pulled[crowd[at]]
-            if row[half] == 0.0:
-                _pull(moves, in_rings * crowd[at], states, row)
+            row = table[crowd[at]]
             moved[:] = 0.0
             for state in range(block):
                 weight = now[first + state]
@@ -129,10 +127,9 @@ def forward(along: Floats, period: float, moves: Floats, in_rings: float, profil
             i += 1
             if i % _MOST_AT_ONCE == 0:
                 total += _normalize(now)
-        total += _normalize(now)
         if len(kept):
             kept[at] = now
-    return total
+    return total + _normalize(now)
 
 
 @njit(cache=True, nogil=True)
@@ -151,16 +148,21 @@ def crowding(along: Floats, period: float, steps: int) -> NDArray[np.int64]:
 
 
 @njit(cache=True, nogil=True)
-def _pull(moves: Floats, pull: float, states: int, result: Floats) -> None:
-    """Moves with the weight that the length of the spacing gives to the molecules of both rings.
+def pulled(moves: Floats, in_rings: float, most: int, states: int) -> Floats:
+    """`(most + 1, moves)` moves with the weight that the spacing's length gives to so many molecules of both rings.
 
     A ring and half of the gaps beside it hold the molecules that this stretch of the axon has. The longer the stretch,
     the more it means that they are all in the ring. The profile is made for the mean period; a spacing longer by d
     gives each molecule the factor 1 + d / period.
     """
     half = len(moves) // 2
+    table = np.empty((most + 1, len(moves)))
+    table[0] = moves
     for move in range(len(moves)):
-        result[move] = moves[move] * (1.0 + (move - half) / states) ** pull
+        each = (1.0 + (move - half) / states) ** in_rings
+        for molecules in range(most):
+            table[molecules + 1, move] = table[molecules, move] * each
+    return table
 
 
 @njit(cache=True, nogil=True)
@@ -200,48 +202,44 @@ def scan(along: Floats, periods: Floats, spacing_sd: float, width: float, backgr
 
 
 @njit(cache=True, nogil=True)
-def backward(kept: Floats, moves: Floats, in_rings: float, crowd: NDArray[np.int64], uniform: Floats) -> Floats:
+def backward(kept: Floats, table: Floats, crowd: NDArray[np.int64], uniform: Floats) -> Floats:
     """One course of the offset, in states and unwrapped, drawn from its distribution given all molecules.
 
     Parameters
     ----------
     kept
         What `forward` filled.
-    moves, in_rings
-        The same as there.
+    table
+        What `pulled` gives for the most molecules in `crowd`.
     crowd
         `(steps,)` what `crowding` gives.
     uniform
         `(steps,)` numbers between 0 and 1.
     """
     steps, states = kept.shape[0], kept.shape[1] // 2
-    half, block = len(moves) // 2, states // STEPS
+    half, block = table.shape[1] // 2, states // STEPS
     course = np.empty(steps)
     at_end = np.cumsum(kept[-1])
     state = min(int(np.searchsorted(at_end, uniform[-1] * at_end[-1])), 2 * states - 1)
     place = float(state % states)
     course[-1] = place
-    weight, pulled = np.empty(len(moves) + 1), np.empty(len(moves))
+    weight = np.empty(block + 1)
     for at in range(steps - 2, -1, -1):
-        first = _between_rings(at + 1, block)
-        _pull(moves, in_rings * crowd[at + 1], states, pulled)
+        first, row = _between_rings(at + 1, block), table[crowd[at + 1]]
         offset = state % states
-        # without a move: the block held what waited for it, all others what they hold
-        stayed = offset + states if first <= offset < first + block else state
+        beyond = (offset - first + half) % states - half
+        reached = beyond < block + half and (beyond >= block) == (state >= states)
+        # without a move: the block got what waited for it, all others kept what they had
+        stayed = offset + states if 0 <= beyond < block else state
         total = kept[at, stayed]
         weight[0] = total
-        for move in range(len(moves)):
-            # the offset from which this move led here
-            before = (offset - (move - half)) % states
-            beyond = before - first + move - half
-            if first <= before < first + block and _place(first, beyond, block, states) == state:
-                total += pulled[move] * kept[at, before]
-            weight[move + 1] = total
-        chosen = min(int(np.searchsorted(weight, uniform[at] * total)), len(moves))
-        if chosen == 0:
-            state = stayed
-        else:
-            state = (offset - (chosen - 1 - half)) % states
-            place -= chosen - 1 - half
+        for before in range(block):
+            move = beyond - before + half
+            if reached and 0 <= move < len(row):
+                total += row[move] * kept[at, first + before]
+            weight[before + 1] = total
+        chosen = min(int(np.searchsorted(weight, uniform[at] * total)), block)
+        state = first + chosen - 1 if chosen > 0 else stayed
+        place -= beyond - (chosen - 1) if chosen > 0 else 0
         course[at] = place
     return course

@@ -15,10 +15,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field
+from scipy.spatial import cKDTree
 
 from lucule.core import Config
-from lucule.structures.axons.centre import centred
-from lucule.structures.axons.course import Course, fitted, through
+from lucule.structures.axons.centre import GROUP_NM, centred
+from lucule.structures.axons.course import STEP_NM, Course, fitted, through
 
 Floats = NDArray[np.float64]
 
@@ -44,6 +45,8 @@ _WINDOW: Final = 5
 _BRIDGE: Final = 9
 _END: Final = 0.15
 _BEYOND: Final = 4
+# density beside an axon, as a fraction of its own, where there is nothing
+_CLEANEST: Final = 0.02
 _FEWEST: Final = 5
 _SURE: Final = 6.0
 _LARGEST_FIELD_PX: Final = 6_000_000
@@ -148,6 +151,7 @@ def _axon(number: int, courses: list[tuple[Course, float, float]], xy: Floats) -
     for other, other_width, _ in others:
         free &= ~_inside(other, other_width, xy)
     course, width, error = centred(first, xy[free], first_width)
+    course = _between_its_ends(course, xy[free], width)
     along, away = course.coordinates(xy)
     own = free & _inside(course, width, xy)
     crossed = np.zeros(len(course.points_nm), np.bool_)
@@ -204,6 +208,33 @@ def _trimmed(course: Course, xy: Floats, width: float) -> Course | None:
     if np.count_nonzero(rows) < _FEWEST:
         return None
     return _part(course, float(along[rows].min()), float(along[rows].max()))
+
+
+def _between_its_ends(course: Course, xy: Floats, width: float) -> Course:
+    """The line from where the axon most probably begins to where it ends.
+
+    Labels have one density within the axon and the one beside it beyond its ends. Half a ring that is cut off moves it,
+    and rings that are made of labels beyond the end wander: either changes the mean spacing by a nanometre or two.
+    """
+    along, away = course.coordinates(xy)
+    reach = course.length_nm + 2 * _BEYOND * _PIECE_NM
+    known = (along > -_BEYOND * _PIECE_NM) & (along < course.length_nm + _BEYOND * _PIECE_NM) & (abs(away) < 3 * width)
+    order = np.argsort(along[known])
+    along, away, xy = along[known][order], away[known][order], xy[known][order]
+    labels = 1.0 / cKDTree(xy).query_ball_point(xy, GROUP_NM, return_length=True)
+    own = np.abs(away) < width
+    inside = labels[own & (along >= 0) & (along <= course.length_nm)].sum() / course.length_nm
+    beside = max(labels[np.abs(away) > 1.5 * width].sum() / 1.5 / reach, _CLEANEST * inside)
+    if inside <= beside:
+        return course
+    places, gain = along[own], labels[own] * math.log(inside / beside)
+    until = np.cumsum(gain) - (inside - beside) * places
+    since = np.minimum.accumulate(until - gain)
+    last = int(np.argmax(until - since))
+    first = int(np.argmin((until - gain)[: last + 1]))
+    # what a line loses when it is brought to equal steps again
+    margin = 2 * STEP_NM
+    return _part(course, float(places[first]) - margin, float(places[last]) + margin) or course
 
 
 def _part(course: Course, low: float, high: float) -> Course | None:
