@@ -343,10 +343,20 @@ def _courses(along: Floats, fit: _Fit, settings: PeriodSettings, rng: np.random.
     turns = (places - np.median(courses, axis=0)) / fit.period
     whole = np.arange(math.ceil(turns.min()), math.floor(turns.max()) + 1)
     rings: Floats = np.interp(whole, np.maximum.accumulate(turns), places)
-    # the likelihood counts each spacing by its length for every molecule beside it, lest crowded rings be pushed
-    # together; that pulls the outermost rings outwards, each by the square of its width over the period
-    pulled = 2 * (1 - fit.background) * fit.width**2 / fit.period
-    return _Drawn(np.concatenate(means) - pulled / max(len(rings) - 1, 1), np.concatenate(spreads), rings)
+    pulled = 2 * _outwards(fit, len(along) / len(rings)) / max(len(rings) - 1, 1)
+    return _Drawn(np.concatenate(means) - pulled, np.concatenate(spreads), rings)
+
+
+def _outwards(fit: _Fit, molecules: float) -> float:
+    """How far the likelihood pulls an outermost ring of so many molecules outwards, nm.
+
+    It counts each spacing by its length for every molecule beside it, lest crowded rings be pushed together. Rings
+    between two spacings are pulled both ways; the outermost are held by their molecules and by the next ring.
+    """
+    shape = kernels.profile(fit.period, fit.width, fit.background, _FINE_STATES)
+    slope = (np.roll(shape, -1) - np.roll(shape, 1)) * len(shape) / (2 * fit.period)
+    held = molecules * float(np.mean(slope**2 / shape))
+    return (1 - fit.background) * molecules / fit.period / (held + 1 / (fit.spacing_sd**2 + 1 / held))
 
 
 def _blurred(drawn: _Drawn, along: Floats, period_nm: float, length_error: float, rng: np.random.Generator) -> Floats:
