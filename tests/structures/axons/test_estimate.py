@@ -140,3 +140,19 @@ def test_forward_is_the_sum_over_all_courses() -> None:
             chance = chance * np.tile(shape[index], 2)
     found = kernels.forward(along, spacing, moves, 0.7, shape, np.empty((0, 2 * states)))
     assert found == pytest.approx(np.log(chance.sum()), rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", [0, 3, 4])
+def test_a_clump_amid_missing_rings_loses_none(seed) -> None:
+    """Three spacings, two of them without rings, must not become two long ones about the clump."""
+    rng = np.random.default_rng(seed)
+    place = np.concatenate([[0], (209 + rng.normal(0, 10, 25)).cumsum()])
+    counts = rng.poisson(30, 26)
+    counts[[22, 23]] = 0
+    clump = (place[21] + place[24]) / 2 + rng.normal(0, 8, 5)
+    molecules = np.repeat(place, counts) + rng.normal(0, 25, counts.sum())
+    found = period(np.concatenate([molecules, clump, rng.uniform(0, place[21], 250)]))
+    assert found.period_nm == pytest.approx(place[-1] / 25, abs=1)
+    low, high = found.period_nm_interval
+    assert high - low < 3
+    assert low < place[-1] / 25 < high
