@@ -134,8 +134,7 @@ def trace(xy_nm: Floats, *, settings: TraceSettings = TraceSettings()) -> list[A
         courses.append((rest, width, contrast))
         densest = max(densest, density)
         left &= ~own
-    courses.sort(key=lambda item: -item[0].length_nm)
-    return [_axon(i, courses, xy_nm) for i in range(len(courses))]
+    return sorted((_axon(i, courses, xy_nm) for i in range(len(courses))), key=lambda axon: -axon.course.length_nm)
 
 
 def _inside(course: Course, width: float, xy: Floats) -> NDArray[np.bool_]:
