@@ -75,6 +75,17 @@ def test_an_uncertain_length_widens_the_interval() -> None:
     assert high - low == pytest.approx(2 * 1.96 * 0.01 * unsure.period_nm, rel=0.35)
 
 
+def test_molecules_of_few_labels_widen_the_interval() -> None:
+    along, _ = rings(np.random.default_rng(6), rings=30, per_ring=20)
+    many, few = period(along, labels=len(along)), period(along, labels=len(along) / 4)
+    assert period(along).period_nm_interval == many.period_nm_interval
+    assert few.period_nm == many.period_nm
+    assert np.ptp(few.period_nm_interval) > 1.3 * np.ptp(many.period_nm_interval)
+    for wrong in (0, -1, len(along) + 1, np.nan):
+        with pytest.raises(InputError, match="number of labels"):
+            period(along, labels=wrong)
+
+
 def test_two_periods_are_said(monkeypatch) -> None:
     rng = np.random.default_rng(5)
     places = np.concatenate([190.0 * np.arange(25), 190.0 * 24 + 230.0 * np.arange(1, 22)])

@@ -140,6 +140,7 @@ def period(
     along_nm: ArrayLike,
     *,
     length_error: float = 0.0,
+    labels: float | None = None,
     settings: PeriodSettings = PeriodSettings(),  # noqa: B008 (frozen)
 ) -> Period:
     """Measure the period of molecules along an axon.
@@ -151,13 +152,15 @@ def period(
         molecule would count as evidence.
     length_error
         Standard error of all distances along the axon, as a fraction: what is not known of its course.
+    labels
+        How many labels the molecules are, if they are not independent of one another: it widens the interval.
     settings
         Range of periods, and how sure one must be.
 
     Raises
     ------
     InputError
-        A position or the error is not a number, or the range is empty.
+        A position or the error is not a number, the range is empty, or labels are none or more than molecules.
 
     Examples
     --------
@@ -172,6 +175,8 @@ def period(
         raise InputError("A position along the axon is not a number", received=f"{(~np.isfinite(along)).sum()} of them")
     if not 0 <= length_error < math.inf:
         raise InputError("The error of the length cannot be used", received=length_error, allowed="0 or more")
+    if labels is not None and not (0 < labels <= len(along) or labels == len(along)):
+        raise InputError("The number of labels cannot be used", received=labels, allowed=f"above 0, to {len(along)}")
     if settings.shortest_nm >= settings.longest_nm:
         raise InputError(
             "The range of periods is empty",
@@ -205,7 +210,7 @@ def period(
         return Period(None, None, reason, **common)
     drawn = _courses(along, fit, settings, rng, settings.draws)
     middle = float(np.median(drawn.means))
-    low, high = np.percentile(_blurred(drawn, along, fit.period, length_error, rng), (2.5, 97.5))
+    low, high = np.percentile(_blurred(drawn, along, fit, labels or len(along), length_error, rng), (2.5, 97.5))
     return Period(
         middle, (float(low), float(high)), None,
         remark=_two_periods(along, settings, rng),
@@ -353,25 +358,37 @@ def _outwards(fit: _Fit, molecules: float) -> float:
     It counts each spacing by its length for every molecule beside it, lest crowded rings be pushed together. Rings
     between two spacings are pulled both ways; the outermost are held by their molecules and by the next ring.
     """
+    return (1 - fit.background) * molecules / fit.period / _hold(fit, molecules)
+
+
+def _hold(fit: _Fit, molecules: float) -> float:
+    """How firmly so many molecules and the next ring hold an outermost ring: 1 over the variance of its place."""
     shape = kernels.profile(fit.period, fit.width, fit.background, _FINE_STATES)
     slope = (np.roll(shape, -1) - np.roll(shape, 1)) * len(shape) / (2 * fit.period)
     held = molecules * float(np.mean(slope**2 / shape))
-    return (1 - fit.background) * molecules / fit.period / (held + 1 / (fit.spacing_sd**2 + 1 / held))
+    return held + 1 / (fit.spacing_sd**2 + 1 / held)
 
 
-def _blurred(drawn: _Drawn, along: Floats, period_nm: float, length_error: float, rng: np.random.Generator) -> Floats:
-    """Mean spacings with what else is not known: the length of the axon, and rings beyond the outermost that show."""
+def _blurred(
+    drawn: _Drawn, along: Floats, fit: _Fit, labels: float, length_error: float, rng: np.random.Generator
+) -> Floats:
+    """Mean spacings with what else is not known: the length of the axon, and rings beyond the outermost that show.
+
+    And where the outermost are: the courses are drawn as if every molecule told it anew, not every label.
+    """
     means, rings = drawn.means, drawn.rings
     spacings = max(len(rings) - 1, 1)
     place = np.searchsorted(along, rings)
     gap = np.minimum(
         np.abs(rings - along[np.minimum(place, len(along) - 1)]), np.abs(rings - along[np.maximum(place - 1, 0)])
     )
-    seen = (np.count_nonzero(gap < period_nm / 4) + 1) / (len(rings) + 1)
+    seen = (np.count_nonzero(gap < fit.period / 4) + 1) / (len(rings) + 1)
     beyond = rng.geometric(min(seen, 1.0), (2, len(means))).sum(axis=0) - 2
     unseen_sd = drawn.spreads * np.sqrt(beyond / (spacings * (spacings + beyond)))
+    place_variance = 1 / _hold(fit, labels / len(rings)) - 1 / _hold(fit, len(along) / len(rings))
     stretch = 1 + length_error * rng.normal(size=len(means))
-    blurred: Floats = means * stretch + unseen_sd * rng.normal(size=len(means))
+    sd = np.sqrt(unseen_sd**2 + 2 * place_variance / spacings**2)
+    blurred: Floats = means * stretch + sd * rng.normal(size=len(means))
     return blurred
 
 

@@ -2,8 +2,8 @@
 
 Seen from a row of rings of exactly equal distances, real rings run ahead or fall behind: their offset is a random walk
 from ring to ring, whose variance grows by that of one spacing each time. It is followed on a circle of states, from one
-short step along the axon to the next; an offset changes half-way between two of its rings, and once only: one that moves
-on waits until it is half-way there.
+short step along the axon to the next. An offset changes half-way between two of its rings, and once only: one that
+moves on waits until it is half-way there.
 """
 
 from __future__ import annotations

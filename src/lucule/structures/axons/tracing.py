@@ -15,10 +15,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.spatial import cKDTree
 
 from lucule.core import Config
-from lucule.structures.axons.centre import GROUP_NM, centred
+from lucule.structures.axons.centre import centred, labels
 from lucule.structures.axons.course import STEP_NM, Course, fitted, through
 
 Floats = NDArray[np.float64]
@@ -87,6 +86,8 @@ class Axon:
         `(k, 2)` stretches, from and to, where another axon crosses; molecules there are left out.
     length_error
         Standard error of the length of its middle, as a fraction; NaN where too few molecules tell it.
+    labels
+        How many labels the molecules are: those within 30 nm of each other count as one.
     """
 
     course: Course
@@ -97,6 +98,7 @@ class Axon:
     contrast: float
     crossed_nm: Floats
     length_error: float = math.nan
+    labels: float = math.nan
 
 
 def trace(xy_nm: Floats, *, settings: TraceSettings = TraceSettings()) -> list[Axon]:  # noqa: B008 (frozen)
@@ -161,7 +163,7 @@ def _axon(number: int, courses: list[tuple[Course, float, float]], xy: Floats) -
     step: float = course.length_nm / (len(crossed) - 1)
     rows = np.flatnonzero(own)
     stretches = edges.reshape(-1, 2).astype(np.float64) * step
-    return Axon(course, width, rows, along[rows], away[rows], contrast, stretches, error)
+    return Axon(course, width, rows, along[rows], away[rows], contrast, stretches, error, float(labels(xy[rows]).sum()))
 
 
 def _half_width(line: Course, xy: Floats) -> float:
@@ -220,13 +222,13 @@ def _between_its_ends(course: Course, xy: Floats, width: float) -> Course:
     known = (along > -_BEYOND * _PIECE_NM) & (along < course.length_nm + _BEYOND * _PIECE_NM) & (abs(away) < 3 * width)
     order = np.argsort(along[known])
     along, away, xy = along[known][order], away[known][order], xy[known][order]
-    labels = 1.0 / cKDTree(xy).query_ball_point(xy, GROUP_NM, return_length=True)
+    parts = labels(xy)
     own = np.abs(away) < width
-    inside = labels[own & (along >= 0) & (along <= course.length_nm)].sum() / course.length_nm
-    beside = max(labels[np.abs(away) > 1.5 * width].sum() / 1.5 / reach, _CLEANEST * inside)
+    inside = parts[own & (along >= 0) & (along <= course.length_nm)].sum() / course.length_nm
+    beside = max(parts[np.abs(away) > 1.5 * width].sum() / 1.5 / reach, _CLEANEST * inside)
     if inside <= beside:
         return course
-    places, gain = along[own], labels[own] * math.log(inside / beside)
+    places, gain = along[own], parts[own] * math.log(inside / beside)
     until = np.cumsum(gain) - (inside - beside) * places
     since = np.minimum.accumulate(until - gain)
     last = int(np.argmax(until - since))
