@@ -75,6 +75,17 @@ def test_an_uncertain_length_widens_the_interval() -> None:
     assert high - low == pytest.approx(2 * 1.96 * 0.01 * unsure.period_nm, rel=0.35)
 
 
+def test_molecules_of_few_labels_widen_the_interval() -> None:
+    along, _ = rings(np.random.default_rng(6), rings=30, per_ring=20)
+    many, few = period(along, labels=len(along)), period(along, labels=len(along) / 4)
+    assert period(along).period_nm_interval == many.period_nm_interval
+    assert few.period_nm == many.period_nm
+    assert np.ptp(few.period_nm_interval) > 1.3 * np.ptp(many.period_nm_interval)
+    for wrong in (0, -1, len(along) + 1, np.nan):
+        with pytest.raises(InputError, match="number of labels"):
+            period(along, labels=wrong)
+
+
 def test_two_periods_are_said(monkeypatch) -> None:
     rng = np.random.default_rng(5)
     places = np.concatenate([190.0 * np.arange(25), 190.0 * 24 + 230.0 * np.arange(1, 22)])
@@ -123,18 +134,36 @@ def test_forward_is_the_sum_over_all_courses() -> None:
     moves = kernels.kicks(1.2)
     crowd = kernels.crowding(along, spacing, 49)
     half = len(moves) // 2
-    chance = np.full(states, 1 / states)
+    # the second half moved on to where it is not yet half-way
+    chance = np.concatenate([np.full(states, 1 / states), np.zeros(states)])
     for at in range(49):
         if at:
-            move = np.eye(states)
+            move = np.eye(2 * states)
             first = (at + 8) % 16
             move[first] = 0
+            move[states + first] = np.eye(2 * states)[first]
             for m, weight in enumerate(moves):
                 pull = (1 + (m - half) / states) ** (0.7 * crowd[at])
-                move[first, (first + m - half) % states] += weight * pull
+                move[first, (first + m - half) % states + (states if m > half else 0)] += weight * pull
             chance = chance @ move
         for place in along[(along >= 10 * at) & (along < 10 * (at + 1))]:
             index = (np.rint(place / spacing * 64).astype(int) - 4 * np.arange(states)) % 64
-            chance = chance * shape[index]
-    found = kernels.forward(along, spacing, moves, 0.7, shape, np.empty((0, states)))
+            chance = chance * np.tile(shape[index], 2)
+    found = kernels.forward(along, spacing, moves, 0.7, shape, np.empty((0, 2 * states)))
     assert found == pytest.approx(np.log(chance.sum()), rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", [0, 3, 4])
+def test_a_clump_amid_missing_rings_loses_none(seed) -> None:
+    """Three spacings, two of them without rings, must not become two long ones about the clump."""
+    rng = np.random.default_rng(seed)
+    place = np.concatenate([[0], (209 + rng.normal(0, 10, 25)).cumsum()])
+    counts = rng.poisson(30, 26)
+    counts[[22, 23]] = 0
+    clump = (place[21] + place[24]) / 2 + rng.normal(0, 8, 5)
+    molecules = np.repeat(place, counts) + rng.normal(0, 25, counts.sum())
+    found = period(np.concatenate([molecules, clump, rng.uniform(0, place[21], 250)]))
+    assert found.period_nm == pytest.approx(place[-1] / 25, abs=1)
+    low, high = found.period_nm_interval
+    assert high - low < 3
+    assert low < place[-1] / 25 < high

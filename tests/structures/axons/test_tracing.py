@@ -47,6 +47,22 @@ def test_axons_that_cross_are_two_and_share_no_molecule() -> None:
     assert all(len(axon.crossed_nm) == 1 for axon in found)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_an_axon_ends_with_its_outermost_rings(seed) -> None:
+    """Neither amid one of them, nor at labels that lie beyond."""
+    rng = np.random.default_rng(seed)
+    ring = np.repeat(1500 + 205.0 * np.arange(24), 30)
+    along = ring + rng.normal(0, 20, len(ring))
+    away = 200 * np.cos(rng.uniform(0, 2 * np.pi, len(ring))) + rng.normal(0, 8, len(ring))
+    clumps = np.repeat([[ring.min() - 500, 2950], [ring.max() + 500, 3050]], 12, axis=0) + rng.normal(0, 8, (24, 2))
+    xy = np.concatenate([np.column_stack([along, 3000 + away]), clumps, rng.uniform(0, 7500, (120, 2))])
+    angle = np.radians(7 * seed)
+    (found,) = trace(xy @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]))
+    followed = np.isin(np.arange(len(xy)), found.molecules)
+    assert followed[: len(ring)][(ring == ring.min()) | (ring == ring.max())].all()
+    assert not followed[len(ring) : len(ring) + 24].any()
+
+
 def test_nothing_is_found_where_there_is_nothing() -> None:
     assert trace(np.random.default_rng(3).uniform(0, 8000, (4000, 2))) == []
 

@@ -161,7 +161,7 @@ def measure(locs: Localizations, *, settings: Settings | None = None, progress: 
         for axon in axons:
             # with so few molecules that they do not tell it, there is no period either
             error = axon.length_error if math.isfinite(axon.length_error) else 0.0
-            periods.append(period(axon.along_nm, length_error=error, settings=settings.period))
+            periods.append(period(axon.along_nm, length_error=error, labels=axon.labels, settings=settings.period))
             bar.advance()
     return Axons(axons, tuple(periods), xy)
 

@@ -86,12 +86,24 @@ def centred(course: Course, xy_nm: Floats, half_width_nm: float) -> tuple[Course
         if np.count_nonzero(near) < _FEWEST:
             return course, half_width_nm, np.nan
         along, away = along[near], away[near]
-        crowd = cKDTree(xy_nm[near]).query_ball_point(xy_nm[near], _GROUP_NM, return_length=True)
-        profile = _profile(away, 1.0 / crowd, reach, least_blur)
-        shift, error = _shift(line, along, away, 1.0 / crowd, profile)
+        weights = labels(xy_nm[near])
+        profile = _profile(away, weights, reach, least_blur)
+        shift, error = _shift(line, along, away, weights, profile)
         across = np.column_stack([-line.tangents[:, 1], line.tangents[:, 0]])
         line, width = resampled(line.points_nm + shift[:, None] * across), profile.half_width
     return line, width, error
+
+
+def labels(xy_nm: Floats) -> Floats:
+    """What part of a label each molecule `(n, 2)` is: those within 30 nm of each other count as one.
+
+    Examples
+    --------
+    >>> labels(np.array([[0.0, 0.0], [10.0, 0.0], [900.0, 0.0]])).tolist()
+    [0.5, 0.5, 1.0]
+    """
+    parts: Floats = 1.0 / cKDTree(xy_nm).query_ball_point(xy_nm, _GROUP_NM, return_length=True)
+    return parts
 
 
 def _shift(line: Course, along: Floats, away: Floats, weights: Floats, profile: _Profile) -> tuple[Floats, float]:

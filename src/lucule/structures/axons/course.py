@@ -75,29 +75,35 @@ class Course:
 def _projected(line: Floats, xy: Floats) -> tuple[Floats, Floats]:
     along, away = np.empty(len(xy)), np.empty(len(xy))
     last = len(line) - 2
-    skipped = False
+    blocks = last // _BLOCK + 1
+    gap = np.empty(blocks)
     for i in range(len(xy)):
+        nearest = 0
+        for block in range(blocks):
+            middle = min(block * _BLOCK + _BLOCK // 2, last)
+            gap[block] = np.hypot(xy[i, 0] - line[middle, 0], xy[i, 1] - line[middle, 1]) - _BLOCK * STEP_NM
+            if gap[block] < gap[nearest]:
+                nearest = block
         least = np.inf
-        for k in range(last + 1):
-            if k % _BLOCK == 0:
-                middle = min(k + _BLOCK // 2, last)
-                gap = np.hypot(xy[i, 0] - line[middle, 0], xy[i, 1] - line[middle, 1]) - _BLOCK * STEP_NM
-                skipped = gap > 0 and gap * gap > least
-            if skipped:
+        # the nearest first, so that most others are passed over
+        for turn in range(-1, blocks):
+            block = nearest if turn < 0 else turn
+            if turn == nearest or (gap[block] > 0 and gap[block] ** 2 > least):
                 continue
-            x, y = xy[i, 0] - line[k, 0], xy[i, 1] - line[k, 1]
-            dx, dy = line[k + 1, 0] - line[k, 0], line[k + 1, 1] - line[k, 1]
-            length = dx * dx + dy * dy
-            part = (x * dx + y * dy) / length
-            if k > 0:
-                part = max(part, 0.0)
-            if k < last:
-                part = min(part, 1.0)
-            distance = (x - part * dx) ** 2 + (y - part * dy) ** 2
-            if distance < least:
-                least = distance
-                along[i] = STEP_NM * (k + part)
-                away[i] = np.sqrt(distance) * (1.0 if dx * y >= dy * x else -1.0)
+            for k in range(block * _BLOCK, min((block + 1) * _BLOCK, last + 1)):
+                x, y = xy[i, 0] - line[k, 0], xy[i, 1] - line[k, 1]
+                dx, dy = line[k + 1, 0] - line[k, 0], line[k + 1, 1] - line[k, 1]
+                length = dx * dx + dy * dy
+                part = (x * dx + y * dy) / length
+                if k > 0:
+                    part = max(part, 0.0)
+                if k < last:
+                    part = min(part, 1.0)
+                distance = (x - part * dx) ** 2 + (y - part * dy) ** 2
+                if distance < least:
+                    least = distance
+                    along[i] = STEP_NM * (k + part)
+                    away[i] = np.sqrt(distance) * (1.0 if dx * y >= dy * x else -1.0)
     return along, away
 
 

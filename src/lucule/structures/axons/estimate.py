@@ -140,6 +140,7 @@ def period(
     along_nm: ArrayLike,
     *,
     length_error: float = 0.0,
+    labels: float | None = None,
     settings: PeriodSettings = PeriodSettings(),  # noqa: B008 (frozen)
 ) -> Period:
     """Measure the period of molecules along an axon.
@@ -151,13 +152,15 @@ def period(
         molecule would count as evidence.
     length_error
         Standard error of all distances along the axon, as a fraction: what is not known of its course.
+    labels
+        How many labels the molecules are, if they are not independent of one another: it widens the interval.
     settings
         Range of periods, and how sure one must be.
 
     Raises
     ------
     InputError
-        A position or the error is not a number, or the range is empty.
+        A position or the error is not a number, the range is empty, or labels are none or more than molecules.
 
     Examples
     --------
@@ -172,6 +175,8 @@ def period(
         raise InputError("A position along the axon is not a number", received=f"{(~np.isfinite(along)).sum()} of them")
     if not 0 <= length_error < math.inf:
         raise InputError("The error of the length cannot be used", received=length_error, allowed="0 or more")
+    if labels is not None and not (0 < labels <= len(along) or labels == len(along)):
+        raise InputError("The number of labels cannot be used", received=labels, allowed=f"above 0, to {len(along)}")
     if settings.shortest_nm >= settings.longest_nm:
         raise InputError(
             "The range of periods is empty",
@@ -191,7 +196,8 @@ def period(
     ratios = _scans(along, periods)
     fit = _best(along, periods, ratios, settings)
     p_value, evidence = _chance(along, fit, periods, settings, rng)
-    profile = _log_ratios(along, periods, fit)
+    shape = (fit.spacing_sd / fit.period, fit.width / fit.period, fit.background)
+    profile = kernels.scan(along, periods, *shape, _COARSE_STATES)
     common: dict[str, Any] = {
         "p_value": p_value,
         "evidence": evidence,
@@ -204,7 +210,7 @@ def period(
         return Period(None, None, reason, **common)
     drawn = _courses(along, fit, settings, rng, settings.draws)
     middle = float(np.median(drawn.means))
-    low, high = np.percentile(_blurred(drawn, along, fit.period, length_error, rng), (2.5, 97.5))
+    low, high = np.percentile(_blurred(drawn, along, fit, labels or len(along), length_error, rng), (2.5, 97.5))
     return Period(
         middle, (float(low), float(high)), None,
         remark=_two_periods(along, settings, rng),
@@ -247,7 +253,7 @@ def _evidence(along: Floats, periods: Floats) -> float:
 
 def _log_ratios(along: Floats, periods: Floats, fit: _Fit) -> Floats:
     """Of other periods, with the rest as in `fit`."""
-    nothing = np.empty((0, _FINE_STATES))
+    nothing = np.empty((0, 2 * _FINE_STATES))
     tables = fit.tables()
     return np.array([kernels.forward(along, value, *tables, nothing) for value in periods])
 
@@ -258,7 +264,7 @@ def _best(along: Floats, periods: Floats, ratios: Floats, settings: PeriodSettin
     start = (periods[at], *_SHAPES[shape])
     low = np.array([settings.shortest_nm, 0.004, _WIDTHS[0], _BACKGROUNDS[0]])
     high = np.array([settings.longest_nm, _LARGEST_SD, _WIDTHS[1], _BACKGROUNDS[1]])
-    nothing = np.empty((0, _FINE_STATES))
+    nothing = np.empty((0, 2 * _FINE_STATES))
 
     def inside(values: Floats) -> Floats:
         return np.clip(np.exp(values), low, high)
@@ -311,18 +317,19 @@ def _drawn(along: Floats, fit: _Fit, number: int, rng: np.random.Generator) -> t
     """Courses of the offset `(number, steps)`, nm, drawn given the molecules, and the length of a step, nm."""
     step = fit.period / kernels.STEPS
     steps = int(along[-1] / step) + 1
-    kept = np.empty((steps, _FINE_STATES))
+    kept = np.empty((steps, 2 * _FINE_STATES))
     moves, in_rings, shape = fit.tables()
     kernels.forward(along, fit.period, moves, in_rings, shape, kept)
     crowd = kernels.crowding(along, fit.period, steps)
-    courses = np.array([kernels.backward(kept, moves, in_rings, crowd, rng.random(steps)) for _ in range(number)])
+    table = kernels.pulled(moves, in_rings, crowd.max(), _FINE_STATES)
+    courses = np.array([kernels.backward(kept, table, crowd, rng.random(steps)) for _ in range(number)])
     return courses * (fit.period / _FINE_STATES), step
 
 
 def _courses(along: Floats, fit: _Fit, settings: PeriodSettings, rng: np.random.Generator, number: int) -> _Drawn:
     """Mean spacings that the molecules allow, and the places of the rings."""
     reach = along[-1]
-    near = fit.period / (1 + np.linspace(-3, 3, 41) * fit.period / reach)
+    near = fit.period / (1 + np.linspace(-3, 3, 21) * fit.period / reach)
     near = near[(near > settings.shortest_nm) & (near < settings.longest_nm)]
     fits = [replace(fit, spacing_sd=part * fit.period) for part in _SPREADS]
     weight = np.concatenate([_log_ratios(along, near, each) for each in fits])
@@ -341,25 +348,47 @@ def _courses(along: Floats, fit: _Fit, settings: PeriodSettings, rng: np.random.
     turns = (places - np.median(courses, axis=0)) / fit.period
     whole = np.arange(math.ceil(turns.min()), math.floor(turns.max()) + 1)
     rings: Floats = np.interp(whole, np.maximum.accumulate(turns), places)
-    # the likelihood counts each spacing by its length for every molecule beside it, lest crowded rings be pushed
-    # together; that pulls the outermost rings outwards, each by the square of its width over the period
-    pulled = 2 * (1 - fit.background) * fit.width**2 / fit.period
-    return _Drawn(np.concatenate(means) - pulled / max(len(rings) - 1, 1), np.concatenate(spreads), rings)
+    pulled = 2 * _outwards(fit, len(along) / len(rings)) / max(len(rings) - 1, 1)
+    return _Drawn(np.concatenate(means) - pulled, np.concatenate(spreads), rings)
 
 
-def _blurred(drawn: _Drawn, along: Floats, period_nm: float, length_error: float, rng: np.random.Generator) -> Floats:
-    """Mean spacings with what else is not known: the length of the axon, and rings beyond the outermost that show."""
+def _outwards(fit: _Fit, molecules: float) -> float:
+    """How far the likelihood pulls an outermost ring of so many molecules outwards, nm.
+
+    It counts each spacing by its length for every molecule beside it, lest crowded rings be pushed together. Rings
+    between two spacings are pulled both ways; the outermost are held by their molecules and by the next ring.
+    """
+    return (1 - fit.background) * molecules / fit.period / _hold(fit, molecules)
+
+
+def _hold(fit: _Fit, molecules: float) -> float:
+    """How firmly so many molecules and the next ring hold an outermost ring: 1 over the variance of its place."""
+    shape = kernels.profile(fit.period, fit.width, fit.background, _FINE_STATES)
+    slope = (np.roll(shape, -1) - np.roll(shape, 1)) * len(shape) / (2 * fit.period)
+    held = molecules * float(np.mean(slope**2 / shape))
+    return held + 1 / (fit.spacing_sd**2 + 1 / held)
+
+
+def _blurred(
+    drawn: _Drawn, along: Floats, fit: _Fit, labels: float, length_error: float, rng: np.random.Generator
+) -> Floats:
+    """Mean spacings with what else is not known: the length of the axon, and rings beyond the outermost that show.
+
+    And where the outermost are: the courses are drawn as if every molecule told it anew, not every label.
+    """
     means, rings = drawn.means, drawn.rings
     spacings = max(len(rings) - 1, 1)
     place = np.searchsorted(along, rings)
     gap = np.minimum(
         np.abs(rings - along[np.minimum(place, len(along) - 1)]), np.abs(rings - along[np.maximum(place - 1, 0)])
     )
-    seen = (np.count_nonzero(gap < period_nm / 4) + 1) / (len(rings) + 1)
+    seen = (np.count_nonzero(gap < fit.period / 4) + 1) / (len(rings) + 1)
     beyond = rng.geometric(min(seen, 1.0), (2, len(means))).sum(axis=0) - 2
     unseen_sd = drawn.spreads * np.sqrt(beyond / (spacings * (spacings + beyond)))
+    place_variance = 1 / _hold(fit, labels / len(rings)) - 1 / _hold(fit, len(along) / len(rings))
     stretch = 1 + length_error * rng.normal(size=len(means))
-    blurred: Floats = means * stretch + unseen_sd * rng.normal(size=len(means))
+    sd = np.sqrt(unseen_sd**2 + 2 * place_variance / spacings**2)
+    blurred: Floats = means * stretch + sd * rng.normal(size=len(means))
     return blurred
 
 
@@ -369,10 +398,14 @@ def _two_periods(along: Floats, settings: PeriodSettings, rng: np.random.Generat
     halves = [along[along < middle], along[along >= middle] - along[along >= middle][0]]
     if any(len(half) < 2 * FEWEST_MOLECULES or half[-1] < 2 * FEWEST_PERIODS * settings.longest_nm for half in halves):
         return None
+    grids = [grid(half[-1], settings.shortest_nm, settings.longest_nm) for half in halves]
+    scans = [_scans(half, periods) for half, periods in zip(halves, grids, strict=True)]
+    likely = [periods[ratios.max(axis=0).argmax()] for periods, ratios in zip(grids, scans, strict=True)]
+    if abs(likely[0] - likely[1]) < _LEAST_DIFFERENCE * sum(likely) / 2:
+        return None
     means, errors = [], []
-    for half in halves:
-        periods = grid(half[-1], settings.shortest_nm, settings.longest_nm)
-        fit = _best(half, periods, _scans(half, periods), settings)
+    for half, periods, ratios in zip(halves, grids, scans, strict=True):
+        fit = _best(half, periods, ratios, settings)
         drawn = _courses(half, fit, settings, rng, _DRAWS_OF_HALF)
         means.append(float(np.median(drawn.means)))
         errors.append(math.hypot(float(drawn.means.std()), fit.spacing_sd / math.sqrt(max(len(drawn.rings), 1))))

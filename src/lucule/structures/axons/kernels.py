@@ -2,7 +2,8 @@
 
 Seen from a row of rings of exactly equal distances, real rings run ahead or fall behind: their offset is a random walk
 from ring to ring, whose variance grows by that of one spacing each time. It is followed on a circle of states, from one
-short step along the axon to the next; an offset changes half-way between two of its rings.
+short step along the axon to the next. An offset changes half-way between two of its rings, and once only: one that
+moves on waits until it is half-way there.
 """
 
 from __future__ import annotations
@@ -89,31 +90,33 @@ def forward(along: Floats, period: float, moves: Floats, in_rings: float, profil
     profile_
         What `profile` gives; the number of states is a multiple of `STEPS`.
     kept
-        `(steps, states)` gets the filtered probability of every offset, or has no rows.
+        `(steps, 2 states)` gets what is proportional to the filtered probability of every offset, first those that may
+        move, then those that wait; or has no rows.
     """
     states = len(profile_) // FINE
     rows = _unrolled(profile_)
     half, block = len(moves) // 2, states // STEPS
-    now, kicked = np.full(states, 1.0 / states), np.empty(block)
+    # second half: offsets that moved on to where it is not yet half-way, and have to wait until it is
+    now, moved = np.zeros(2 * states), np.empty(block + 2 * half)
+    now[:states] = 1.0 / states
     total, i = 0.0, 0
     step = period / STEPS
     steps = len(kept) if len(kept) else int(along[-1] / step) + 1
     crowd = crowding(along, period, steps)
-    pulled = np.zeros((crowd.max() + 1, len(moves)))
+    table = pulled(moves, in_rings, crowd.max(), states)
     for at in range(steps):
+        first = _between_rings(at, block)
         if at > 0:
-            first = _between_rings(at, block)
-            row = pulled[crowd[at]]
-            if row[half] == 0.0:
-                _pull(moves, in_rings * crowd[at], states, row)
-            kicked[:] = now[first : first + block]
-            now[first : first + block] = 0.0
+            row = table[crowd[at]]
+            moved[:] = 0.0
             for state in range(block):
+                weight = now[first + state]
                 for move in range(len(moves)):
-                    to = first + state + move - half
-                    # a remainder would take most of the time; no move is longer than the circle
-                    to += states if to < 0 else -states if to >= states else 0
-                    now[to] += row[move] * kicked[state]
+                    moved[state + move] += row[move] * weight
+            now[first : first + block] = now[states + first : states + first + block]
+            now[states + first : states + first + block] = 0.0
+            for to in range(len(moved)):
+                now[_place(first, to - half, block, states)] += moved[to]
         end = (at + 1) * step
         while i < len(along) and (along[i] < end or at == steps - 1):
             place = int(np.rint(along[i] / period * len(profile_))) % len(profile_)
@@ -121,13 +124,13 @@ def forward(along: Floats, period: float, moves: Floats, in_rings: float, profil
             seen, shift = rows[place % FINE], states - 1 - place // FINE
             for state in range(states):
                 now[state] *= seen[shift + state]
+                now[states + state] *= seen[shift + state]
             i += 1
             if i % _MOST_AT_ONCE == 0:
                 total += _normalize(now)
-        total += _normalize(now)
         if len(kept):
             kept[at] = now
-    return total
+    return total + _normalize(now)
 
 
 @njit(cache=True, nogil=True)
@@ -146,16 +149,21 @@ def crowding(along: Floats, period: float, steps: int) -> NDArray[np.int64]:
 
 
 @njit(cache=True, nogil=True)
-def _pull(moves: Floats, pull: float, states: int, result: Floats) -> None:
-    """Moves with the weight that the length of the spacing gives to the molecules of both rings.
+def pulled(moves: Floats, in_rings: float, most: int, states: int) -> Floats:
+    """`(most + 1, moves)` moves with the weight that the spacing's length gives to so many molecules of both rings.
 
     A ring and half of the gaps beside it hold the molecules that this stretch of the axon has. The longer the stretch,
     the more it means that they are all in the ring. The profile is made for the mean period; a spacing longer by d
     gives each molecule the factor 1 + d / period.
     """
     half = len(moves) // 2
+    table = np.empty((most + 1, len(moves)))
+    table[0] = moves
     for move in range(len(moves)):
-        result[move] = moves[move] * (1.0 + (move - half) / states) ** pull
+        each = (1.0 + (move - half) / states) ** in_rings
+        for molecules in range(most):
+            table[molecules + 1, move] = table[molecules, move] * each
+    return table
 
 
 @njit(cache=True, nogil=True)
@@ -169,10 +177,23 @@ def _between_rings(at: int, block: int) -> int:
 
 
 @njit(cache=True, nogil=True)
+def _place(first: int, beyond: int, block: int, states: int) -> int:
+    """Index of the offset `first + beyond` after a move: among those that wait where it lies behind the block.
+
+    There it is not yet half-way between its rings. Were it to move again when it is, one ring would move several times
+    along the axon, and a spacing as long as two would cost as little as some that are a little too long.
+    """
+    to = first + beyond
+    # a remainder would take most of the time; no move is longer than the circle
+    to += states if to < 0 else -states if to >= states else 0
+    return to + states if beyond >= block else to
+
+
+@njit(cache=True, nogil=True)
 def scan(along: Floats, periods: Floats, spacing_sd: float, width: float, background: float, states: int) -> Floats:
     """`forward` at every one of `periods`; `spacing_sd` and `width` are fractions of the period."""
     result = np.empty(len(periods))
-    nothing = np.empty((0, states))
+    nothing = np.empty((0, 2 * states))
     # in units of the period profile and moves are the same for all
     shape, moves = profile(1.0, width, background, states), kicks(spacing_sd * states)
     in_rings = 1.0 - background
@@ -182,42 +203,44 @@ def scan(along: Floats, periods: Floats, spacing_sd: float, width: float, backgr
 
 
 @njit(cache=True, nogil=True)
-def backward(kept: Floats, moves: Floats, in_rings: float, crowd: NDArray[np.int64], uniform: Floats) -> Floats:
+def backward(kept: Floats, table: Floats, crowd: NDArray[np.int64], uniform: Floats) -> Floats:
     """One course of the offset, in states and unwrapped, drawn from its distribution given all molecules.
 
     Parameters
     ----------
     kept
         What `forward` filled.
-    moves, in_rings
-        The same as there.
+    table
+        What `pulled` gives for the most molecules in `crowd`.
     crowd
         `(steps,)` what `crowding` gives.
     uniform
         `(steps,)` numbers between 0 and 1.
     """
-    steps, states = kept.shape
-    half, block = len(moves) // 2, states // STEPS
+    steps, states = kept.shape[0], kept.shape[1] // 2
+    half, block = table.shape[1] // 2, states // STEPS
     course = np.empty(steps)
-    state = min(int(np.searchsorted(np.cumsum(kept[-1]), uniform[-1] * kept[-1].sum())), states - 1)
-    place = float(state)
+    at_end = np.cumsum(kept[-1])
+    state = min(int(np.searchsorted(at_end, uniform[-1] * at_end[-1])), 2 * states - 1)
+    place = float(state % states)
     course[-1] = place
-    weight, pulled = np.empty(len(moves)), np.empty(len(moves))
+    weight = np.empty(block + 1)
     for at in range(steps - 2, -1, -1):
-        first = _between_rings(at + 1, block)
-        _pull(moves, in_rings * crowd[at + 1], states, pulled)
-        total = 0.0
-        for move in range(len(moves)):
-            # the state from which this move led here
-            before = (state - (move - half)) % states
-            moved = first <= before < first + block
-            if moved:
-                total += pulled[move] * kept[at, before]
-            elif move == half:
-                total += kept[at, before]
-            weight[move] = total
-        chosen = min(int(np.searchsorted(weight, uniform[at] * total)), len(moves) - 1)
-        state = (state - (chosen - half)) % states
-        place -= chosen - half
+        first, row = _between_rings(at + 1, block), table[crowd[at + 1]]
+        offset = state % states
+        beyond = (offset - first + half) % states - half
+        reached = beyond < block + half and (beyond >= block) == (state >= states)
+        # without a move: the block got what waited for it, all others kept what they had
+        stayed = offset + states if 0 <= beyond < block else state
+        total = kept[at, stayed]
+        weight[0] = total
+        for before in range(block):
+            move = beyond - before + half
+            if reached and 0 <= move < len(row):
+                total += row[move] * kept[at, first + before]
+            weight[before + 1] = total
+        chosen = min(int(np.searchsorted(weight, uniform[at] * total)), block)
+        state = first + chosen - 1 if chosen > 0 else stayed
+        place -= beyond - (chosen - 1) if chosen > 0 else 0
         course[at] = place
     return course
