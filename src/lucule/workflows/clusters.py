@@ -17,6 +17,7 @@ from pydantic import Field
 
 from lucule.core import SILENT, Localizations, Progress, Region, package_version, step
 from lucule.core.ledger import Ledger
+from lucule.core.patterns import PATTERNS
 from lucule.workflows.batch import (
     OUTCOME_FILE,
     SECTION_FILE,
@@ -34,6 +35,8 @@ from lucule.workflows.batch import (
 from lucule.workflows.reading import ReadSettings, check, read_table, region_of
 
 _FEWEST_TO_LINK = 100
+# columns of a blink that decide about its cluster
+_SEEN = {"x", "y", "z", "x_err", "y_err", "z_err", "frame", "photons", *PATTERNS}
 
 log = logging.getLogger(__name__)
 
@@ -256,7 +259,9 @@ def as_blinks(locs: Localizations) -> tuple[Localizations, NDArray[np.int32] | N
     )
     row = np.empty(int(event.max()) + 1, np.int32)
     row[linked["event"]] = np.arange(len(linked))
-    return linked, row[event]
+    # of large tables memory is short: what nobody looks at is not kept
+    seen = [name for name in linked.columns if name in _SEEN]
+    return Localizations(linked.data.select(seen), linked.meta), row[event]
 
 
 def read_region(settings: Settings, locs: Localizations) -> Region | None:

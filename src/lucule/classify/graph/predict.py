@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -79,27 +79,26 @@ class GraphModel:
         n, ranks = len(locs), len(RANKS)
         probability = np.empty((n, len(self.card.classes)), np.float32)
         neighbours, log_odds = np.empty((n, ranks), np.int32), np.empty((n, ranks), np.float32)
-        points = locs.xyz() if locs.is_3d else locs.xy()
         for rows in patterns(locs, np.arange(n)):
             if len(rows) < 2:  # without any neighbour nothing is clustered
                 probability[rows], neighbours[rows], log_odds[rows] = np.arange(probability.shape[1]) == 0, -1, 0
                 continue
-            ordered, index, *said = self._look(locs, points, rows, progress)
+            ordered, index, *said = self._look(locs, rows, progress)
             probability[ordered], log_odds[ordered] = said
             _rename(index, ordered, neighbours)
         return Affinities(probability, neighbours, log_odds)
 
     def _look(
-        self, locs: Localizations, points: NDArray[np.float32], rows: NDArray[np.int64], progress: Progress
+        self, locs: Localizations, rows: NDArray[np.int64], progress: Progress
     ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
         """The rows of a pattern in the order of space, and neighbours (by place therein), classes, log-odds of each.
 
         Large tables leave no room for what is not needed any more: this gives it back on the way.
         """
-        graph, order = neighbour_graph(points[rows])
+        graph, order = neighbour_graph(_points(locs, rows))
         rows = rows[order].astype(np.int32)
         graph = graph.ordered(order)  # near ones together: most of the work is in the cache
-        columns, index = columns_of(locs, points, rows), graph.index
+        columns, index = columns_of(locs, rows), graph.index
         with progress.task("Look at neighbours", len(rows) * (len(self.network.layers) + 1), _UNIT) as task:
             if self.device.type == "cpu":
                 states, seen = compiled.start(self.network, columns, graph)
@@ -114,7 +113,12 @@ def _rename(index: NDArray[np.int32], rows: NDArray[np.int32], neighbours: NDArr
         neighbours[rows[c]] = np.where(index[c] >= 0, rows[index[c]], -1)
 
 
-def columns_of(locs: Localizations, points: NDArray[np.float32], rows: NDArray[np.int32]) -> Columns:
+def _points(locs: Localizations, rows: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+    """Positions of some rows, `(n, 2)` or `(n, 3)`."""
+    return np.column_stack([locs[axis][rows] for axis in ("xyz" if locs.is_3d else "xy")])
+
+
+def columns_of(locs: Localizations, rows: NDArray[np.int32]) -> Columns:
     """The columns that the network uses, of some rows; what a table lacks is marked as unknown."""
     one = torch.ones(len(rows))
 
@@ -128,8 +132,9 @@ def columns_of(locs: Localizations, points: NDArray[np.float32], rows: NDArray[n
     if frame is not None and bool((frame == frame[0]).all()):
         frame = None  # a table without time often has frames that are all 0
     known = [float(value is not None) for value in (error, photons, frame)]
+    points = _points(locs, rows)
     return Columns(
-        points=torch.from_numpy(np.pad(points[rows], ((0, 0), (0, 3 - points.shape[1])))),
+        points=torch.from_numpy(np.pad(points, ((0, 0), (0, 3 - points.shape[1])))),
         frame=one if frame is None else frame,
         error=one if error is None else error,
         photons=one if photons is None else photons,
