@@ -113,7 +113,7 @@ class LineModel:
         what = seen(counts[None]).contiguous(memory_format=torch.channels_last)
         features = self.network.maps(what)[0].permute(1, 2, 0).reshape(height * width, -1)
         index, weight = corners(torch.from_numpy(asked.astype(np.float32)).to(self.device), height, width)
-        read = (features[index] * weight[..., None]).sum(1)
+        read = torch.nn.functional.embedding_bag(index, features, per_sample_weights=weight, mode="sum")
         answer: NDArray[np.float32] = self.network.head(read).cpu().numpy()
         return answer
 

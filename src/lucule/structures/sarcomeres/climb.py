@@ -94,8 +94,8 @@ def climb(
 ) -> tuple[float, Floats]:
     """Mean negative log-likelihood (with what was known before) and parameters of the maximum next to a start.
 
-    Steps of Broyden, Fletcher, Goldfarb and Shanno with the whole matrix, which is small; parameters at a bound that
-    want to leave stay there.
+    Steps of Broyden, Fletcher, Goldfarb and Shanno with the whole matrix, which is small and begins with the products
+    of the scores; parameters at a bound that want to leave stay there.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def climb(
     value = _value(
         theta, free, expected, expected_sd, count, u, t, variance, weight, nodes, shares, window, scores, gradient
     )
-    inverse, step, change = np.eye(m), np.empty(m), np.empty(m)
+    inverse, step, change = _from_scores(scores, free, expected_sd, count), np.empty(m), np.empty(m)
     fresh = True
     for _ in range(_ITERATIONS):
         held = np.zeros(m, np.bool_)
@@ -152,7 +152,8 @@ def climb(
         if not found:
             if fresh:
                 break
-            inverse, fresh = np.eye(m), True
+            two_lines(theta, u, t, variance, weight, nodes, shares, window, scores)
+            inverse, fresh = _from_scores(scores, free, expected_sd, count), True
             continue
         fall = value - tried_value
         along, bent = 0.0, 0.0
@@ -166,11 +167,23 @@ def climb(
         if fall <= _LEAST_FALL * max(abs(value), 1.0):
             break
         if along > 1e-10 * bent:
-            if fresh:
-                inverse = np.eye(m) * (along / bent)
             _update(inverse, step, change, along)
             fresh = False
     return value, theta
+
+
+@njit(cache=True, nogil=True)
+def _from_scores(scores: Floats, free: NDArray[np.int64], expected_sd: Floats, count: float) -> Floats:
+    """The inverse of the second derivatives as the scores `(n, 8)`, each over n, let expect them."""
+    m, n = free.size, scores.shape[0]
+    curvature = 1e-3 * np.eye(m)
+    for i in range(m):
+        for j in range(m):
+            for row in range(n):
+                curvature[i, j] += n * scores[row, free[i]] * scores[row, free[j]] * _UNIT[free[i]] * _UNIT[free[j]]
+        curvature[i, i] += (_UNIT[free[i]] / expected_sd[free[i]]) ** 2 / count
+    inverse: Floats = np.linalg.inv(curvature)
+    return inverse
 
 
 @njit(cache=True, nogil=True)
