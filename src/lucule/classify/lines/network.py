@@ -108,11 +108,11 @@ class LineNetwork(nn.Module):
             x = layers(x if level == 0 else nn.functional.max_pool2d(x, 2))
             kept.append(x)
         for level in range(self.levels - 2, -1, -1):
-            x = _joined(self.up[level], kept[level], x)
+            x = joined(self.up[level], kept[level], x)
         return x
 
 
-def _joined(layers: nn.Sequential, kept: Tensor, below: Tensor) -> Tensor:
+def joined(layers: nn.Sequential, kept: Tensor, below: Tensor) -> Tensor:
     """Layers over what was `kept` of a level together with what comes from the level below, at half the resolution.
 
     The first layer looks at single pixels, so that its share of what comes from below is taken before that is enlarged:
