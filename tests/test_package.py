@@ -29,6 +29,12 @@ def test_calibration_and_fits_need_no_torch() -> None:
     assert _run(f"import sys, {rooms}; print('torch' in sys.modules)") == "False"
 
 
+def test_finding_sarcomeres_does_not_load_the_simulator_or_other_structures() -> None:
+    rooms = "lucule.workflows.sarcomeres, lucule.classify.lines, lucule.view.report"
+    others = "[name for name in ('lucule.simulate', 'lucule.structures.axons', 'scipy.stats') if name in sys.modules]"
+    assert _run(f"import sys, {rooms}; print({others})") == "[]"
+
+
 def test_names_of_the_localization_room_are_at_hand_in_any_order() -> None:
     # a module of the name of a function would hide it once it is imported
     code = (

@@ -9,7 +9,7 @@ import pytest
 from numba import get_num_threads, set_num_threads
 
 from lucule.space import NeighbourGrid
-from lucule.space.threads import share
+from lucule.space.threads import each, share
 
 
 @pytest.mark.parametrize("size", [0, 1, 9, 10, 1000, 1003])
@@ -54,3 +54,8 @@ def test_searches_from_several_threads_at_once():
     with ThreadPoolExecutor(4) as pool:
         for found in pool.map(lambda _: NeighbourGrid(points).distances(10), range(4)):
             np.testing.assert_array_equal(found, expected)
+
+
+def test_results_of_pieces_come_in_order():
+    assert each(lambda i: i * i, 50) == [i * i for i in range(50)]
+    assert each(lambda i: i, 0) == []

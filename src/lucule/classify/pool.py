@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
@@ -15,8 +15,9 @@ from lucule.classify.parts import PARTS, Part, Pool, joined, seen_by
 from lucule.classify.recipe import PoolSettings, Recipe
 from lucule.core import SILENT, Progress, WorkError
 from lucule.core.executor import Executor, executor
-from lucule.simulate import Scenario, simulate
-from lucule.simulate import listed as listed_scenarios
+
+if TYPE_CHECKING:
+    from lucule.simulate import Scenario
 
 _MOST_FIELDS: Final = 20
 # scenarios in a task: few enough that all workers are busy to the end
@@ -47,7 +48,9 @@ def origins(settings: PoolSettings) -> pl.DataFrame:
 
 def listed(settings: PoolSettings) -> list[Scenario]:
     """Scenarios from which a pool is drawn."""
-    everything = listed_scenarios(settings.scenarios, settings.kind, number=settings.largest_number, **settings.changes)
+    from lucule import simulate
+
+    everything = simulate.listed(settings.scenarios, settings.kind, number=settings.largest_number, **settings.changes)
     return [sized(scenario, settings.largest_field) for scenario in everything]
 
 
@@ -146,6 +149,8 @@ def _draw_shares(shares: list[_Share]) -> Pool:
 
 def _draw_share(share: _Share) -> Pool:
     """Localizations of one scenario, from as many fields as it takes."""
+    from lucule.simulate import simulate
+
     classes, seen = range(share.classes), share.seen
     missing = np.full(share.classes, share.count)
     pieces: list[Pool] = []

@@ -8,9 +8,8 @@ from pydantic import Field
 
 from lucule.classify.features import FeatureSettings
 from lucule.core import Config
-from lucule.core.recipe import BaseRecipe
+from lucule.core.recipe import BaseRecipe, Kind
 from lucule.nn import FitSettings
-from lucule.simulate import Kind
 
 Budget = Literal["full", "gpu", "cpu", "smoke"]
 

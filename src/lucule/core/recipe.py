@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field
 
@@ -12,6 +12,8 @@ from lucule.core.config import Config, read_yaml
 from lucule.core.errors import InputError
 
 RECIPE: Final = "recipe.yaml"
+Kind = Literal["clusters", "fibres"]
+"""Kinds of scenarios, of which recipes name one and the simulator has lists."""
 
 
 class BaseRecipe(Config):

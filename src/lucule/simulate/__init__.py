@@ -6,12 +6,13 @@ or movie. A `Scenario` is a field of clusters,
 positions only; `simulate` draws it, and `scenarios` is the list on which the packaged classifiers were trained.
 """
 
+from lucule.core.recipe import Kind
 from lucule.simulate.bead_stack import BeadMovie, bead_stack
 from lucule.simulate.camera import available_cameras, load_camera
 from lucule.simulate.chain import Truth
 from lucule.simulate.detection import Detection
 from lucule.simulate.dye import dyes, load_dye
-from lucule.simulate.grid import Kind, Viability, build_scenarios, listed, scenarios, viability
+from lucule.simulate.grid import Viability, build_scenarios, listed, scenarios, viability
 from lucule.simulate.imitate import Imitation, imitate
 from lucule.simulate.library import available, load
 from lucule.simulate.localizations import localizations

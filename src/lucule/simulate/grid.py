@@ -14,12 +14,13 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
 from lucule.core import InputError
+from lucule.core.recipe import Kind
 from lucule.simulate.scenario import Scenario
 
 POINTS_PER_CLUSTER: Final = (5, 10, 20, 30, 40, 50, 60, 70, 80, 90)
@@ -42,7 +43,6 @@ FIBRE_UM_PER_UM2: Final = (0.2, 1.0)
 
 LATEST: Final = 1
 
-Kind = Literal["clusters", "fibres"]
 _FILES: Final = {"clusters": "scenarios", "fibres": "fibres"}
 
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from numba import get_num_threads
+
+R = TypeVar("R")
 
 
 def share(work: Callable[[int, int], object], size: int, *, least: int, most: int) -> None:
@@ -29,3 +32,21 @@ def share(work: Callable[[int, int], object], size: int, *, least: int, most: in
             part.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def each(work: Callable[[int], R], size: int) -> list[R]:
+    """Results of `work(i)` for every `i` below `size`, in order, on as many threads as numba may use.
+
+    Examples
+    --------
+    >>> each(lambda i: i * i, 4)
+    [0, 1, 4, 9]
+    """
+    results: dict[int, R] = {}
+
+    def some(first: int, last: int) -> None:
+        for i in range(first, last):
+            results[i] = work(i)
+
+    share(some, size, least=1, most=1)
+    return [results[i] for i in range(size)]

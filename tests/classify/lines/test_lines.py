@@ -9,7 +9,7 @@ import torch
 from lucule import models
 from lucule.classify import lines
 from lucule.classify.lines.fields import WindowSettings, batch_of, field_of
-from lucule.classify.lines.network import LineNetwork, count_map, folded, seen
+from lucule.classify.lines.network import LineNetwork, count_map, folded, joined, seen
 from lucule.core import InputError, Localizations
 
 
@@ -53,6 +53,21 @@ def test_the_network_answers_for_every_localization() -> None:
     assert answer.shape == (40, 3)
     alone = network(counts[1:], torch.zeros(20, dtype=torch.long), xy[20:])
     torch.testing.assert_close(answer[20:], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_levels_are_joined_as_if_put_side_by_side() -> None:
+    network = LineNetwork((4, 8, 8)).eval()
+    kept, below = torch.rand(1, 4, 16, 24), torch.rand(1, 8, 8, 12)
+    enlarged = torch.nn.functional.interpolate(below, scale_factor=2, mode="nearest")
+    together = network.up[0](torch.cat([kept, enlarged], 1))
+    torch.testing.assert_close(joined(network.up[0], kept, below), together, rtol=1e-5, atol=1e-6)
+
+
+def test_the_surroundings_are_means_with_nothing_beyond_the_border() -> None:
+    counts = torch.rand(1, 20, 90)
+    padded = torch.nn.functional.pad(counts, (31, 31, 31, 31))
+    mean = torch.nn.functional.avg_pool2d(padded, 63, stride=1)
+    torch.testing.assert_close(seen(counts)[:, 1], torch.log1p(counts / (mean + 0.003)), rtol=1e-4, atol=1e-4)
 
 
 def test_folding_changes_no_answer() -> None:

@@ -16,7 +16,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from lucule.classify.graph.inputs import Columns, neighbour_graph
 from lucule.core import Config
-from lucule.simulate.varied_fields import FAMILIES, linked, varied_field
 
 _LONGEST_GAP: Final = 10_000  # dark frames
 
@@ -55,12 +54,16 @@ class FieldSettings(Config):
 
     def sha256(self, seed: int) -> str:
         """Hash of all that decides the fields, families included; they are made on the fly and never stored."""
+        from lucule.simulate.varied_fields import FAMILIES
+
         limits = {name: FAMILIES[name].model_dump(mode="json") for name in sorted(self.families)}
         text = json.dumps([self.model_dump(mode="json"), limits, seed], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @model_validator(mode="after")
     def _families_exist(self) -> Self:
+        from lucule.simulate.varied_fields import FAMILIES
+
         unknown = self.families.keys() - FAMILIES.keys()
         if unknown or not self.families or min(self.families.values()) <= 0:
             raise ValueError(f"families among {', '.join(FAMILIES)}, each with a positive number")
@@ -106,6 +109,8 @@ class FieldBatch:
 
 def make_batch(settings: FieldSettings, seed: int, step: int) -> FieldBatch:
     """Simulate the fields of a training step, all columns known; the same seed and step give the same bits."""
+    from lucule.simulate.varied_fields import FAMILIES, linked, varied_field
+
     rng = np.random.default_rng((seed, step))
     names = list(settings.families)
     weights = np.asarray([settings.families[name] for name in names])

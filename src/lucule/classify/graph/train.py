@@ -28,7 +28,6 @@ from lucule.models.store import CARD
 from lucule.nn import choose_device, count_parameters
 from lucule.nn.graph import GraphNetwork
 from lucule.nn.streaming import StreamSettings, train_stream
-from lucule.simulate.varied_fields import FAMILIES
 
 _BACKGROUND_PAIRS = 0.1
 _VALIDATION_SEED = 1_000_003
@@ -207,6 +206,8 @@ def score(network: GraphNetwork, recipe: Recipe, device: torch.device) -> dict[s
 
 def card(recipe: Recipe, network: GraphNetwork, scores: dict[str, float]) -> Card:
     """What one must know about the trained network."""
+    from lucule.simulate.varied_fields import FAMILIES
+
     widest = FAMILIES["mixed"]
     return Card(
         name=recipe.name, title=recipe.title, task="graph", architecture="graph",

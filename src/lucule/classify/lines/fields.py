@@ -14,7 +14,6 @@ from torch import Tensor
 
 from lucule.classify.lines.network import count_map
 from lucule.core import SILENT, Config, Progress
-from lucule.simulate import load_scene, localizations
 
 FEWEST_EPITOPES: Final = 6
 """A double line of which fewer epitopes are left does not count: nobody could tell it from chance."""
@@ -90,6 +89,8 @@ class Windows:
 
 def simulate_fields(scenes: tuple[SceneSettings, ...], *, seed: int, progress: Progress = SILENT) -> list[Field]:
     """Simulate all fields of a training."""
+    from lucule.simulate import load_scene, localizations
+
     fields = []
     with progress.task("Simulate", sum(one.fields for one in scenes), "fields") as task:
         for number, one in enumerate(scenes):

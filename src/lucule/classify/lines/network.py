@@ -57,12 +57,10 @@ def seen(counts: Tensor) -> Tensor:
 
 def _running_mean(counts: Tensor, axis: int) -> Tensor:
     """Mean over `AROUND_PX` along an axis, with nothing beyond the border; double, as sums are subtracted."""
-    size = counts.shape[axis]
-    ends = torch.arange(size, device=counts.device)
-    total = counts.double().cumsum(axis)
-    total = torch.cat([torch.zeros_like(total.narrow(axis, 0, 1)), total], axis)
-    last = total.index_select(axis, (ends + AROUND_PX // 2 + 1).clamp(max=size))
-    return (last - total.index_select(axis, (ends - AROUND_PX // 2).clamp(min=0))) / AROUND_PX
+    size, before = counts.shape[axis], AROUND_PX // 2 + 1
+    ends = (before, AROUND_PX - before)
+    total = nn.functional.pad(counts.double(), (0, 0, *ends) if axis == 1 else ends).cumsum(axis)
+    return (total.narrow(axis, AROUND_PX, size) - total.narrow(axis, 0, size)) / AROUND_PX
 
 
 class LineNetwork(nn.Module):
@@ -110,9 +108,24 @@ class LineNetwork(nn.Module):
             x = layers(x if level == 0 else nn.functional.max_pool2d(x, 2))
             kept.append(x)
         for level in range(self.levels - 2, -1, -1):
-            x = nn.functional.interpolate(x, scale_factor=2, mode="nearest")
-            x = self.up[level](torch.cat([kept[level], x], 1))
+            x = joined(self.up[level], kept[level], x)
         return x
+
+
+def joined(layers: nn.Sequential, kept: Tensor, below: Tensor) -> Tensor:
+    """Layers over what was `kept` of a level together with what comes from the level below, at half the resolution.
+
+    The first layer looks at single pixels, so that its share of what comes from below is taken before that is enlarged:
+    the same sum, with a quarter of the work and nothing copied together.
+    """
+    first, channels = layers[0], kept.shape[1]
+    x = nn.functional.conv2d(kept, first.weight[:, :channels], first.bias)
+    from_below = nn.functional.conv2d(below, first.weight[:, channels:])
+    for row in (0, 1):
+        for column in (0, 1):
+            x[..., row::2, column::2] += from_below
+    answer: Tensor = layers[1:](x)
+    return answer
 
 
 def folded(network: LineNetwork) -> LineNetwork:

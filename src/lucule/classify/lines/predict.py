@@ -83,10 +83,12 @@ class LineModel:
         px = np.asarray(xy, np.float64) / float(self.card.features["pixel_nm"]) - 0.5
         low, core = _tiling(px, self.network.multiple)
         tile = np.floor((px - low) / core).astype(np.int64)
-        order = np.lexsort((tile[:, 1], tile[:, 0]))
-        places, starts = np.unique(tile[order], axis=0, return_index=True)
+        columns = int(tile[:, 1].max()) + 1
+        number = tile[:, 0] * columns + tile[:, 1]
+        order = np.argsort(number, kind="stable")
+        places, starts = np.unique(number[order], return_index=True)
         members = np.split(order, starts[1:])
-        by_place = {(int(x), int(y)): rows for (x, y), rows in zip(places, members, strict=True)}
+        by_place = {divmod(int(place), columns): rows for place, rows in zip(places, members, strict=True)}
         with progress.task("Find double lines", n, "localizations") as task, torch.inference_mode():
             for (x, y), rows in by_place.items():
                 around = np.concatenate(
@@ -111,7 +113,7 @@ class LineModel:
         what = seen(counts[None]).contiguous(memory_format=torch.channels_last)
         features = self.network.maps(what)[0].permute(1, 2, 0).reshape(height * width, -1)
         index, weight = corners(torch.from_numpy(asked.astype(np.float32)).to(self.device), height, width)
-        read = (features[index] * weight[..., None]).sum(1)
+        read = torch.nn.functional.embedding_bag(index, features, per_sample_weights=weight, mode="sum")
         answer: NDArray[np.float32] = self.network.head(read).cpu().numpy()
         return answer
 

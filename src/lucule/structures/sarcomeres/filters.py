@@ -127,7 +127,9 @@ def hull_measures(xy: NDArray[Any]) -> dict[str, float]:
     """
     import shapely
 
-    hull = shapely.convex_hull(shapely.multipoints(np.asarray(xy, np.float64)))
+    # a closed line has the hull of its points, and is made of an array at once
+    line = np.concatenate([xy, xy[:1]]).astype(np.float64)
+    hull = shapely.convex_hull(shapely.linestrings(line)) if len(line) else shapely.Polygon()
     box = np.asarray(shapely.minimum_rotated_rectangle(hull).exterior.coords) if hull.area > 0 else np.zeros((2, 2))
     return {
         "hull_area_um2": hull.area / 1e6,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -120,19 +121,16 @@ def hessian_of(fitted: Fitted, settings: LineSettings) -> Floats:
 def covariance_of(fitted: Fitted, hessian: Floats, groups: NDArray[Any] | None) -> tuple[Floats, int]:
     """Covariance of the free parameters, and the number of groups that it counts."""
     free = fitted.free
-    n = len(fitted.u)
     inverse = np.linalg.pinv(hessian, rcond=1e-10)
-    own = scores_at(fitted, fitted.theta)[:, free]
+    own = np.ascontiguousarray(scores_at(fitted, fitted.theta)[:, free])
     numbered = _blocks(fitted) if groups is None else [np.unique(groups[fitted.rows], return_inverse=True)[1]]
     middle = np.zeros_like(hessian)
     count = 0.0
-    products = (own[:, :, None] * own[:, None, :]).reshape(n, -1)
     for number in numbered:
         groups_here = int(number.max()) + 1
         sums = np.stack([np.bincount(number, own[:, i]) for i in range(len(free))], axis=1)
         # each group pulls the fit towards itself; a jackknife in one step gives its score without that
-        parts = np.stack([np.bincount(number, column) for column in products.T], axis=1)
-        parts = parts.reshape(groups_here, len(free), len(free))
+        parts = _products(own, number, groups_here)
         whole = parts.sum(axis=0)
         left = np.eye(len(free)) - parts @ np.linalg.pinv(whole, rcond=1e-10)
         freed = np.linalg.solve(left + 1e-9 * np.eye(len(free)), sums[..., None])[..., 0]
@@ -142,6 +140,18 @@ def covariance_of(fitted: Fitted, hessian: Floats, groups: NDArray[Any] | None) 
         count += several / len(numbered)
     covariance: Floats = inverse @ middle @ inverse
     return covariance, int(count)
+
+
+@njit(cache=True, nogil=True)
+def _products(scores: Floats, number: NDArray[np.int64], groups: int) -> Floats:
+    """Sums over each group of the products of the scores `(n, m)` of a localization, `(groups, m, m)`."""
+    m = scores.shape[1]
+    sums = np.zeros((groups, m, m))
+    for row in range(number.size):
+        for i in range(m):
+            for j in range(m):
+                sums[number[row], i, j] += scores[row, i] * scores[row, j]
+    return sums
 
 
 def _blocks(fitted: Fitted) -> list[NDArray[np.int64]]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lucule.core import InputError
 from lucule.structures.sarcomeres.bias import lost
+from lucule.structures.sarcomeres.climb import bounds, climb, scan
 from lucule.structures.sarcomeres.intervals import Fitted, LineSettings, before, covariance_of, hessian_of, places
 from lucule.structures.sarcomeres.likelihood import (
     BEND,
@@ -31,14 +32,11 @@ from lucule.structures.sarcomeres.likelihood import (
     SLOPE,
     Floats,
     linker_nodes,
-    two_lines,
 )
 
 FEWEST: Final = 30
 _FEWEST_BLOCKS: Final = 4
 _STARTS_NM: Final = (30.0, 45.0, 60.0, 80.0, 100.0, 125.0, 155.0, 190.0, 230.0)
-_ITERATIONS: Final = 200
-_WIDTHS_NM: Final = (1.0, 90.0)
 _BANDS_NM: Final = (70.0, 140.0)
 _LOOKED_AT: Final = 600
 _BEGUN_WITH: Final = 1500
@@ -46,9 +44,6 @@ _BEGUN_WITH: Final = 1500
 _ROUND: Final = 2.0
 _LONG: Final = 9.0
 _TURNS: Final = 8
-
-# distances to the axis, relative places along it, variances; nodes and shares of the linker; width of what is looked at
-_Data = tuple[Floats, Floats, Floats, Floats, Floats, float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -250,78 +245,41 @@ def _fit(
          LOG_WIDTH, LOGIT_SHARE, LOGIT_BACKGROUND]
     )  # fmt: skip
     # localizations repeat each other: what was known before weighs as if there were only as many as places
-    count = places(v, variance)
+    known = *bounds(settings.reach_nm), *before(settings), places(v, variance)
+    lines = nodes, shares, window
     # which of the maxima is the highest shows in some of the localizations; only that one is climbed with all of them
-    few = slice(None, None, max(len(u) // _BEGUN_WITH, 1))
-    some = (u[few], t[few], variance[few], nodes, shares, window)
-    tried = [_climb(start, free, some, count, settings) for start in _starts(*some, settings)]
+    few = np.arange(0, len(u), max(len(u) // _BEGUN_WITH, 1))
+    some = u[few], t[few], variance[few]
+    tried = [climb(start, free, *known, *some, *lines) for start in _starts(some[0], some[2], *lines, known[2])]
     value, theta = min(tried, key=lambda one: one[0])
-    if len(some[0]) < len(u):
-        value, theta = _climb(theta, free, (u, t, variance, nodes, shares, window), count, settings)
+    if len(few) < len(u):
+        value, theta = climb(theta, free, *known, u, t, variance, *lines)
     value = value * len(u) / len(points) + math.log(window) * (1 - len(u) / len(points))
     return Fitted(value, theta, free, u, t, variance, rows, scale, window, nodes, shares, origin, direction)
 
 
-def _climb(
-    start: Floats, free: NDArray[np.int64], data: _Data, count: float, settings: LineSettings
-) -> tuple[float, Floats]:
-    """Mean negative log-likelihood (with what was known before) and parameters of the maximum next to a start."""
-    from scipy.optimize import minimize
-
-    u = data[0]
-    weight, scores = np.full(len(u), 1 / len(u)), np.empty((len(u), PARAMETERS))
-    expected, expected_sd = before(settings)
-    # lengths in tens of nm, so that all parameters change by about one
-    unit = np.ones(PARAMETERS)
-    unit[[MIDDLE, SLOPE, BEND, HALF, DIVERGENCE]] = 10.0
-
-    def value(scaled: Floats) -> tuple[float, Floats]:
-        theta = start.copy()
-        theta[free] = scaled * unit[free]
-        total = two_lines(theta, *data[:3], weight, *data[3:], scores)
-        away = (theta - expected) / expected_sd
-        gradient = away / expected_sd / count - scores.sum(axis=0)
-        return total + 0.5 * float(away @ away) / count, (gradient * unit)[free]
-
-    lower, upper = np.full(PARAMETERS, -np.inf), np.full(PARAMETERS, np.inf)
-    lower[HALF], upper[HALF] = 0.0, settings.reach_nm
-    lower[LOG_WIDTH], upper[LOG_WIDTH] = math.log(_WIDTHS_NM[0]), math.log(_WIDTHS_NM[1])
-    lower[LOGIT_SHARE], upper[LOGIT_SHARE] = -4.0, 4.0
-    lower[LOGIT_BACKGROUND], upper[LOGIT_BACKGROUND] = -9.0, 0.0
-    found = minimize(
-        value, start[free] / unit[free], jac=True, method="L-BFGS-B",
-        bounds=list(zip(lower[free] / unit[free], upper[free] / unit[free], strict=True)),
-        options={"maxiter": _ITERATIONS, "ftol": 1e-9, "gtol": 1e-6},
-    )  # fmt: skip
-    theta = start.copy()
-    theta[free] = found.x * unit[free]
-    return float(found.fun), theta
-
-
 def _starts(
-    u: Floats, t: Floats, variance: Floats, nodes: Floats, shares: Floats, window: float, settings: LineSettings
+    u: Floats, variance: Floats, nodes: Floats, shares: Floats, window: float, expected: Floats
 ) -> list[Floats]:
     """The best place of two lines for near, medium and far ones: the likelihood has a maximum for each."""
     some = np.linspace(0, len(u) - 1, min(len(u), _LOOKED_AT)).astype(np.int64)
-    few = (u[some], np.zeros_like(t[some]), variance[some] + 15.0**2, np.full(len(some), 1 / len(some)))
-    scratch = np.empty((len(some), PARAMETERS))
     centre, start = float(np.median(u)), np.zeros(PARAMETERS)
-    start[[LOG_WIDTH, LOGIT_BACKGROUND]] = before(settings)[0][[LOG_WIDTH, LOGIT_BACKGROUND]]
-    best: dict[int, tuple[float, Floats]] = {}
-    for distance in _STARTS_NM:
-        band = int(np.searchsorted(_BANDS_NM, distance))
-        for middle in np.arange(-120.0, 121.0, 20.0):
-            tried = start.copy()
-            tried[[MIDDLE, HALF]] = centre + middle, distance / 2
-            value = two_lines(tried, *few, nodes, shares, window, scratch)
-            if band not in best or value < best[band][0]:
-                best[band] = value, tried
-    return [tried for _, tried in best.values()]
+    start[[LOG_WIDTH, LOGIT_BACKGROUND]] = expected[[LOG_WIDTH, LOGIT_BACKGROUND]]
+    distances, middles = np.array(_STARTS_NM), centre + np.arange(-120.0, 121.0, 20.0)
+    losses = scan(start, distances / 2, middles, u[some], variance[some] + 15.0**2, nodes, shares, window)
+    bands = np.searchsorted(_BANDS_NM, distances)
+    starts = []
+    for band in range(len(_BANDS_NM) + 1):
+        inside = np.flatnonzero(bands == band)
+        half, middle = np.unravel_index(losses[inside].argmin(), (len(inside), len(middles)))
+        start[[MIDDLE, HALF]] = middles[middle], distances[inside[half]] / 2
+        starts.append(start.copy())
+    return starts
 
 
 def _finish(fitted: Fitted, settings: LineSettings, groups: NDArray[Any] | None) -> LineFit:
     """The interval, from scores that are summed over what repeats the same error."""
-    from scipy.stats import t as student
+    from scipy.special import stdtrit
 
     free = fitted.free
     hessian = hessian_of(fitted, settings)
@@ -334,7 +292,7 @@ def _finish(fitted: Fitted, settings: LineSettings, groups: NDArray[Any] | None)
         # a correction that is larger than the error would rest on a fit that is none
         theta[HALF] += np.clip(lost(fitted, hessian), -error / 2, error / 2)
     distance = 2 * float(theta[HALF])
-    times = float(student.ppf(0.5 + settings.confidence / 2, max(blocks - 2, 1)))
+    times = float(stdtrit(max(blocks - 2, 1), 0.5 + settings.confidence / 2))
     opening, opening_error = 0.0, 0.0
     if DIVERGENCE in where:
         opening = math.degrees(2 * float(theta[DIVERGENCE]) / fitted.scale)

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lucule.core import Localizations
+from lucule.space import threads
 from lucule.structures.sarcomeres.filters import hull_measures, members
 from lucule.structures.sarcomeres.intervals import LineSettings
 from lucule.structures.sarcomeres.likelihood import Floats
@@ -122,16 +123,14 @@ def measure(locs: Localizations, number: NDArray[np.int32], settings: LineSettin
     settings = settings or LineSettings()
     xy = locs.xy().astype(np.float64)
     errors = _errors(locs)
-    rows: list[dict[str, Any]] = []
-    fits, parts = [], []
-    off_lines = np.zeros(len(xy), np.bool_)
     each = members(number)
     settings = with_learned_width(xy, errors, each, settings)
-    for label, mine in enumerate(each):
-        own = None if errors is None else errors[mine]
-        fit = line_distance(xy[mine], own, settings=settings)
+    owns = [None if errors is None else errors[mine] for mine in each]
+    fits = threads.each(lambda i: line_distance(xy[each[i]], owns[i], settings=settings), len(each))
+    rows, parts = [], []
+    off_lines = np.zeros(len(xy), np.bool_)
+    for label, (mine, own, fit) in enumerate(zip(each, owns, fits, strict=True)):
         u, v = fit.coordinates(xy[mine])
-        fits.append(fit)
         rows.append(_row(label, xy[mine], u, v, fit))
         if fit.reason is None:
             off_lines[mine] = fit.off_lines(xy[mine], own, settings)
@@ -167,7 +166,7 @@ def combine(nm: Floats, error_nm: Floats, found: int | None = None) -> Distance:
     >>> combine(np.array([]), np.array([]), 0).reason
     'no double line was found'
     """
-    from scipy.stats import t as student
+    from scipy.special import stdtrit
 
     n = len(nm)
     if n == 0:
@@ -190,7 +189,7 @@ def combine(nm: Floats, error_nm: Floats, found: int | None = None) -> Distance:
     error = math.sqrt(max(float((weight * (nm - mean) ** 2).sum()) / (n - 1), 1e-12) / float(weight.sum()))
     # never narrower than the errors of the single distances allow
     error = max(error, math.sqrt(1 / float((1 / variance).sum()))) if n < 4 else error
-    half = float(student.ppf(0.5 + _CONFIDENCE / 2, n - 1)) * error
+    half = float(stdtrit(n - 1, 0.5 + _CONFIDENCE / 2)) * error
     return Distance(mean, (mean - half, mean + half), math.sqrt(between), n, None)
 
 

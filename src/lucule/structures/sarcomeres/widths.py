@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lucule.space import threads
 from lucule.structures.sarcomeres.intervals import LineSettings
 from lucule.structures.sarcomeres.likelihood import Floats
 from lucule.structures.sarcomeres.line_distance import width_losses
@@ -45,9 +46,12 @@ def with_learned_width(
         return settings
     narrow = settings.replace(width_spread=_TRIED_SPREAD)
     parts = [rows[:: max(len(rows) // _POINTS, 1)] for rows in some]
-    losses = np.array(
-        [width_losses(xy[rows], None if error_nm is None else error_nm[rows], _WIDTHS_NM, narrow) for rows in parts]
-    )
+
+    def losses_of(i: int) -> Floats:
+        own = None if error_nm is None else error_nm[parts[i]]
+        return width_losses(xy[parts[i]], own, _WIDTHS_NM, narrow)
+
+    losses = np.array(threads.each(losses_of, len(parts)))
     losses = losses[np.isfinite(losses).all(axis=1)]
     if len(losses) < _FEWEST:
         return settings
@@ -75,8 +79,10 @@ def together(widths_nm: tuple[float, ...], losses: Floats) -> tuple[float, float
     best = -math.inf, 0.0, 0.0
     for spread in _SPREADS:
         firm = -0.5 * (math.log(spread / _EXPECTED_SPREAD) / _FIRMNESS) ** 2
-        for mean in at:
-            chance = -0.5 * ((at - mean) / spread) ** 2
-            evidence = float(logsumexp(curves + chance - logsumexp(chance), axis=1).sum()) + firm
-            best = max(best, (evidence, float(mean), spread))
+        chance = -0.5 * ((at - at[:, None]) / spread) ** 2
+        chance -= logsumexp(chance, axis=1, keepdims=True)
+        # (medians, objects, widths)
+        evidence = logsumexp(curves + chance[:, None], axis=2).sum(axis=1) + firm
+        highest = int(evidence.argmax())
+        best = max(best, (float(evidence[highest]), float(at[highest]), spread))
     return math.exp(best[1]), best[2]
