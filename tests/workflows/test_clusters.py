@@ -217,3 +217,6 @@ def test_blinks_are_seen_once() -> None:
     assert len(np.unique(np.column_stack([blink_of, found["cluster"]]), axis=0)) == len(linked)
     assert clusters.as_blinks(Localizations(locs.data.drop("frame"), locs.meta))[1] is None
     assert clusters.as_blinks(locs.filter("x < -1"))[1] is None
+    # frames that number the rows are no times, even where rows that follow each other lie at one place
+    by_molecule = locs.data.sort("molecule").with_columns(frame=np.arange(len(locs), dtype=np.uint32))
+    assert clusters.as_blinks(Localizations(by_molecule, locs.meta))[1] is None

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucule.core import Localizations, step
-from lucule.core.patterns import patterns
+from lucule.core.patterns import numbers_rows, patterns
 
 LAW: Final = (0.447, 0.030, 6.313, -4.522)
 """Weights of log spread, log size and duration, and a constant; `lucule bench single_molecules` learns them."""
@@ -93,7 +93,7 @@ def chance_of_several(
     if not len(chance) or not _known(locs):
         return chance
     for rows in patterns(locs, np.arange(len(locs))):
-        if cluster[rows].max() < 0 or _counts_rows(locs["frame"][rows]):
+        if cluster[rows].max() < 0 or numbers_rows(locs["frame"][rows]):
             continue
         numbers, spread, size, duration = features(locs, rows)
         wide = (spread > _WIDE) & (size >= _MANY)
@@ -148,11 +148,6 @@ def _known(locs: Localizations) -> bool:
     if not {"frame", *names} <= set(locs.columns) or np.ptp(locs["frame"]) == 0:
         return False
     return all(bool((np.isfinite(locs[name]) & (locs[name] > 0)).all()) for name in names)
-
-
-def _counts_rows(frame: NDArray[np.uint32]) -> bool:
-    """Whether the frames are the numbers of the rows, as some programs write them, and no times."""
-    return int(np.ptp(frame)) + 1 == len(frame) == len(np.unique(frame))
 
 
 def _time(frame: NDArray[np.uint32]) -> Floats:

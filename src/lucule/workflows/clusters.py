@@ -17,7 +17,7 @@ from pydantic import Field
 
 from lucule.core import SILENT, Localizations, Progress, Region, package_version, step
 from lucule.core.ledger import Ledger
-from lucule.core.patterns import PATTERNS
+from lucule.core.patterns import PATTERNS, numbers_rows
 from lucule.workflows.batch import (
     OUTCOME_FILE,
     SECTION_FILE,
@@ -244,6 +244,8 @@ def as_blinks(locs: Localizations) -> tuple[Localizations, NDArray[np.int32] | N
 
     told = {"frame", "x_err", "y_err"} <= set(locs.columns) and "event" not in locs
     if not told or len(locs) < _FEWEST_TO_LINK or not (np.ptp(locs["frame"]) > 0 and (locs["x_err"] > 0).all()):
+        return locs, None
+    if numbers_rows(locs["frame"]):
         return locs, None
     choice = process.choose_link(locs)
     marked = process.mark_events(locs, choice=choice)
