@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from lucule.bench import localize_structures as bench
+from lucule.localize.scenes import SceneSettings
 
 
 @pytest.fixture
@@ -18,6 +19,7 @@ def tiny(monkeypatch):
     monkeypatch.setattr(bench, "ALL_DENSITIES", ("tubes",))
     monkeypatch.setattr(bench, "ONE_DENSITY", ())
     monkeypatch.setattr(bench, "LIGHT", ((5000.0, 50.0),))
+    monkeypatch.setattr(bench, "_SCENES", SceneSettings(shape_px=(32, 32), frames=3, scenes=2))
     monkeypatch.setattr(bench, "NETWORK", {"context": 1, "widths": [8, 8, 8, 8, 8], "head": 8})
 
 
@@ -34,7 +36,7 @@ def test_a_tiny_study_is_complete_and_kept(tiny, tmp_path, monkeypatch):
 
 
 def test_complete_randomness_has_the_density_that_it_has(monkeypatch):
-    monkeypatch.setattr(bench, "COUNTED", 150)
+    monkeypatch.setattr(bench, "COUNTED_BATCHES", 12)
     assert bench._nominal_density("csr", 0.1) == pytest.approx(0.1 * 6.4 * 6.4, rel=0.2)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from lucule.core import InputError, WorkError
-from lucule.nn import FitSettings, TensorBatches, choose_device, fit, torch_threads
+from lucule.nn import FitSettings, TensorBatches, choose_device, fit, torch_threads, training
 from lucule.nn.training import learning_rate
 
 SETTINGS = FitSettings(epochs=6, learning_rate=0.02)
@@ -183,3 +184,17 @@ def test_a_time_limit_ends_the_training_with_a_low_learning_rate(tmp_path):
     assert log[-1].validation_score > 0.9
     # the time is used up, also for a run that goes on from the checkpoint
     assert len(train(network(), settings, folder=tmp_path)) == len(log)
+
+
+def test_time_spent_writing_checkpoints_is_used_up_too(tmp_path, monkeypatch):
+    write = training._save
+
+    def slow(*arguments):
+        time.sleep(0.1)
+        write(*arguments)
+
+    monkeypatch.setattr(training, "_save", slow)
+    settings = FitSettings(epochs=100_000, seconds=0.5)
+    log = train(network(), settings, folder=tmp_path)
+    assert sum(epoch.seconds for epoch in log) >= 0.5
+    assert train(network(), settings, folder=tmp_path) == log

@@ -42,6 +42,7 @@ ONE_DENSITY: Final = ("csr", "reticulum", "pores")
 DENSITIES_PER_UM2: Final = tuple(np.geomspace(0.004, 0.25, 9))
 BATCHES: Final = 6
 COUNTED: Final = 500
+COUNTED_BATCHES: Final = 40
 _FAR_NM: Final = 2000.0
 _SEED: Final = 9_000_001
 _FRAME_UM2: Final = 6.4 * 6.4
@@ -120,7 +121,7 @@ def _nominal_density(test: str, density: float) -> float:
     stage = prepare(_test_scenes(test, density, *LIGHT[0]), recipe.kernel(), recipe.camera_used())
     frames: list[Floats] = []
     for number in itertools.count():
-        if sum(map(len, frames)) >= COUNTED:
+        if number >= COUNTED_BATCHES and sum(map(len, frames)) >= COUNTED:
             break
         truth = stage.batch(number, torch.Generator().manual_seed(_SEED + number)).truth
         xy = np.stack([truth.x.numpy(), truth.y.numpy()], axis=1) * recipe.camera_used().pixel_size_nm

@@ -225,6 +225,12 @@ def fit(
             )
             if checkpoint is not None:
                 _save(checkpoint, model, optimizer, best, log, identity)
+        known = sum(done.seconds for done in log)
+        if log and settings.seconds is not None and known < settings.seconds <= clock.used():
+            # writing took the rest of the time: whoever goes on from here must know, or trains one more epoch
+            log[-1] = replace(log[-1], seconds=log[-1].seconds + clock.used() - known)
+            if checkpoint is not None:
+                _save(checkpoint, model, optimizer, best, log, identity)
     model.load_state_dict(best)
     model.eval()
     return log
