@@ -93,13 +93,15 @@ def run(
             raise InputError(f"{name} has no such study", received=study, allowed=", ".join(known) or "none")
         name = f"{name}_{study}"
     measure = _module(name).run
-    parts = None if out is None else out / f"{name}_{seed}_parts"
-    in_parts = "folder" in inspect.signature(measure).parameters
-    table = measure(seed=seed, folder=parts, progress=progress) if in_parts else measure(seed=seed)
+    kept = f"{name}_{seed}_parts"
+    if "folder" in inspect.signature(measure).parameters:
+        table = measure(seed=seed, folder=None if out is None else out / kept, progress=progress)
+    else:
+        table = measure(seed=seed)
     result = Result(name, seed, table.to_dicts(), machine())
-    if out is not None and parts is not None:
+    if out is not None:
         result.save(out / f"{name}.json")
-        shutil.rmtree(parts, ignore_errors=True)
+        shutil.rmtree(out / kept, ignore_errors=True)
     return result
 
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.optimize import least_squares
 
+from lucule.bench.parts import Rows
 from lucule.bench.picasso_spline import BOX_PX, quiet
 from lucule.core import Camera
 from lucule.localize.calibration import PsfSettings, calibrate_camera, calibrate_psf, camera_from_movie
@@ -34,7 +35,6 @@ from lucule.simulate.crlb import crlb
 from lucule.simulate.optics import Kernel, compile_psf
 
 Floats: TypeAlias = NDArray[np.float64]
-Rows: TypeAlias = list[dict[str, Any]]
 
 CAMERAS: Final = ("emccd_ixon897", "prime95b")
 BEADS, PLANES, SIDE_PX, STEP_NM = 30, 150, 256, 10.0

@@ -127,12 +127,12 @@ def run(
     return pl.concat([table, _overall(table, judged), pl.DataFrame(speed(seed))], how="diagonal_relaxed")
 
 
-def draw(family: str, blinking: bool, fields: int, seed: int) -> Iterator[Case]:
+def draw(family: str, blinking: bool, fields: int, seed: int, *, series: int = 20_201_493) -> Iterator[Case]:
     """Fields of a family; the seeds are none of a training."""
     limits = FAMILIES[family].always_blinking() if blinking else FAMILIES[family].without_blinking()
     place = list(FAMILIES).index(family)
     for number in range(fields):
-        yield Case(family, blinking, varied_field(limits, seed=(20_201_493, seed, place, int(blinking), number)))
+        yield Case(family, blinking, varied_field(limits, seed=(series, seed, place, int(blinking), number)))
 
 
 def default(cases: list[Case]) -> Iterator[Answer]:

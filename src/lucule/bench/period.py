@@ -19,6 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lucule import simulate
+from lucule.bench.parts import Rows
 from lucule.core import Localizations
 from lucule.simulate.sample import draw_sample
 from lucule.simulate.scene import Scene
@@ -37,8 +38,6 @@ _HARD: Final[dict[str, Any]] = {
 }  # fmt: skip
 
 _FEWEST: Final = 5
-
-Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)

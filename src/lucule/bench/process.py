@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 
 from lucule import process, simulate
+from lucule.bench.parts import Rows
 from lucule.core import Localizations
 
 MOTION: Final = {
@@ -35,8 +36,6 @@ RESOLUTION_SCENE: Final = "microtubules"
 PIXEL_NM: Final = 100.0
 _SEGMENT_FRAMES: Final = {"nuclear_pores": 100, "microtubules": 100, "origami": 50}
 _RCC_FRAMES: Final = {"nuclear_pores": 1000, "microtubules": 500, "origami": 250}
-
-Rows = list[dict[str, Any]]
 
 
 def run(*, seed: int) -> pl.DataFrame:

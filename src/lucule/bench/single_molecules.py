@@ -14,15 +14,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lucule.bench.clusters import Case
+from lucule.bench.clusters import Case, draw
 from lucule.cluster import scores, single_molecules, without_single_molecules
 from lucule.core import Localizations
-from lucule.simulate.varied_fields import FAMILIES, varied_field
+from lucule.simulate.varied_fields import FAMILIES
 from lucule.workflows import clusters as workflow
 
 FIELDS: Final = 12
 """Fields of each family with blinking; half as many without."""
-_SEED: Final = 60_221_407
+_SERIES: Final = 60_221_407
 _KEPT: Final = (0.0, 0.0, 0.0, 100.0)
 """A law that drops nothing."""
 _WEIGHTS: Final = ("log spread", "log size", "duration", "constant")
@@ -44,10 +44,10 @@ class _Field:
 def run(*, seed: int = 1, fields: int = FIELDS, families: tuple[str, ...] = tuple(FAMILIES)) -> pl.DataFrame:
     """One row for each measurement: what, law, value."""
     all_fields = [
-        _found(family, blinking, number, seed)
+        _found(case)
         for family in families
         for blinking in (True, False)
-        for number in range(fields if blinking else fields // 2)
+        for case in draw(family, blinking, fields if blinking else fields // 2, seed, series=_SERIES)
     ]
     learned, share = _learned(all_fields[::2])
     laws = {
@@ -63,10 +63,7 @@ def run(*, seed: int = 1, fields: int = FIELDS, families: tuple[str, ...] = tupl
     return pl.DataFrame(rows, schema={"what": pl.String, "law": pl.String, "value": pl.Float64})
 
 
-def _found(family: str, blinking: bool, number: int, seed: int) -> _Field:
-    limits = FAMILIES[family].always_blinking() if blinking else FAMILIES[family].without_blinking()
-    place = list(FAMILIES).index(family)
-    case = Case(family, blinking, varied_field(limits, seed=(_SEED, seed, place, int(blinking), number)))
+def _found(case: Case) -> _Field:
     blinks, blink_of = workflow.as_blinks(case.locs)
     found = workflow.find(blinks, workflow.Settings(link_blinks=False, drop_single_molecules=False), device="cpu")
     blink_of = np.arange(len(blinks), dtype=np.int32) if blink_of is None else blink_of

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucule.cluster.chance import expected_by_chance, unlikely
+from lucule.cluster.members import renumbered
 from lucule.cluster.partition import partition
 from lucule.cluster.places import distinct
 from lucule.cluster.reach import nearest_members
@@ -105,5 +106,4 @@ def _beyond_chance(
         sizes = np.bincount(group)
         expected = expected_by_chance(places, nearest_members(places), group_of_place, sizes, background)
         kept[numbers] = unlikely(expected, rate)
-    number = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1).astype(np.int32)
-    return number[cluster]
+    return renumbered(cluster, kept)

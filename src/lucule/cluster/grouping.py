@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucule.cluster.chance import expected_by_chance, unlikely
+from lucule.cluster.members import renumbered
 from lucule.cluster.places import distinct
 from lucule.cluster.reach import nearest_members, reach
 from lucule.core import SILENT, ColumnError, InputError, Localizations, Progress, Region, Task, step
@@ -130,7 +131,6 @@ def _renumber(
     group: NDArray[np.int32], member_of: NDArray[np.int64], kept: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Groups that are kept, counted from 0 in the same order, and the localizations of each."""
-    number = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1).astype(np.int32)
-    group = number[group]
+    group = renumbered(group, kept)
     own = group[member_of]
     return group, np.bincount(own[own >= 0], minlength=int(kept.sum()))

@@ -98,3 +98,15 @@ class Members:
         nearest = nearest_in_group(self.places, np.repeat(np.arange(len(self)), self.n_places)).astype(np.float64)
         mean = np.add.reduceat(nearest, self.place_starts[:-1]) / self.n_places
         return np.where(np.isfinite(mean), mean, np.nan)
+
+
+def renumbered(cluster: NDArray[np.int32], kept: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Clusters `(n,)` of which those in `kept` `(m,)` are left, counted from 0 in the same order; -1 = none.
+
+    Examples
+    --------
+    >>> renumbered(np.array([0, 2, -1, 1], np.int32), np.array([True, False, True])).tolist()
+    [0, 1, -1, -1]
+    """
+    number = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1).astype(np.int32)
+    return number[cluster]

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lucule.cluster.members import renumbered
 from lucule.core import Localizations, step
 from lucule.core.patterns import numbers_rows, patterns
 
@@ -68,11 +69,10 @@ def without_single_molecules(locs: Localizations, *, chance: Floats | None = Non
         return locs
     of_row = np.append(several, 1.0)[cluster]
     dropped = of_row < LEAST_CHANCE
-    number = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1).astype(np.int32)
     return locs.with_columns(
         label=np.where(dropped, 0, locs["label"]).astype(np.uint8),
         p_label=np.where(dropped, 1 - locs["p_label"] * of_row, locs["p_label"]).astype(np.float32),
-        cluster=number[cluster],
+        cluster=renumbered(cluster, kept),
     )
 
 
