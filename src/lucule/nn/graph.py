@@ -186,10 +186,10 @@ class GraphNetwork(nn.Module):
     def tell_field(self, states: Tensor) -> None:
         """Add the context of one whole field to the states `(n, width)` of its points, in place."""
         parts = chunks(len(states))
-        mean = torch.stack([self.summary(states[c]).sum(dim=0, dtype=torch.float64) for c in parts]).sum(dim=0)
+        mean = torch.stack([self.summary(states[c].float()).sum(dim=0, dtype=torch.float64) for c in parts]).sum(dim=0)
         mean = (mean / len(states)).float()[None]
         for c in parts:
-            states[c] = self.add_context(states[c], mean)
+            states[c] = self.add_context(states[c].float(), mean)
 
     def class_logits(self, states: Tensor) -> Tensor:
         """Logits `(n, classes)` from the last states."""

@@ -53,6 +53,16 @@ def test_tiles_have_no_borders(model, monkeypatch):
     assert np.allclose(tiled.log_odds, whole.log_odds, atol=1e-4)
 
 
+def test_half_precision_says_the_same(model, field, monkeypatch):
+    locs = field.table()
+    whole = model.predict(locs)
+    monkeypatch.setattr(compiled, "HALVED_FROM", 0)
+    monkeypatch.setattr(compiled, "TILE", 300)
+    halved = model.predict(locs)
+    assert 0 < np.abs(halved.probability - whole.probability).max() < 0.01
+    assert np.abs(halved.log_odds - whole.log_odds).max() < 0.1
+
+
 def moved(locs, **columns):
     return locs.with_columns(**{name: np.asarray(values, np.float32) for name, values in columns.items()})
 

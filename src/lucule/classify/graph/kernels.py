@@ -182,7 +182,7 @@ def layer_between(points, tile, weights, shared, fields, states, new_fields, fir
         What the tile sees of points, `(m, width)` with zeros up to whole vectors, and `(m, 32)`, four channels for
         each harmonic.
     states, new_fields
-        Of all points of the table, `(n, width)` and `(n, 32)`; those of these points are written.
+        Of the points of the tile, `(size, width)` and `(size, 32)`; both are written.
     """
     width = states.shape[1]
     joined, inner = len(weights.first), weights.first.shape[1]
@@ -196,11 +196,10 @@ def layer_between(points, tile, weights, shared, fields, states, new_fields, fir
     gathered, attended = np.empty((8, LANES), np.float32), np.empty((2, LANES), np.float32)
     for low in range(first, last, _BLOCK):
         many = min(_BLOCK, last - low)
-        row = tile.start + low
-        used = _pairs(row, many, points, tile.index, lines, other, ends)
+        used = _pairs(tile.start + low, many, points, tile.index, lines, other, ends)
         _features(points, lines, used)
         for p in range(many):
-            _normalise(states[row + p], weights.norm, weights.norm_bias, seen[p])
+            _normalise(states[low + p], weights.norm, weights.norm_bias, seen[p])
             own[p] = weights.own_bias
         add_rows(seen, 0, joined, weights.own, own, many)
         for p in range(many):
@@ -218,15 +217,15 @@ def layer_between(points, tile, weights, shared, fields, states, new_fields, fir
                 add_transposed(lines, _HARMONICS, _PAIRS, gates, ends[p], ends[p + 1], gathered)
                 softmax(gates, ends[p], ends[p + 1])
             _attend(ends[p], ends[p + 1], width, gates, message, attended, seen[p])
-            _strength(gathered, new_fields[row + p], seen[p, 3 * width :])
+            _strength(gathered, new_fields[low + p], seen[p, 3 * width :])
             deep[p] = weights.first_bias
             for w in range(width):
-                change[p, w] = states[row + p, w] + weights.second_bias[w]
+                change[p, w] = states[low + p, w] + weights.second_bias[w]
         add_rows_silu(seen, 0, joined, weights.first, deep, many)
         add_rows(deep, 0, inner, weights.second, change, many)
         for p in range(many):
             for w in range(width):
-                states[row + p, w] = change[p, w]
+                states[low + p, w] = change[p, w]
 
 
 @njit(cache=True, nogil=True)
