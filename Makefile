@@ -19,7 +19,7 @@ test: $(STAMP)-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs docs/_build/html
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 docs: $(STAMP)-dev
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -b html docs docs/_build/html

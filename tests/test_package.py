@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -47,9 +47,10 @@ def test_names_of_the_localization_room_are_at_hand_in_any_order() -> None:
 
 def test_import_takes_less_than_half_a_second() -> None:
     def seconds() -> float:
-        start = time.perf_counter()
+        before = os.times()
         _run("import lucule")
-        return time.perf_counter() - start
+        after = os.times()  # of the processor: other tests may run beside this one
+        return after.children_user + after.children_system - before.children_user - before.children_system
 
     assert min(seconds() for _ in range(3)) < 0.5
 
