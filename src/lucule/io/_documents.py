@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-# the C parser is 10 times faster, which counts for files with thousands of picks; not every PyYAML has it
-_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from lucule.core.config import SAFE_LOADER
 
 
-class _PlainLoader(_Base):  # type: ignore[misc]
+class _PlainLoader(SAFE_LOADER):  # type: ignore[misc]
     """Reads any YAML into plain data. Python objects are never built, only what they were made of."""
 
 
