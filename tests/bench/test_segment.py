@@ -34,7 +34,7 @@ def nuclei(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     values = {
         "_SETTINGS": TINY, "STEPS": 3, "COUNTS": (1, 5), "REPEATS": 2, "SIMULATED": {}, "SLIDE_PX": 230,
-        "SLIDE_TILE_PX": 115, "_DEEPLAB": TINY, "DEEPLAB_STEPS": 1,
+        "SLIDE_TILE_PX": 115, "_DEEPLAB": TINY, "DEEPLAB_STEPS": 1, "WITHIN_COUNTS": (1, 5),
     }  # fmt: skip
     for name, value in values.items():
         monkeypatch.setattr(segment, name, value)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filter, map_coordinates, zoom
+from scipy.ndimage import binary_dilation, gaussian_filter, map_coordinates, zoom
 
 from lucule.core import Config
 from lucule.segment.annotations import Annotation, from_array
@@ -18,7 +18,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Generator: TypeAlias = np.random.Generator
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-Texture: TypeAlias = Literal["plain", "smooth", "grains", "dome", "thick", "rim", "filaments"]
+Texture: TypeAlias = Literal["plain", "smooth", "grains", "dome", "rim", "filaments"]
 
 KINDS: Final = ("rounds", "cells", "rods", "fibres")
 _TRIES: Final = 40
@@ -34,7 +34,7 @@ class Shapes(Config):
     side_px
         Side of an image.
     diameter_px
-        Extent of objects, smallest and largest; those of one image differ by up to a factor of three.
+        Extent of objects, smallest and largest; those of one image differ by up to a factor of two.
     kinds
         What is drawn, one kind for each image.
     textures
@@ -46,7 +46,7 @@ class Shapes(Config):
     side_px: int = Field(default=224, ge=64)
     diameter_px: tuple[Positive, Positive] = (12.0, 64.0)
     kinds: tuple[Literal["rounds", "cells", "rods", "fibres"], ...] = ("rounds", "rounds", "cells", "rods", "fibres")
-    textures: tuple[Texture, ...] = ("plain", "smooth", "grains", "dome", "thick", "thick", "rim", "filaments")
+    textures: tuple[Texture, ...] = ("plain", "smooth", "grains", "dome", "rim", "filaments")
 
     def draw(self, seed: int) -> list[tuple[NDArray[np.float32], Annotation]]:
         """Draw images and what is true in them."""
@@ -61,10 +61,9 @@ class Shapes(Config):
         style = _Style(rng, objects.shape, self.textures)
         crowded = rng.random() < 0.6
         wanted = rng.integers(2, max(3, int((0.9 if crowded else 0.35) * (self.side_px / typical) ** 2)) + 1)
-        differ = rng.uniform(0.1, 0.6)
         number = 0
         for _ in range(int(wanted)):
-            mask = _place(rng, kind, objects, typical * np.exp(rng.uniform(-differ, differ)), touching=crowded)
+            mask = _place(rng, kind, objects, typical * np.exp(rng.uniform(-0.35, 0.35)), touching=crowded)
             if mask is None:
                 continue
             number += 1
@@ -72,7 +71,7 @@ class Shapes(Config):
             light[mask] = style.light(rng, mask)[mask]
         if number == 0:
             return self._one(rng, kind)
-        return _photograph(rng, light, objects, typical), from_array(objects, kind="labels")
+        return _photograph(rng, light, objects), from_array(objects, kind="labels")
 
 
 class Cells(Config):
@@ -133,34 +132,22 @@ class _Style:
     def __init__(self, rng: Generator, shape: tuple[int, ...], textures: tuple[Texture, ...]) -> None:
         # a nucleus in division may be thirty times brighter than one at rest
         self.spread = rng.uniform(0.0, 0.5) if rng.random() < 0.6 else rng.uniform(0.5, 1.2)
-        self.bright = rng.uniform(0.05, 0.3) if rng.random() < 0.3 else 0.0
         self.texture = str(rng.choice(textures))
-        self.base = rng.uniform(0.0, 0.6)
         self.field = np.ones(shape)
         if self.texture == "filaments":
             self.field = np.clip(0.35 + 1.3 * _filaments(rng, shape), 0, 2)
-        elif self.texture in ("smooth", "grains", "thick"):
-            length = 1.5 if self.texture == "grains" else rng.uniform(1.5, 6.0)
+        elif self.texture in ("smooth", "grains"):
+            length = 6.0 if self.texture == "smooth" else 1.5
             self.field = np.clip(1 + rng.uniform(0.1, 0.5) * _noise(rng, shape, length), 0.1, None)
 
     def light(self, rng: Generator, mask: NDArray[np.bool_]) -> Floats:
         """Light of one object; each sees another part of the texture."""
         level = np.exp(self.spread * rng.normal())
-        if rng.random() < self.bright:
-            level *= rng.uniform(3, 12)
-        if self.texture == "thick":
-            # a round body lets light through as it is thick
-            depth = distance_transform_edt(np.pad(mask, 1, mode="edge"))[1:-1, 1:-1]
-            thickness = np.sqrt(np.clip(1 - (1 - depth / depth.max()) ** 2, 0, None))
-            return np.asarray(level * (self.base + (1 - self.base) * thickness) * self._texture(rng, mask))
         if self.texture in ("dome", "rim"):
             inner = gaussian_filter(mask.astype(np.float32), max(1.0, np.sqrt(mask.sum()) / 8))
             deep = inner / inner.max()
             return np.asarray(level * (deep**1.5 if self.texture == "dome" else 1.3 - deep))
-        return np.asarray(level * self._texture(rng, mask))
-
-    def _texture(self, rng: Generator, mask: NDArray[np.bool_]) -> Floats:
-        return np.asarray(np.roll(self.field, rng.integers(0, mask.shape[0], 2), (0, 1)))
+        return np.asarray(level * np.roll(self.field, rng.integers(0, mask.shape[0], 2), (0, 1)))
 
 
 def _place(rng: Generator, kind: str, taken: NDArray[np.int32], size: float, *, touching: bool) -> Any:
@@ -211,42 +198,26 @@ def _inside(rng: Generator, kind: str, side: int, radius: float, u: Floats, v: F
     return outline.contains(np.column_stack([(u / stretch).ravel(), (v * stretch).ravel()])).reshape(u.shape)
 
 
-def _photograph(rng: Generator, light: Floats, objects: NDArray[np.int32], typical: float) -> NDArray[np.float32]:
-    """Blur, haze, faint bodies, dirt, uneven ground, shot noise, few grey levels."""
+def _photograph(rng: Generator, light: Floats, objects: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Blur, haze, dirt, uneven ground, shot noise."""
     shape = light.shape
-    # small objects that are magnified for the network are as blurred as they were small
-    image = gaussian_filter(light, np.exp(rng.uniform(np.log(0.5), np.log(max(1.6, min(0.13 * typical, 4.0))))))
-    if rng.random() < 0.6:
-        image = image + rng.uniform(0.05, 0.5) * gaussian_filter(light, rng.uniform(4, 25))
-    if rng.random() < 0.4:
-        image = image + _faint_bodies(rng, shape, typical)
-    ground = np.full(shape, np.exp(rng.uniform(np.log(0.005), np.log(0.3))))
+    image = gaussian_filter(light, rng.uniform(0.5, 1.6))
+    if rng.random() < 0.5:
+        image = image + rng.uniform(0.05, 0.4) * gaussian_filter(light, rng.uniform(6, 25))
+    ground = np.full(shape, rng.uniform(0.02, 0.3))
     if rng.random() < 0.6:
         ground = ground * np.exp(rng.uniform(0.1, 0.5) * _noise(rng, shape, rng.uniform(20, 80)))
+    if rng.random() < 0.4:
+        ground = ground + rng.uniform(0.05, 0.2) * np.clip(_noise(rng, shape, rng.uniform(2, 6)), 0, None)
     if rng.random() < 0.3:
-        ground = ground + rng.uniform(0.02, 0.2) * np.clip(_noise(rng, shape, rng.uniform(2, 6)), 0, None)
-    if rng.random() < 0.3:
-        ground = ground + rng.uniform(0.03, 0.5) * _filaments(rng, shape)
+        ground = ground + rng.uniform(0.1, 0.5) * _filaments(rng, shape)
     if rng.random() < 0.5:
         ground = ground + _dirt(rng, shape)
     # what lies below an object is hidden by it in part only
     image = image + ground * np.where(objects > 0, rng.uniform(0.3, 1.0), 1.0)
-    photons = np.exp(rng.uniform(np.log(15), np.log(5000)))
+    photons = np.exp(rng.uniform(np.log(15), np.log(2000)))
     counts = rng.poisson(np.clip(image, 0, None) * photons) + rng.normal(0, 1.5, shape)
-    if rng.random() < 0.5:
-        highest = np.percentile(counts, rng.uniform(98, 100)) if rng.random() < 0.4 else counts.max()
-        counts = np.round(np.clip(counts / highest, 0, 1) * rng.uniform(60, 255))
     return np.asarray(counts, np.float32)
-
-
-def _faint_bodies(rng: Generator, shape: tuple[int, ...], typical: float) -> Floats:
-    """Unsharp light that is no object: of what surrounds objects, or lies out of focus."""
-    bodies = np.zeros(shape)
-    for _ in range(int(rng.integers(1, 12))):
-        kind = str(rng.choice(["cells", "rods", "fibres"]))
-        box, mask = _shape(rng, kind, shape[0], typical * rng.uniform(0.8, 4), rng.uniform(0, shape[0], 2))
-        bodies[box] += mask * np.exp(rng.uniform(np.log(0.01), np.log(0.25)))
-    return np.asarray(gaussian_filter(bodies, typical * rng.uniform(0.2, 0.5)))
 
 
 def _dirt(rng: Generator, shape: tuple[int, ...]) -> Floats:
