@@ -55,6 +55,18 @@ def test_channels(tmp_path: Path, shape: tuple[int, ...], axes: str, channels: i
         assert normalised(image.whole(), brightness(image)).shape == (3, 120, 160)
 
 
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_a_grey_image_in_false_colour_looks_like_a_grey_one(channel: int) -> None:
+    grey = scene(2.0).clip(0, 255).astype(np.uint8)
+    colour = np.zeros((*grey.shape, 3), np.uint8)
+    colour[..., channel] = grey
+    seen = [normalised(image.whole(), brightness(image)) for image in (as_image(grey), as_image(colour))]
+    assert np.array_equal(*seen)
+    colour[..., (channel + 1) % 3] = 255 - grey
+    two = as_image(colour)
+    assert brightness(two).only is None
+
+
 def test_an_empty_image_stays_dark() -> None:
     """Noise is not stretched to the brightness of objects, those of an image with objects are."""
     noise = np.random.default_rng(3).normal(100, 5, (200, 200))

@@ -231,11 +231,14 @@ class Brightness:
         Counts that become 0 and 1.
     noise
         Standard deviation of the noise from pixel to pixel.
+    only
+        The one channel that carries light, of a grey image in false colour; None in all others.
     """
 
     low: tuple[float, ...]
     high: tuple[float, ...]
     noise: tuple[float, ...]
+    only: int | None = None
 
     @property
     def contrast(self) -> float:
@@ -265,9 +268,13 @@ def brightness(image: Any) -> Brightness:
     values = values[:, finite]
     low, high = np.percentile(values, (_LOW, _HIGH), axis=1)
     noise = np.median([[_noise(channel) for channel in part] for part in parts], axis=0)
+    only = None
     if source.colour:
-        low, high = np.full_like(low, low.min()), np.full_like(high, high.max())
-    return Brightness(tuple(map(float, low)), tuple(map(float, high)), tuple(map(float, noise)))
+        if (high > low).sum() == 1:
+            only = int(np.argmax(high - low))
+        measured = slice(None) if only is None else only
+        low, high = np.full_like(low, low[measured].min()), np.full_like(high, high[measured].max())
+    return Brightness(tuple(map(float, low)), tuple(map(float, high)), tuple(map(float, noise)), only)
 
 
 def normalised(part: Floats, scale: Brightness) -> Floats:
@@ -277,6 +284,8 @@ def normalised(part: Floats, scale: Brightness) -> Floats:
     )
     span = np.maximum(high - low, np.maximum(_NOISE_RANGE * noise, np.float32(1e-12)))
     seen = np.nan_to_num((part - low) / span, nan=0.0, posinf=3.0, neginf=-0.5).clip(-0.5, 3.0)
+    if scale.only is not None:
+        seen = seen[[scale.only]]
     if len(seen) == 1:
         return np.repeat(seen, CHANNELS, axis=0)
     return np.concatenate([seen, seen.mean(axis=0, keepdims=True)]) if len(seen) == 2 else seen
