@@ -53,7 +53,7 @@ SIMULATED: Final[dict[str, dict[str, Any]]] = {
     "axons": {"kinds": ("fibres",), "diameter_px": (28, 36)},
 }
 SLIDE_PX: Final = 1100
-SLIDE_TILE_PX: Final = 138
+SLIDE_TILE_PX: Final = 160
 _SETTINGS: Final = TrainSettings(crop_px=96)
 _DEEPLAB: Final = TrainSettings(architecture="deeplabv3_resnet101", start=None, crop_px=96, crops=4)
 
