@@ -57,6 +57,22 @@ def test_objects_overlay_and_labels_are_written(folder, model, lucule) -> None:
     assert tifffile.imread(folder / "labels" / "a_labels.tif").max() == len(table.filter(image="a.tif"))
 
 
+def test_pictures_of_images_with_one_name_are_told_apart(folder, model, lucule, tmp_path) -> None:
+    image = tifffile.imread(folder / "images" / "b.tif")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        tifffile.imwrite(tmp_path / name / "b.tif", image)
+    np.save(tmp_path / "b.npy", image)
+    np.save(tmp_path / "strip.npy", np.arange(15_000).reshape(3, 5000))  # too thin to be drawn
+    files = [tmp_path / "one" / "b.tif", tmp_path / "two" / "b.tif", tmp_path / "b.npy", tmp_path / "strip.npy"]
+    answer = lucule("segment", "predict", *files, "--model", model, "--out", tmp_path / "o.parquet", "--overlay",
+                    tmp_path / "o.png", "--workers", "1", "--json")  # fmt: skip
+    assert answer.exit_code == 0, answer.err
+    assert sorted(path.name for path in tmp_path.glob("o_*.png")) == ["o_b_npy.png", "o_b_tif_1.png", "o_b_tif_2.png"]
+    assert any("No picture of" in warning for warning in answer.json["warnings"])
+    assert pl.read_parquet(tmp_path / "o.parquet")["image"].n_unique() >= 3
+
+
 def test_a_batch_without_any_good_image_fails(folder, model, lucule) -> None:
     answer = lucule("segment", "predict", folder / "bad.tif", folder / "none.tif", "--model", model, "--out",
                     folder / "x.parquet", "--workers", "1", "--json")  # fmt: skip

@@ -55,6 +55,18 @@ def test_channels(tmp_path: Path, shape: tuple[int, ...], axes: str, channels: i
         assert normalised(image.whole(), brightness(image)).shape == (3, 120, 160)
 
 
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_a_grey_image_in_false_colour_looks_like_a_grey_one(channel: int) -> None:
+    grey = scene(2.0).clip(0, 255).astype(np.uint8)
+    colour = np.zeros((*grey.shape, 3), np.uint8)
+    colour[..., channel] = grey
+    seen = [normalised(image.whole(), brightness(image)) for image in (as_image(grey), as_image(colour))]
+    assert np.array_equal(*seen)
+    colour[..., (channel + 1) % 3] = 255 - grey
+    two = as_image(colour)
+    assert brightness(two).only is None
+
+
 def test_an_empty_image_stays_dark() -> None:
     """Noise is not stretched to the brightness of objects, those of an image with objects are."""
     noise = np.random.default_rng(3).normal(100, 5, (200, 200))
@@ -77,11 +89,50 @@ def test_what_is_no_image(shape: tuple[int, ...]) -> None:
         as_image(np.zeros(shape))
 
 
-def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    for name in ("a.tif", "a.png", "a.npy"):
-        (tmp_path / name).write_bytes(b"nothing that is an image")
-        with pytest.raises(FormatError), open_image(tmp_path / name):
-            pass
+@pytest.mark.parametrize("name", ["a.tif", "a.png", "a.npy"])
+@pytest.mark.parametrize("content", [b"", b"nothing that is an image"])
+def test_files_that_are_no_images(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(FormatError), open_image(tmp_path / name):
+        pass
+
+
+@pytest.mark.parametrize("name", ["a.tif", "z.tif", "a.png", "a.npy"])
+def test_files_that_are_cut_off(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    values = np.random.default_rng(4).integers(0, 255, (120, 160), dtype=np.uint8)
+    if name == "a.npy":
+        np.save(path, values)
+    elif name == "a.png":
+        Pillow.fromarray(values).save(path)
+    else:
+        tifffile.imwrite(path, values, compression="zlib" if name == "z.tif" else None)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(FormatError), open_image(path):
+        pass
+
+
+def test_pictures_that_move(tmp_path: Path) -> None:
+    frames = [Pillow.fromarray(np.full((20, 20), value, np.uint8)) for value in (0, 200)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(InputError, match="more than one image"), open_image(tmp_path / "a.gif"):
+        pass
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "U3", "object"])
+def test_what_is_no_real_number(dtype: str) -> None:
+    with pytest.raises(InputError, match="real numbers"):
+        as_image(np.zeros((9, 9), dtype))
+
+
+def test_numbers_beyond_float32() -> None:
+    light = brightness(scene() * 1e30)
+    assert np.isfinite(light.noise).all()
+    with pytest.raises(InputError, match="holds no number"):
+        brightness(scene() * 1e300)
+
+
+def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such image"), open_image(tmp_path / "b.tif"):
         pass
     tifffile.imwrite(tmp_path / "z.tif", np.zeros((5, 20, 20), np.uint8), metadata={"axes": "ZYX"})

@@ -21,6 +21,7 @@ from lucule.segment.images import brightness, open_image
 from lucule.segment.mosaic import read_positions
 from lucule.segment.packaged import Recipe
 from lucule.segment.packaged import train as train_packaged
+from lucule.segment.predict import Segmenter
 from lucule.segment.samples import batch, sample
 from lucule.segment.scores import scores
 from lucule.segment.train import fitted
@@ -123,7 +124,8 @@ def test_no_object_is_explained(tiny_model: Path) -> None:
     noise = np.random.default_rng(1).normal(100, 3, (128, 128))
     empty = model.predict(noise, settings=PredictSettings(threshold=0.99))
     assert len(empty) == 0
-    assert "little contrast" in (empty.reason or "")
+    assert "no more than noise" in (empty.reason or "")
+    assert "diameter-px" not in (empty.reason or "")  # what appears in magnified noise is no hint
     with pytest.raises(InputError, match="channels"):
         model.predict(np.zeros((32, 32, 3), np.uint8))
 
@@ -140,6 +142,35 @@ def test_a_batch_goes_on_after_a_bad_image(tiny_model: Path, picture, tmp_path: 
     assert result.failed == 2
     assert result.table()["image"].unique().to_list() == ["good.tif"]
     assert "same brightness" in lines[2]["note"]
+
+
+def test_a_fault_costs_one_image_of_a_batch(
+    tiny_model: Path, picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, _ = picture
+    for name in ("first.tif", "second.tif"):
+        tifffile.imwrite(tmp_path / name, image)
+    usual = Segmenter.predict
+
+    def broken(self, path, **options):
+        if Path(path).name == "first.tif":
+            raise IndexError("out of range")
+        return usual(self, path, **options)
+
+    monkeypatch.setattr(Segmenter, "predict", broken)
+    result = predict_files([tmp_path / "first.tif", tmp_path / "second.tif"], tiny_model, device="cpu", workers=1)
+    assert result.failed == 1
+    assert "fault in lucule, not in your data: IndexError: out of range" in (result.outcomes[0].error or "")
+
+
+def test_images_of_one_name_are_told_apart(tiny_model: Path, picture, tmp_path: Path) -> None:
+    image, _ = picture
+    files = [tmp_path / folder / "a.tif" for folder in ("one", "two")]
+    for file in files:
+        file.parent.mkdir()
+        tifffile.imwrite(file, image)
+    table = predict_files(files, tiny_model, device="cpu", workers=1).table()
+    assert table["image"].unique(maintain_order=True).to_list() == [str(file) for file in files]
 
 
 @pytest.mark.parametrize(

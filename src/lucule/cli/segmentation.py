@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +19,7 @@ from lucule.cli.options import (
     WorkersOption,
 )
 from lucule.cli.session import Session, session
-from lucule.core.errors import InputError
+from lucule.core.errors import InputError, LuculeError
 
 DiameterOption = Annotated[
     float | None, typer.Option("--diameter-px", help="Typical extent of an object in the images, pixels.")
@@ -129,9 +131,13 @@ def predict(
         run.results = {"objects": len(table), "images": [outcome.line() for outcome in batch.outcomes]}
         _report(run, batch)
         run.results["written"] = str(objects.save(table, out))
-        for source, outcome in zip(sources, batch.outcomes, strict=True):
-            if outcome.found is not None:
-                _pictures(run, source, outcome.found, overlay, labels, pixel_size_nm, several=len(sources) > 1)
+        for source, outcome, stem in zip(sources, batch.outcomes, _stems(sources), strict=True):
+            if outcome.found is None:
+                continue
+            try:
+                _pictures(run, source, outcome.found, overlay, labels, pixel_size_nm, stem, several=len(sources) > 1)
+            except (LuculeError, OSError, MemoryError) as error:
+                run.warnings.append(f"No picture of {outcome.image}: {error or type(error).__name__}")
         if batch.failed == len(batch.outcomes):
             run.exit_code = 1
 
@@ -146,14 +152,13 @@ def _report(run: Session, batch: Any) -> None:
 
 def _pictures(
     run: Session, source: Any, found: Any, overlay: Path | None, labels: Path | None, pixel_size_nm: float | None,
-    *, several: bool,
+    stem: str, *, several: bool,
 ) -> None:  # fmt: skip
     from lucule.core.files import atomic_path
     from lucule.segment import open_image
 
-    with open_image(source) as image:
-        stem = Path(image.name).stem
-        if overlay is not None:
+    if overlay is not None:
+        with open_image(source) as image:
             from lucule.view.segmentation import objects_overlay
 
             target = overlay.with_name(f"{overlay.stem}_{stem}{overlay.suffix}") if several else overlay
@@ -167,6 +172,15 @@ def _pictures(
         with atomic_path(target) as temporary:
             tifffile.imwrite(temporary, found.labels(), compression="zlib")
         _listed(run, "labels", str(target))
+
+
+def _stems(sources: Sequence[Any]) -> list[str]:
+    """Names for the pictures of each image: without endings, as long as that tells them apart."""
+    paths = [Path(getattr(source, "name", source)) for source in sources]
+    times = Counter(path.stem for path in paths)
+    names = [path.stem if times[path.stem] == 1 else path.name.replace(".", "_") for path in paths]
+    return [f"{name}_{names[:number].count(name) + 1}" if names.count(name) > 1 else name
+            for number, name in enumerate(names)]  # fmt: skip
 
 
 def _listed(run: Session, key: str, value: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,8 @@ from lucule.core import SILENT, InputError, LuculeError, Progress
 from lucule.core.executor import executor
 from lucule.segment.objects import SCHEMA, Segmentation
 from lucule.segment.predict import PredictSettings, load, loaded
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +53,15 @@ class Batch:
     outcomes: tuple[Outcome, ...] = field(default_factory=tuple)
 
     def table(self) -> pl.DataFrame:
-        """Objects of all images, numbered within each."""
-        tables = [outcome.found.objects for outcome in self.outcomes if outcome.found is not None]
+        """Objects of all images, numbered within each; images of the same name are told apart by their paths."""
+        names = Counter(Path(outcome.image).name for outcome in self.outcomes)
+        tables = [
+            outcome.found.objects
+            if names[Path(outcome.image).name] == 1
+            else outcome.found.objects.with_columns(image=pl.lit(outcome.image))
+            for outcome in self.outcomes
+            if outcome.found is not None
+        ]
         return pl.concat(tables) if tables else pl.DataFrame(schema=SCHEMA)
 
     @property
@@ -112,3 +123,7 @@ def _one(model: str, device: str, image: str, options: dict[str, Any]) -> Outcom
         return Outcome(image, loaded(model, device).predict(image, **options))
     except (LuculeError, MemoryError, OSError) as error:
         return Outcome(image, error=str(error) or type(error).__name__)
+    except Exception as error:
+        # a fault, which must not cost the other images; it is told as one
+        _LOG.debug("%s failed", image, exc_info=True)
+        return Outcome(image, error=f"this is a fault in lucule, not in your data: {type(error).__name__}: {error}")

@@ -10,6 +10,8 @@ from lucule.segment.images import Brightness, Image
 
 # contrasts below this part of the smallest one of the training are named
 _WEAKER: Final = 0.5
+# 1st to 99.8th percentile of noise alone is 5.2 standard deviations
+_NOISE_ALONE: Final = 6.0
 _MAGNIFICATIONS: Final = (0.25, 0.5, 2.0, 4.0)
 
 
@@ -17,6 +19,8 @@ def remarks(source: Image, light: Brightness, card: Card) -> list[str]:
     """What is unusual about an image for this network."""
     if light.contrast == 0:
         return [f"{source.name} has the same brightness everywhere"]
+    if light.contrast < _NOISE_ALONE:
+        return [f"{source.name} holds no more than noise: its range is {light.contrast:.3g} times that of a pixel"]
     least = card.training_range["contrast_to_noise"][0]
     if light.contrast >= _WEAKER * least:
         return []
@@ -46,21 +50,23 @@ def nothing(
     reasons = remarks(source, light, card)
     low, high = card.training_range["high_counts"]
     brightest = max(light.high)
-    if light.contrast > 0 and not low / 2 <= brightest <= high * 2:
+    if light.contrast >= _NOISE_ALONE and not low / 2 <= brightest <= high * 2:
         reasons.append(f"its bright parts have {brightest:.4g} counts, {low:.4g} to {high:.4g} in training")
+    if light.contrast < _NOISE_ALONE:
+        # what appears in noise that is magnified is no hint
+        return f"No object found in {source.name}: " + "; ".join(reasons) + "."
     if highest > threshold:
         reasons.append("what looks like an object is too small")
     elif highest > threshold / 2:
         reasons.append(f"the highest probability is {highest:.2f}, the threshold {threshold:.2f}")
-    if light.contrast > 0:
-        number, factor = max((count_at(factor), factor) for factor in _MAGNIFICATIONS)
-        if number:
-            usual = float(card.features["diameter_px"])
-            size = usual / factor
-            reasons.append(
-                f"{number} objects appear in its middle if they are about {size:.3g} pixels wide, "
-                f"{usual:.3g} in training (--diameter-px {size:.3g})"
-            )
+    number, factor = max((count_at(factor), factor) for factor in _MAGNIFICATIONS)
+    if number:
+        usual = float(card.features["diameter_px"])
+        size = usual / factor
+        reasons.append(
+            f"{number} objects appear in its middle if they are about {size:.3g} pixels wide, "
+            f"{usual:.3g} in training (--diameter-px {size:.3g})"
+        )
     if not reasons:
         reasons.append(f"nothing in it looks like the training objects, the highest probability is {highest:.2f}")
     return f"No object found in {source.name}: " + "; ".join(reasons) + "."

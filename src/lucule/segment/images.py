@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import struct
+import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +23,7 @@ Floats: TypeAlias = NDArray[np.float32]
 CHANNELS: Final = 3
 """What networks see: grey images come three times."""
 _TIFF: Final = (".tif", ".tiff", ".btf", ".stk", ".lsm")
+_CONVERTED: Final = ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
 _PICTURES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 ENDINGS: Final = (*_TIFF, *_PICTURES, ".npy")
 # percentiles that become 0 and 1
@@ -70,7 +74,9 @@ class Image:
             part = np.moveaxis(np.asarray(self.data[rows, columns]), -1, 0)[: self.channels]
         else:
             part = np.asarray(self.data[:, rows, columns])
-        return part.astype(np.float32)
+        # what is beyond the range of float32 becomes infinite, which counts as no number
+        with np.errstate(over="ignore"):
+            return part.astype(np.float32)
 
     def whole(self) -> Floats:
         """All of it, `(channels, rows, columns)`."""
@@ -91,6 +97,10 @@ def as_image(array: Any, name: str = "image") -> Image:
     (20, 30)
     """
     shape = tuple(getattr(array, "shape", ()))
+    dtype = np.dtype(getattr(array, "dtype", object))
+    if dtype.kind not in "buif":
+        raise InputError(f"{name} does not hold real numbers", received=f"type {dtype}",
+                         allowed="integers, floating point numbers, or true and false")  # fmt: skip
     if len(shape) == 2 and min(shape) > 0:
         return Image(array, 1, False, name)
     if len(shape) == 3 and min(shape) > 0:
@@ -140,7 +150,7 @@ def open_image(source: Any) -> Iterator[Image]:
 def _npy(path: Path) -> Any:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError) as error:
         raise FormatError(f"{path} cannot be read: {error}") from None
 
 
@@ -149,10 +159,20 @@ def _picture(path: Path) -> NDArray[Any]:
     from PIL import UnidentifiedImageError
 
     try:
-        with Pillow.open(path) as picture:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
+            picture = Pillow.open(path)
+        with picture:
+            frames = getattr(picture, "n_frames", 1)
+            if frames > 1:
+                raise InputError(f"{path.name} holds more than one image", received=f"{frames} frames",
+                                 next_step="save single frames")  # fmt: skip
             # palettes hold numbers that mean colours, except in annotations, which `annotations` reads itself
-            return np.asarray(picture.convert("RGB") if picture.mode in ("P", "CMYK", "YCbCr", "HSV") else picture)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+            return np.asarray(picture.convert("RGB") if picture.mode in _CONVERTED else picture)
+    except Pillow.DecompressionBombError:
+        raise FormatError(f"{path} is too large to be read as a whole", next_step="save it as TIFF, which is read in "
+                          "windows") from None  # fmt: skip
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
         raise FormatError(f"{path} cannot be read: {error}") from None
 
 
@@ -188,7 +208,7 @@ def _tiff(path: Path) -> Iterator[Image]:
                 data = series.asarray().reshape(squeezed)
             else:
                 data = _windowed(series, squeezed)
-        except (ValueError, OSError, KeyError, IndexError, RuntimeError) as error:
+        except (ValueError, OSError, KeyError, IndexError, RuntimeError, zlib.error) as error:
             raise FormatError(f"{path} cannot be read: {error}", next_step="copy the file again") from None
         yield as_image(data, path.name)
 
@@ -211,11 +231,14 @@ class Brightness:
         Counts that become 0 and 1.
     noise
         Standard deviation of the noise from pixel to pixel.
+    only
+        The one channel that carries light, of a grey image in false colour; None in all others.
     """
 
     low: tuple[float, ...]
     high: tuple[float, ...]
     noise: tuple[float, ...]
+    only: int | None = None
 
     @property
     def contrast(self) -> float:
@@ -245,9 +268,13 @@ def brightness(image: Any) -> Brightness:
     values = values[:, finite]
     low, high = np.percentile(values, (_LOW, _HIGH), axis=1)
     noise = np.median([[_noise(channel) for channel in part] for part in parts], axis=0)
+    only = None
     if source.colour:
-        low, high = np.full_like(low, low.min()), np.full_like(high, high.max())
-    return Brightness(tuple(map(float, low)), tuple(map(float, high)), tuple(map(float, noise)))
+        if (high > low).sum() == 1:
+            only = int(np.argmax(high - low))
+        measured = slice(None) if only is None else only
+        low, high = np.full_like(low, low[measured].min()), np.full_like(high, high[measured].max())
+    return Brightness(tuple(map(float, low)), tuple(map(float, high)), tuple(map(float, noise)), only)
 
 
 def normalised(part: Floats, scale: Brightness) -> Floats:
@@ -257,6 +284,8 @@ def normalised(part: Floats, scale: Brightness) -> Floats:
     )
     span = np.maximum(high - low, np.maximum(_NOISE_RANGE * noise, np.float32(1e-12)))
     seen = np.nan_to_num((part - low) / span, nan=0.0, posinf=3.0, neginf=-0.5).clip(-0.5, 3.0)
+    if scale.only is not None:
+        seen = seen[[scale.only]]
     if len(seen) == 1:
         return np.repeat(seen, CHANNELS, axis=0)
     return np.concatenate([seen, seen.mean(axis=0, keepdims=True)]) if len(seen) == 2 else seen
@@ -282,7 +311,7 @@ def _noise(plane: Floats) -> float:
     """
     if min(plane.shape) < 3:
         return 0.0
-    x = np.nan_to_num(plane)
+    x = np.nan_to_num(plane, posinf=0, neginf=0).astype(np.float64)
     inner = x[:-2] - 2 * x[1:-1] + x[2:]
     left = inner[:, :-2] - 2 * inner[:, 1:-1] + inner[:, 2:]
     return float(np.median(np.abs(left)) / 0.6745 / 6)

@@ -18,6 +18,8 @@ Floats: TypeAlias = NDArray[np.float64]
 Generator: TypeAlias = np.random.Generator
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
+Texture: TypeAlias = Literal["plain", "smooth", "grains", "dome", "rim", "filaments"]
+
 KINDS: Final = ("rounds", "cells", "rods", "fibres")
 _TRIES: Final = 40
 
@@ -35,6 +37,8 @@ class Shapes(Config):
         Extent of objects, smallest and largest; those of one image differ by up to a factor of two.
     kinds
         What is drawn, one kind for each image.
+    textures
+        How the light of objects varies over them; one is drawn for each image.
     """
 
     kind: Literal["shapes"] = "shapes"
@@ -42,6 +46,7 @@ class Shapes(Config):
     side_px: int = Field(default=224, ge=64)
     diameter_px: tuple[Positive, Positive] = (12.0, 64.0)
     kinds: tuple[Literal["rounds", "cells", "rods", "fibres"], ...] = ("rounds", "rounds", "cells", "rods", "fibres")
+    textures: tuple[Texture, ...] = ("plain", "smooth", "grains", "dome", "rim", "filaments")
 
     def draw(self, seed: int) -> list[tuple[NDArray[np.float32], Annotation]]:
         """Draw images and what is true in them."""
@@ -53,7 +58,7 @@ class Shapes(Config):
         typical = float(np.exp(rng.uniform(np.log(low), np.log(high))))
         objects = np.zeros((self.side_px, self.side_px), np.int32)
         light = np.zeros(objects.shape)
-        style = _Style(rng, objects.shape)
+        style = _Style(rng, objects.shape, self.textures)
         crowded = rng.random() < 0.6
         wanted = rng.integers(2, max(3, int((0.9 if crowded else 0.35) * (self.side_px / typical) ** 2)) + 1)
         number = 0
@@ -124,10 +129,10 @@ class Cells(Config):
 class _Style:
     """How the objects of one image look: their texture, and how much they differ."""
 
-    def __init__(self, rng: Generator, shape: tuple[int, ...]) -> None:
+    def __init__(self, rng: Generator, shape: tuple[int, ...], textures: tuple[Texture, ...]) -> None:
         # a nucleus in division may be thirty times brighter than one at rest
         self.spread = rng.uniform(0.0, 0.5) if rng.random() < 0.6 else rng.uniform(0.5, 1.2)
-        self.texture = str(rng.choice(["plain", "smooth", "grains", "dome", "rim", "filaments"]))
+        self.texture = str(rng.choice(textures))
         self.field = np.ones(shape)
         if self.texture == "filaments":
             self.field = np.clip(0.35 + 1.3 * _filaments(rng, shape), 0, 2)
