@@ -18,7 +18,7 @@ from lucule.structures.averaging.density import Grid, symmetrised
 from lucule.structures.averaging.particles import Particles, collect, joined
 from lucule.structures.averaging.poses import angles_deg
 from lucule.structures.averaging.registration import Problem, State, added
-from lucule.structures.averaging.search import evidence_of, form, improve, onto, sharpen
+from lucule.structures.averaging.search import form, improve, onto, sharpen
 from lucule.structures.averaging.symmetry import NONE, Symmetry
 
 Floats = NDArray[np.float64]
@@ -216,14 +216,20 @@ def average(
         state = form(problem, blur_nm, starts=settings.starts, rng=rng)
         state = sharpen(problem, state, blur_nm)
     found, losses = NONE, {}
-    if settings.symmetry == "auto":
+    if settings.symmetry == "auto" and len(full) < symmetries.FEWEST_PARTICLES:
+        warnings.append(
+            f"{len(full)} particles do not tell a symmetry: none was looked for ({symmetries.FEWEST_PARTICLES} are "
+            "needed). If it is known, name its order."
+        )
+    elif settings.symmetry == "auto":
         with progress.task("Symmetry"):
             found, losses = symmetries.detect(problem, state, blur_nm)
         if symmetries.is_round(losses):
             warnings.append("Turned by any angle the average fits as well: it is round, and angles mean nothing.")
     elif settings.symmetry != "none":
         found = symmetries.axis_of(state.density, problem.grid, settings.symmetry, blur_nm)
-        loss = symmetries.loss_of(problem, state, found, blur_nm, evidence_of(problem, state, blur_nm, rng))
+        before = symmetries.Unchanged.of(problem, state, blur_nm)
+        loss = symmetries.loss_of(problem, state, found, blur_nm, before)
         found = replace(found, loss=loss)
         if loss > symmetries.ACCEPTED_LOSS:
             warnings.append(
