@@ -26,6 +26,8 @@ FEWEST_PARTICLES: Final = 2
 LARGEST_EXTENT_NM: Final = 5000.0
 # reach of "the same site", in precisions
 _SITE_REACH: Final = 2.0
+# with so many localizations of its particle each one is compared at most: more would tell the same
+_MOST_COMPARED: Final = 2000
 # side of the cells that join localizations, in precisions, and how many cells a particle may fill on average
 _CELL: Final = 1.0
 _CELL_GROWTH: Final = 1.25
@@ -273,12 +275,15 @@ def _check_size(particles: Particles, name: str) -> None:
 @njit(cache=True, nogil=True)
 def _site_weights(points: Any, reach: Any, starts: Any, first: int, last: int, weight: Any) -> None:
     for k in range(first, last):
+        every = (starts[k + 1] - starts[k]) // _MOST_COMPARED + 1
         for i in range(starts[k], starts[k + 1]):
-            near = 0.0
-            for j in range(starts[k], starts[k + 1]):
+            others = 0.0
+            for j in range(starts[k], starts[k + 1], every):
+                if j == i:
+                    continue
                 squared = 0.0
                 for axis in range(3):
                     apart = points[i, axis] - points[j, axis]
                     squared += apart * apart / (reach[i, axis] ** 2 + reach[j, axis] ** 2)
-                near += np.exp(-squared)
-            weight[i] = 1.0 / near
+                others += np.exp(-squared)
+            weight[i] = 1.0 / (1.0 + every * others)

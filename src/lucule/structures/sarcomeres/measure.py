@@ -122,7 +122,7 @@ def measure(locs: Localizations, number: NDArray[np.int32], settings: LineSettin
     """
     settings = settings or LineSettings()
     xy = locs.xy().astype(np.float64)
-    errors = _errors(locs)
+    errors = errors_nm(locs)
     each = members(number)
     settings = with_learned_width(xy, errors, each, settings)
     owns = [None if errors is None else errors[mine] for mine in each]
@@ -232,7 +232,8 @@ def _loglikelihood(nm: Floats, variance: Floats, means: list[float], shares: lis
     return float(np.log(np.sum(parts, axis=0) + 1e-300).sum())
 
 
-def _errors(locs: Localizations) -> Floats | None:
+def errors_nm(locs: Localizations) -> Floats | None:
+    """Localization error of each in the plane, nm; None where the table has none."""
     if "x_err" not in locs:
         return None
     x = locs["x_err"].astype(np.float64)
