@@ -121,8 +121,8 @@ def collect(locs: Localizations, *, column: str | None = None, flat: bool | None
     locs
         Localizations; `x_err` and `y_err` are used where they are there.
     column
-        Whole numbers that tell the particles apart; negative or missing: in none. By default the first of `particle`, `cluster`,
-        `group` and `field` that the table has.
+        Whole numbers that tell the particles apart; negative or missing: in none. By default the first of `particle`,
+        `cluster`, `group` and `field` that the table has.
     flat
         Whether to average in the plane only; by default where the table has no depth.
 

@@ -27,7 +27,6 @@ from lucule.structures.sarcomeres.likelihood import (
     PARAMETERS,
     SLOPE,
     Floats,
-    linker_nodes,
 )
 from lucule.structures.sarcomeres.line_distance import FEWEST, best_fit, checked, straight
 
