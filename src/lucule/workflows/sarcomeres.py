@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 ALIGNED_FILE = "aligned.parquet"
 _TABLE_UM = 1.0
 _WIDE_NM = 15.0
+# in a region neighbours are not told apart yet: what is joined there must be nearer than they are
+_IN_REGION_NM = 250.0
 
 
 class Settings(ReadSettings):
@@ -193,7 +195,7 @@ def find(
     if models.find(settings.model).card.task != lines.TASK:
         label, probability = _in_subsets(locs, boxes, settings)
         number = group_by_regions(locs.xy(), label, boxes if boxes is not None else np.empty((0, 4)),
-                                  epsilon_nm=settings.filters.dbscan_nm or 50.0)  # fmt: skip
+                                  epsilon_nm=min(settings.filters.dbscan_nm or 50.0, _IN_REGION_NM))  # fmt: skip
         return locs.with_columns(label=label, p_label=probability, cluster=number)
     said = lines.LineModel.load(settings.model, device).predict(locs.xy(), progress=progress)
     if boxes is None:
@@ -206,7 +208,9 @@ def find(
         probability = np.where(label == 1, chance, 1 - chance)
         return locs.with_columns(label=label, p_label=probability, cluster=number)
     grown = grow_boxes(boxes, locs.xy(), fewest=settings.fewest_in_region)
-    number = group_by_regions(locs.xy(), said.label, grown, epsilon_nm=settings.filters.dbscan_nm or 50.0)
+    number = group_by_regions(
+        locs.xy(), said.label, grown, epsilon_nm=min(settings.filters.dbscan_nm or 50.0, _IN_REGION_NM)
+    )
     return locs.with_columns(label=said.label, p_label=said.probability, cluster=number)
 
 
@@ -290,7 +294,8 @@ def doubts(locs: Localizations, measured: Sarcomeres, settings: Settings) -> lis
     card = models.find(settings.model).card
     if card.task == lines.TASK:
         said += lines.check_range(locs, card)
-        if measured.rows.height and not sure(locs["p_label"], np.where(locs["label"] == 1, locs["cluster"], -1)):
+        labelled = measured.rows.height and "p_label" in locs
+        if labelled and not sure(locs["p_label"], np.where(locs["label"] == 1, locs["cluster"], -1)):
             said.append(
                 "The network is not sure of most double lines that it found: there may be none in this table. Look at "
                 "the picture before a number is used."

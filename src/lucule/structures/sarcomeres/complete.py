@@ -126,13 +126,11 @@ def complete(
         if not lengths:
             break
         longest = _LONGER * float(np.quantile(lengths, _LONG)) if len(lengths) >= _FEWEST_LONG else _LONGEST_NM
-        # so many localizations in no double line are there anywhere in the table
-        area = max(float(np.ptp(points, axis=0).prod()), 1.0)
-        usual = max(np.count_nonzero(number < 0), 1) / area
+        usual = usual_background(points, number)
         before = np.count_nonzero(number >= 0)
-        for k, (one, rows) in enumerate(zip(found, each, strict=True)):
+        for k, one in enumerate(found):
             if one is not None:
-                added, likely = _joining(one, points, variance, number, k, rows, usual, longest)
+                added, likely = _joining(one, points, variance, number, k, usual, longest)
                 better = likely > chance[added]
                 number[added[better]], chance[added[better]] = k, likely[better]
         if np.count_nonzero(number >= 0) == before:
@@ -156,32 +154,65 @@ def _located(points: Floats, variance: Floats, rows: NDArray[np.int64], settings
 
 
 def _joining(
-    one: _Located, points: Floats, variance: Floats, number: NDArray[np.int32], k: int, rows: NDArray[np.int64],
-    usual: float, longest: float,
+    one: _Located, points: Floats, variance: Floats, number: NDArray[np.int32], k: int, usual: float, longest: float,
 ) -> tuple[NDArray[np.int64], Floats]:  # fmt: skip
     """Rows that are in no double line and probably on the lines of double line `k`, and how probably."""
-    near = np.flatnonzero((np.abs(points - points[rows].mean(axis=0)) < _WINDOW_NM).all(axis=1))
-    near = near[(number[near] < 0) | (number[near] == k)]
+    near = np.flatnonzero(nearby(points, number, k))
     mine = number[near] == k
     u, v = one.coordinates(points[near])
     low, high = float(v[mine].min()), float(v[mine].max())
     several = _places(u[mine], v[mine])
     if several < _FEWEST_PLACES:
         return near[:0], np.empty(0)
-    each = np.count_nonzero(mine) / several
-    # background beside and beyond the lines; where there is none, what is usual in the table counts as one molecule
-    apart = np.abs(np.abs(u) - one.fitted.theta[HALF])
-    off = apart > _OFF * np.sqrt(np.exp(2 * one.fitted.theta[LOG_WIDTH]) + variance[near])
-    around = (np.abs(u) < _BESIDE_NM) & (v > low - _BEYOND_NM) & (v < high + _BEYOND_NM)
-    area = 2 * _BESIDE_NM * (high - low + 2 * _BEYOND_NM)
-    background = (np.count_nonzero(around & off & ~mine) + each) / (area + each / usual)
+    width = np.sqrt(np.exp(2 * one.fitted.theta[LOG_WIDTH]) + variance[near])
     length = max(high - low, _SHORTEST_NM)
-    odds = np.count_nonzero(mine) / length * one.across(u, v, variance[near]) / background
+    density = over_background(u, v, width, float(one.fitted.theta[HALF]), mine, usual)
+    odds = density * one.across(u, v, variance[near])
     rate = several / length
     inside = (v >= low) & (v <= high)
     odds[~inside] = np.minimum(odds[~inside], _outwards(odds, v, low, high, rate, longest)[~inside])
     joins = ~mine & (odds > 1)
     return near[joins], odds[joins] / (1 + odds[joins])
+
+
+def nearby(xy: Floats, number: NDArray[np.int32], k: int) -> NDArray[np.bool_]:
+    """What lies in a window around double line `k` and is in no other one, `(n,)`."""
+    centre = xy[number == k].mean(axis=0)
+    inside: NDArray[np.bool_] = (np.abs(xy - centre) < _WINDOW_NM).all(axis=1) & ((number < 0) | (number == k))
+    return inside
+
+
+def usual_background(xy: Floats, number: NDArray[np.int32]) -> float:
+    """How many localizations in no double line there are for each nm2 of a table."""
+    area = float(np.ptp(xy, axis=0).prod()) if len(xy) else 0.0
+    return max(np.count_nonzero(number < 0), 1) / max(area, 1.0)
+
+
+def over_background(u: Floats, v: Floats, width: Floats, half: float, mine: NDArray[np.bool_], usual: float) -> float:
+    """Localizations of a double line for each nm of its length, over the background for each nm2 around it.
+
+    Times the density across the lines this is how much likelier localizations are on the lines than background.
+
+    Parameters
+    ----------
+    u, v
+        Distance from the middle line and place along the lines, nm, of a double line and what lies around it.
+    width
+        Standard deviation of a line with the localization error, nm.
+    half
+        Half of the line distance, nm.
+    mine
+        What is in the double line.
+    usual
+        What `usual_background` gives: where there is no background it counts as one molecule.
+    """
+    low, high, count = float(v[mine].min()), float(v[mine].max()), np.count_nonzero(mine)
+    each = count / max(_places(u[mine], v[mine]), 1)
+    off = np.abs(np.abs(u) - half) > _OFF * width
+    around = (np.abs(u) < _BESIDE_NM) & (v > low - _BEYOND_NM) & (v < high + _BEYOND_NM)
+    area = 2 * _BESIDE_NM * (high - low + 2 * _BEYOND_NM)
+    background = (np.count_nonzero(around & off & ~mine) + each) / (area + each / usual)
+    return float(count / max(high - low, _SHORTEST_NM) / background)
 
 
 def _outwards(odds: Floats, v: Floats, low: float, high: float, rate: float, longest: float) -> Floats:

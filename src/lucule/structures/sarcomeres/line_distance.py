@@ -97,12 +97,8 @@ class LineFit:
         t = v / self.scale_nm
         return u - (self.theta[MIDDLE] + self.theta[SLOPE] * t + self.theta[BEND] * t * t), v
 
-    def off_lines(
-        self, xy: NDArray[Any], error_nm: NDArray[Any] | float | None, settings: LineSettings
-    ) -> NDArray[np.bool_]:
-        """Which localizations `(n, 2)` are more likely background, beside or between the lines, than on one of them."""
-        u, v = self.coordinates(xy)
-        _, variance = checked(xy, error_nm, settings)
+    def across(self, u: Floats, v: Floats, variance: Floats, settings: LineSettings) -> Floats:
+        """Density of both lines for each nm across, at places from `coordinates` with the variance of each, `(n,)`."""
         total = self.width_nm**2 + variance
         apart = self.theta[HALF] + self.theta[DIVERGENCE] * v / self.scale_nm
         lines = np.zeros(len(u))
@@ -110,8 +106,7 @@ class LineFit:
             for side, share in ((-1, 1 - self.share), (1, self.share)):
                 away = u - side * (apart + outwards)
                 lines += chance * share * np.exp(-0.5 * away**2 / total) / np.sqrt(2 * np.pi * total)
-        off: NDArray[np.bool_] = (1 - self.background) * lines < self.background / (2 * settings.reach_nm)
-        return off
+        return lines
 
 
 def straight(xy: NDArray[Any], origin_nm: tuple[float, float], direction: tuple[float, float]) -> tuple[Floats, Floats]:
