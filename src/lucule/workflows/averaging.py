@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,6 +65,11 @@ class Result:
     gain: tuple[float, float] | None
     warnings: tuple[str, ...]
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether halves do not describe each other better than a round blur does."""
+        return self.gain is not None and self.gain[0] < _CLEAR * self.gain[1]
+
     def summary(self) -> dict[str, Any]:
         """The main numbers by name."""
         nearest = self.sites["nearest_nm"].median()
@@ -102,13 +107,16 @@ def run(
                 reason = error.problem
         if gain is None:
             warnings = (*warnings, f"Whether the particles have a structure in common was not checked: {reason}.")
-    if gain is not None and gain[0] < _CLEAR * gain[1]:
-        said = (
-            "Halves of the particles are described no better by each other's average than by that made round: beyond "
-            "the outline, nothing that they have in common is shown; the rest of the picture may be chance."
-        )
-        warnings = (*warnings, said)
-    return Result(found, aligned, sites(found), resolution, None if resolution is not None else reason, gain, warnings)
+    result = Result(
+        found, aligned, sites(found), resolution, None if resolution is not None else reason, gain, warnings
+    )
+    if not result.doubtful:
+        return result
+    said = (
+        "Halves of the particles are described no better by each other's average than by that made round: beyond "
+        "the outline, nothing that they have in common is shown; the rest of the picture may be chance."
+    )
+    return replace(result, warnings=(*warnings, said))
 
 
 def half_sets(locs: Localizations, found: Average, settings: AverageSettings, *, seed: int) -> tuple[Average, Average]:
@@ -176,8 +184,9 @@ def write(result: Result, folder: Path, *, settings: Settings, seed: int, source
         with atomic_path(folder / f"{name}.csv") as temporary:
             table.write_csv(temporary)
         written[name] = str(folder / f"{name}.csv")
+    doubt = "nothing in common is shown" if result.doubtful else None
     written["picture"] = str(
-        save_figure(pictures.average_plot(result.average, result.resolution), folder / "average.png")
+        save_figure(pictures.average_plot(result.average, result.resolution, doubt=doubt), folder / "average.png")
     )
     content = {
         "source": source, "version": package_version(), "seed": seed, "settings": settings.model_dump(mode="json"),
