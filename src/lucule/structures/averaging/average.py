@@ -217,6 +217,8 @@ def average(
         warnings.append(f"{len(full.left_out)} particles have fewer than 4 localizations and are left out.")
     if "x_err" not in locs:
         warnings.append("The table has no x_err: a precision of 10 nm is assumed for all localizations.")
+    elif not full.flat and "z_err" not in locs:
+        warnings.append("The table has no z_err: the error in x is taken for that in z, which is usually larger.")
     problem, blur_nm = prepare(full, settings)
     with progress.task("Registration"):
         state = form(problem, blur_nm, starts=settings.starts, rng=rng)
