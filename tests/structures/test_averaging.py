@@ -11,6 +11,7 @@ from lucule import structures
 from lucule.core import InputError, Localizations
 from lucule.structures.averaging import AverageSettings, collect
 from lucule.structures.averaging.poses import about_z, of_vectors, random_rotations, space_rotations
+from lucule.workflows import averaging
 
 ERROR_NM = 4.0
 # an arrow without any symmetry
@@ -102,6 +103,41 @@ def test_outliers_are_reported() -> None:
     assert not set(structures.aligned(locs, found)["particle"]) & flagged
 
 
+def without_structure(locs: Localizations, wrong: np.ndarray, seed: int) -> Localizations:
+    """The same table with nothing but a round cloud in the particles `wrong`."""
+    xy, of = np.array(locs.xy()), np.isin(locs["group"], wrong)
+    xy[of] = [500.0, 300.0] * np.array([[1, 1]]) + np.random.default_rng(seed).normal(0, 35, (of.sum(), 2))
+    return locs.with_columns(x=xy[:, 0], y=xy[:, 1])
+
+
+def test_many_particles_without_structure_are_outliers_too() -> None:
+    locs, _ = particles(ARROW, 40, labelled=0.9, seed=15)
+    wrong = np.arange(0, 40, 2)
+    found = structures.average(without_structure(locs, wrong, 1), settings=AverageSettings(symmetry="none", starts=1))
+    assert np.mean(found.outlier[np.isin(found.particles.ids, wrong)]) > 0.9
+    assert np.mean(found.outlier[~np.isin(found.particles.ids, wrong)]) < 0.1
+
+
+def test_halves_describe_each_other_only_where_they_have_something_in_common() -> None:
+    locs, _ = particles(ARROW, 24, labelled=0.9, seed=16)
+    settings = averaging.Settings(symmetry="none", starts=1)
+    result = averaging.run(locs, settings)
+    assert result.gain is not None
+    assert result.gain[0] > 5 * result.gain[1]
+    assert not any("in common" in warning for warning in result.warnings)
+    result = averaging.run(without_structure(locs, np.arange(24), 2), settings)
+    assert result.summary()["half_set_gain"] < 2 * result.summary()["half_set_gain_error"]
+    assert any("in common" in warning for warning in result.warnings)
+
+
+def test_few_particles_tell_no_symmetry() -> None:
+    locs, _ = particles(ARROW, 3, labelled=1.0, seed=17)
+    result = averaging.run(locs, averaging.Settings(starts=1))
+    assert result.average.symmetry.order == 1
+    assert any("do not tell a symmetry" in warning for warning in result.warnings)
+    assert any("was not checked" in warning for warning in result.warnings)
+
+
 def test_two_classes_are_told_apart() -> None:
     first, _ = particles(ARROW, 20, labelled=0.9, seed=6)
     second, _ = particles(RING, 20, labelled=0.9, seed=7)
@@ -112,6 +148,18 @@ def test_two_classes_are_told_apart() -> None:
     agree = np.mean(found.class_of == truth)
     assert max(agree, 1 - agree) > 0.9
     assert sum(found.summary()["classes"]) == int((~found.outlier).sum())
+
+
+def test_a_particle_of_very_many_localizations_counts_by_its_sites() -> None:
+    rng = np.random.default_rng(18)
+    triangle = np.array([[0.0, 0.0], [60.0, 0.0], [0.0, 90.0]])
+    xy = np.concatenate([triangle.repeat(5, axis=0), triangle.repeat(10_000, axis=0)])
+    group = np.repeat([0, 1], [15, 30_000])
+    found = collect(Localizations({"x": xy[:, 0] + rng.normal(0, 3, len(xy)), "y": xy[:, 1] + rng.normal(0, 3, len(xy)),
+                                   "x_err": np.full(len(xy), 3.0), "group": group}))  # fmt: skip
+    few, many = found.sites
+    # sites whose whole spread is seen count a little more
+    assert few < many < 2 * few
 
 
 def test_the_same_seed_gives_the_same_bits() -> None:
@@ -151,6 +199,8 @@ def test_duplicates_and_localizations_without_error_are_no_trouble() -> None:
         ({"x": np.arange(9.0), "y": np.arange(9.0), "group": [0, 0, 0, 1, 1, 1, 2, 2, 2]}, {}, "too few particles"),
         ({"x": np.arange(10.0) * 1e4, "y": np.arange(10.0), "group": [0] * 5 + [1] * 5}, {}, "far larger"),
         ({"x": [1.0] * 10, "y": [2.0] * 10, "group": [0] * 5 + [1] * 5}, {}, "one place"),
+        ({"x": np.arange(10) / 50, "y": np.zeros(10), "group": [0] * 5 + [1] * 5}, {}, "one place"),
+        ({"x": np.arange(10.0), "y": np.arange(10.0), "group": [np.inf] + [1.0] * 9}, {}, "whole numbers"),
         ({"x": np.arange(10.0), "y": np.arange(10.0), "group": np.arange(10) / 3}, {}, "whole numbers"),
         ({"x": np.arange(10.0), "y": np.arange(10.0), "group": [0] * 5 + [1] * 5}, {"dimensions": 3}, "positions in z"),
     ],

@@ -33,9 +33,13 @@ from lucule.core import SILENT, Localizations, Progress
 from lucule.structures.sarcomeres import (
     LineFit,
     LineSettings,
+    complete,
+    errors_nm,
     follow_up,
     group_by_centre,
     line_distance,
+    measure,
+    sure,
     with_learned_width,
 )
 from lucule.structures.sarcomeres.baselines import corrected, double_gaussian
@@ -135,14 +139,18 @@ def _range(distance: float, seed: int) -> Rows:
 
 
 def _found(what: str, locs: Localizations, clear: NDArray[np.bool_] | None = None) -> Rows:
-    """Labels of the network alone, of the double lines made of them, and of those that are left after the filters."""
+    """Labels of the network alone, of the double lines made of them, and of what filters and fits leave of those."""
     said = LineModel.load("lines").predict(locs.xy())
-    number = group_by_centre(locs.xy(), said.chance, said.centre_nm)
+    grouped = group_by_centre(locs.xy(), said.chance, said.centre_nm)
+    number = complete(locs.xy(), errors_nm(locs), grouped)[0] if sure(said.chance, grouped) else grouped
     filtered, _ = follow_up(locs, number)
+    fitted = np.where(measure(locs, filtered).off_lines, -1, filtered)
     labels = {
         "lines, network alone": said.label,
+        "lines, without completing": (grouped >= 0).astype(np.uint8),
         "lines": (number >= 0).astype(np.uint8),
         "lines, after the filters": (filtered >= 0).astype(np.uint8),
+        "lines, after the fit": (fitted >= 0).astype(np.uint8),
     }
     rows = [row for method, label in labels.items() for row in _scores(what, method, locs, label)]
     if clear is not None:

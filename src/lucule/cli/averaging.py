@@ -65,6 +65,6 @@ def average(
         locs = read_table(table, settings)
         run.warnings += io.suspicions(locs)
         result = averaging.run(locs, settings, seed=seed, progress=run.progress)
-        run.warnings += result.average.warnings
+        run.warnings += result.warnings
         run.results = {"localizations": len(locs)} | result.summary()
         run.results["written"] = averaging.write(result, out, settings=settings, seed=seed, source=str(table))

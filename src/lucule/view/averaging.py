@@ -37,15 +37,20 @@ class _Shot(NamedTuple):
     errors_nm: Floats
 
 
-def average_plot(found: Average, resolution: BetweenSets | None = None) -> Figure:
-    """Sum of all particles, the symmetrised sum, in 3D also from the side; example particles; half-set correlation."""
+def average_plot(found: Average, resolution: BetweenSets | None = None, *, doubt: str | None = None) -> Figure:
+    """Sum of all particles, the symmetrised sum, in 3D also from the side; example particles; half-set correlation.
+
+    `doubt` is a word of warning that stands above the average.
+    """
     from matplotlib.figure import Figure as NewFigure
 
     flat = found.particles.flat
     keep = found.main[found.particles.owner]
     points, errors = found.points()[keep], found.particles.errors_nm[keep]
     middle = np.average(points, axis=0)
-    shots = [_Shot("Average", _counted(found), points[:, :2] - middle[:2], errors[:, :2])]
+    shots = [
+        _Shot("Average", _counted(found) + (f"; {doubt}" if doubt else ""), points[:, :2] - middle[:2], errors[:, :2])
+    ]
     if not flat:
         shots.append(_Shot("From the side", "x and z", points[:, [0, 2]] - middle[[0, 2]], errors[:, [0, 2]]))
     if found.symmetry.order > 1:

@@ -26,11 +26,14 @@ from lucule.structures.sarcomeres import (
     as_movie,
     average,
     boxes_of,
+    complete,
+    errors_nm,
     follow_up,
     group_by_centre,
     group_by_regions,
     grow_boxes,
     measure,
+    sure,
 )
 from lucule.workflows.batch import (
     OUTCOME_FILE,
@@ -54,6 +57,8 @@ if TYPE_CHECKING:
 ALIGNED_FILE = "aligned.parquet"
 _TABLE_UM = 1.0
 _WIDE_NM = 15.0
+# in a region neighbours are not told apart yet: what is joined there must be nearer than they are
+_IN_REGION_NM = 250.0
 
 
 class Settings(ReadSettings):
@@ -156,9 +161,10 @@ def analyse(path: Path, folder: Path, settings: Settings, progress: Progress = S
         save_outcome(Outcome(folder.name, str(path), summary, warnings), folder / OUTCOME_FILE)
 
     regions = None if settings.regions is None else source_of(settings.regions)
-    finding = [settings.model, regions, settings.fewest_in_region, settings.filters.dbscan_nm]
+    fitting = settings.lines.model_dump(mode="json")
+    finding = [settings.model, regions, settings.fewest_in_region, settings.filters.dbscan_nm, fitting]
     stages.run("find", finding, ["steps/found.parquet"], find_stage)
-    measuring = [settings.filters.model_dump(mode="json"), settings.lines.model_dump(mode="json")]
+    measuring = settings.filters.model_dump(mode="json")
     results = ["localizations.parquet", "sarcomeres.parquet", "sarcomeres.csv", "filters.csv", ALIGNED_FILE,
                SECTION_FILE, OUTCOME_FILE]  # fmt: skip
     stages.run("measure", [finding, measuring], results, measure_stage)
@@ -189,17 +195,22 @@ def find(
     if models.find(settings.model).card.task != lines.TASK:
         label, probability = _in_subsets(locs, boxes, settings)
         number = group_by_regions(locs.xy(), label, boxes if boxes is not None else np.empty((0, 4)),
-                                  epsilon_nm=settings.filters.dbscan_nm or 50.0)  # fmt: skip
+                                  epsilon_nm=min(settings.filters.dbscan_nm or 50.0, _IN_REGION_NM))  # fmt: skip
         return locs.with_columns(label=label, p_label=probability, cluster=number)
     said = lines.LineModel.load(settings.model, device).predict(locs.xy(), progress=progress)
     if boxes is None:
-        number = group_by_centre(locs.xy(), said.chance, said.centre_nm)
+        number, chance = group_by_centre(locs.xy(), said.chance, said.centre_nm), said.chance
+        if sure(chance, number):
+            number, joined = complete(locs.xy(), errors_nm(locs), number, settings.lines)
+            chance = np.where(joined > 0, joined, chance)
         # what is on no double line as a whole is on none
         label = (number >= 0).astype(np.uint8)
-        probability = np.where(label == 1, said.chance, 1 - said.chance)
+        probability = np.where(label == 1, chance, 1 - chance)
         return locs.with_columns(label=label, p_label=probability, cluster=number)
     grown = grow_boxes(boxes, locs.xy(), fewest=settings.fewest_in_region)
-    number = group_by_regions(locs.xy(), said.label, grown, epsilon_nm=settings.filters.dbscan_nm or 50.0)
+    number = group_by_regions(
+        locs.xy(), said.label, grown, epsilon_nm=min(settings.filters.dbscan_nm or 50.0, _IN_REGION_NM)
+    )
     return locs.with_columns(label=said.label, p_label=said.probability, cluster=number)
 
 
@@ -283,6 +294,12 @@ def doubts(locs: Localizations, measured: Sarcomeres, settings: Settings) -> lis
     card = models.find(settings.model).card
     if card.task == lines.TASK:
         said += lines.check_range(locs, card)
+        labelled = measured.rows.height and "p_label" in locs
+        if labelled and not sure(locs["p_label"], np.where(locs["label"] == 1, locs["cluster"], -1)):
+            said.append(
+                "The network is not sure of most double lines that it found: there may be none in this table. Look at "
+                "the picture before a number is used."
+            )
     if measured.distance.reason is not None:
         said.append(f"There is no line distance: {measured.distance.reason}.")
     elif measured.distance.sarcomeres == 1:

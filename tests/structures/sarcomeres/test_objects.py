@@ -103,7 +103,9 @@ def test_filters_count_every_step() -> None:
     columns = {"x": xy[:, 0], "y": xy[:, 1], "x_err": np.r_[np.full(1200, 10.0), 30.0], "y_err": np.full(1201, 10.0)}
     locs = Localizations(columns | {"sigma_x": np.full(1201, 130.0), "sigma_y": np.full(1201, 130.0)})
     number = np.r_[np.zeros(601, np.int32), np.ones(600, np.int32)]
-    left, steps = follow_up(locs, number, FilterSettings(sigma_nm=(112, 160), precision_nm=20))
+    left, steps = follow_up(
+        locs, number, FilterSettings(outliers=5, dbscan_nm=250, sigma_nm=(112, 160), precision_nm=20)
+    )
     assert steps["discarded"].sum() == (left < 0).sum()
     assert steps["before"][0] == 1201
     assert (steps["before"][1:] == steps["before"][:-1] - steps["discarded"][:-1]).all()

@@ -1,6 +1,6 @@
 """Template-free averaging of particles: registration, symmetry, outliers, classes."""
 
-from lucule.structures.averaging.average import Average, AverageSettings, aligned, average, superposed
+from lucule.structures.averaging.average import Average, AverageSettings, aligned, average, predicted, superposed
 from lucule.structures.averaging.particles import FEWEST_PARTICLES, Particles, collect
 from lucule.structures.averaging.sites import sites
 
@@ -12,6 +12,7 @@ __all__ = [
     "aligned",
     "average",
     "collect",
+    "predicted",
     "sites",
     "superposed",
 ]

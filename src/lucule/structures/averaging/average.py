@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, Final, Literal
@@ -14,19 +15,24 @@ from pydantic import Field
 from lucule.core import SILENT, Config, InputError, Localizations, Progress, step
 from lucule.structures.averaging import symmetry as symmetries
 from lucule.structures.averaging.classes import split
-from lucule.structures.averaging.density import Grid, symmetrised
+from lucule.structures.averaging.density import Grid, centre_of, symmetrised
 from lucule.structures.averaging.particles import Particles, collect, joined
-from lucule.structures.averaging.poses import angles_deg
+from lucule.structures.averaging.poses import angles_deg, plane_rotations, space_rotations
 from lucule.structures.averaging.registration import Problem, State, added
-from lucule.structures.averaging.search import evidence_of, form, improve, onto, sharpen
+from lucule.structures.averaging.search import evidence_by_particle, form, improve, onto, sharpen
 from lucule.structures.averaging.symmetry import NONE, Symmetry
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 # a particle is an outlier where its fit per site lies this many standard deviations below the median and is below half
-# of it, or below chance
+# of it, or below chance; or where all fall into two groups that are so far apart, and the one fits less than this part
+# of what the other does
 _OUTLIER: Final = 4.0
+_POORLY: Final = 2 / 3
+# turns of which the mean makes an average round, in the plane, and how far apart they are in space
+_ROUND_TURNS: Final = 36
+_ROUND_STEP_DEG: Final = 45.0
 
 
 class AverageSettings(Config):
@@ -211,19 +217,27 @@ def average(
         warnings.append(f"{len(full.left_out)} particles have fewer than 4 localizations and are left out.")
     if "x_err" not in locs:
         warnings.append("The table has no x_err: a precision of 10 nm is assumed for all localizations.")
+    elif not full.flat and "z_err" not in locs:
+        warnings.append("The table has no z_err: the error in x is taken for that in z, which is usually larger.")
     problem, blur_nm = prepare(full, settings)
     with progress.task("Registration"):
         state = form(problem, blur_nm, starts=settings.starts, rng=rng)
         state = sharpen(problem, state, blur_nm)
     found, losses = NONE, {}
-    if settings.symmetry == "auto":
+    if settings.symmetry == "auto" and len(full) < symmetries.FEWEST_PARTICLES:
+        warnings.append(
+            f"{len(full)} particles do not tell a symmetry: none was looked for ({symmetries.FEWEST_PARTICLES} are "
+            "needed). If it is known, name its order."
+        )
+    elif settings.symmetry == "auto":
         with progress.task("Symmetry"):
             found, losses = symmetries.detect(problem, state, blur_nm)
         if symmetries.is_round(losses):
             warnings.append("Turned by any angle the average fits as well: it is round, and angles mean nothing.")
     elif settings.symmetry != "none":
         found = symmetries.axis_of(state.density, problem.grid, settings.symmetry, blur_nm)
-        loss = symmetries.loss_of(problem, state, found, blur_nm, evidence_of(problem, state, blur_nm, rng))
+        before = symmetries.Unchanged.of(problem, state, blur_nm)
+        loss = symmetries.loss_of(problem, state, found, blur_nm, before)
         found = replace(found, loss=loss)
         if loss > symmetries.ACCEPTED_LOSS:
             warnings.append(
@@ -242,6 +256,10 @@ def average(
         with progress.task("Classes"):
             class_of, state = split(problem, state, settings.classes, blur_nm, found, rng)
     outlier, score = outliers(problem, state)
+    if 2 * outlier.sum() > len(full):
+        warnings.append(
+            f"{int(outlier.sum())} of {len(full)} particles do not fit the average: it is that of a minority."
+        )
     density = added(problem, state, ~outlier & (class_of == 0)).sum(axis=0)
     return Average(full, state.rotations, state.shifts_nm, score, outlier, class_of, found, losses, density,
                    problem.grid, blur_nm, tuple(warnings))  # fmt: skip
@@ -313,9 +331,44 @@ def prepare(particles: Particles, settings: AverageSettings) -> tuple[Problem, f
     return Problem.of(joined(particles), grid, settings.tilt_deg), blur
 
 
+def predicted(average: Average, others: Particles) -> Floats:
+    """How much better an average describes particles that had no part in it than the same average made round, `(k,)`.
+
+    Log likelihood over all poses. Particles of one structure gain; of particles that have nothing in common but their
+    outline, an average shows what chance laid on each other, which others do not have.
+    """
+    grid, number = average.grid, len(others)
+    problem = Problem.of(joined(others), grid, 180.0)
+    turns = plane_rotations(_ROUND_TURNS) if grid.flat else space_rotations(_ROUND_STEP_DEG, np.random.default_rng(0))
+    around = symmetrised(average.density, turns, centre_of(average.density, grid), grid)
+    evidence = []
+    for density in (average.density, around):
+        # two folds: one holds the average, the other nothing but those that are described
+        folds = np.stack([np.zeros(grid.shape), density])
+        nothing = np.zeros(number)
+        state = State(np.tile(np.eye(3), (number, 1, 1)), np.zeros((number, 3)), np.zeros(number, np.int64), folds,
+                      nothing, nothing)  # fmt: skip
+        evidence.append(evidence_by_particle(problem, state, average.blur_nm, np.random.default_rng(0)))
+    gain: Floats = evidence[0] - evidence[1]
+    return gain
+
+
 def outliers(problem: Problem, state: State) -> tuple[NDArray[np.bool_], Floats]:
-    """Particles that fit far worse than most, and the fit of each for one site."""
+    """Particles that fit far worse than most, or than those that fit, and the fit of each for one site."""
     score = state.score / problem.particles.sites
     median = float(np.median(score))
     spread = 1.4826 * float(np.median(np.abs(score - median)))
-    return (score < min(median - _OUTLIER * spread, median / 2)) | (score < 0), score
+    return (score < min(median - _OUTLIER * spread, median / 2)) | (score < 0) | (score < _parted(score)), score
+
+
+def _parted(score: Floats) -> float:
+    """Where scores fall into two groups, of which one fits and one does not, the border; else minus infinity."""
+    order = np.sort(score)
+    sizes = np.arange(1, len(order))
+    sums, squares = np.cumsum(order)[:-1], np.cumsum(order**2)[:-1]
+    low, high = sums / sizes, (order.sum() - sums) / (len(order) - sizes)
+    within = squares - sizes * low**2 + (order @ order - squares) - (len(order) - sizes) * high**2
+    cut = int(np.argmin(within))
+    spread = math.sqrt(max(float(within[cut]), 0.0) / len(order))
+    apart = high[cut] - low[cut] > _OUTLIER * spread and low[cut] < _POORLY * high[cut]
+    return float(order[cut] + order[cut + 1]) / 2 if apart else -math.inf

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 from scipy.ndimage import gaussian_filter
 
 from lucule.structures.averaging import kernels
@@ -58,20 +59,35 @@ class Grid:
 
 def blurred(density: Floats, width_nm: float, grid: Grid) -> Floats:
     """Density smoothed by a Gaussian of standard deviation `width_nm`."""
-    width = width_nm / grid.voxel_nm
-    sigma = (0.0 if grid.flat else width, width, width)
-    return gaussian_filter(density, sigma, mode="constant", truncate=3.0)
+    return _smoothings(density, np.array([width_nm]), grid)[0]
 
 
 def log_tables(density: Floats, widths_nm: Floats, grid: Grid) -> NDArray[np.float32]:
     """Log of the density in units of a uniform one, `(widths, voxels)`, smoothed by each width."""
     size = int(np.prod(grid.shape))
     tables = np.empty((len(widths_nm), size), np.float32)
-    for row, width in enumerate(widths_nm):
-        smooth = blurred(density, float(width), grid)
+    for row, smooth in enumerate(_smoothings(density, widths_nm, grid)):
         smooth *= size / max(float(smooth.sum()), 1e-12)
         tables[row] = np.log((1 - STRAY) * smooth + STRAY).reshape(-1)
     return tables
+
+
+def _smoothings(density: Floats, widths_nm: Floats, grid: Grid) -> list[Floats]:
+    """The density smoothed by Gaussians of several widths."""
+    widths = widths_nm / grid.voxel_nm
+    if grid.flat:
+        return [gaussian_filter(density, (0.0, w, w), mode="constant", truncate=3.0) for w in widths]
+    # in space by its spectrum, which all widths share: several times faster
+    padded = [fft.next_fast_len(side, real=True) for side in grid.shape]
+    spectrum = fft.rfftn(density.astype(np.float32), padded)
+    frequencies = [fft.fftfreq(side) for side in padded[:2]] + [fft.rfftfreq(padded[2])]
+    smoothed = []
+    for width in widths:
+        z, y, x = (np.exp(-2 * (np.pi * width * f) ** 2).astype(np.float32) for f in frequencies)
+        whole = fft.irfftn(spectrum * z[:, None, None] * y[:, None] * x, padded)
+        inside = whole[tuple(slice(side) for side in grid.shape)]
+        smoothed.append(np.maximum(inside, 0).astype(np.float64))
+    return smoothed
 
 
 def symmetrised(density: Floats, rotations: Floats, centre_nm: Floats, grid: Grid) -> Floats:

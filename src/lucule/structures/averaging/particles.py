@@ -26,6 +26,8 @@ FEWEST_PARTICLES: Final = 2
 LARGEST_EXTENT_NM: Final = 5000.0
 # reach of "the same site", in precisions
 _SITE_REACH: Final = 2.0
+# with so many localizations of its particle each one is compared at most: more would tell the same
+_MOST_COMPARED: Final = 2000
 # side of the cells that join localizations, in precisions, and how many cells a particle may fill on average
 _CELL: Final = 1.0
 _CELL_GROWTH: Final = 1.25
@@ -34,6 +36,8 @@ _MOST_CELLS: Final = {2: 200, 3: 100}
 _IMPRECISE: Final = 2.0
 # precision that is assumed where the table has none, nm
 _USUAL_ERROR_NM: Final = 10.0
+# even a single site, seen again and again, is wider than this many precisions
+_SMALLEST_EXTENT: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,8 +121,8 @@ def collect(locs: Localizations, *, column: str | None = None, flat: bool | None
     locs
         Localizations; `x_err` and `y_err` are used where they are there.
     column
-        Whole numbers that tell the particles apart; negative: in none. By default the first of `particle`, `cluster`,
-        `group` and `field` that the table has.
+        Whole numbers that tell the particles apart; negative or missing: in none. By default the first of `particle`,
+        `cluster`, `group` and `field` that the table has.
     flat
         Whether to average in the plane only; by default where the table has no depth.
 
@@ -147,9 +151,18 @@ def collect(locs: Localizations, *, column: str | None = None, flat: bool | None
         )
     group = np.asarray(locs[name])
     if group.dtype.kind not in "iu":
-        whole = group.dtype.kind == "f" and bool(np.isfinite(group).all()) and bool((group == np.round(group)).all())
-        if not whole:
-            raise ColumnError(f"Column {name} must hold whole numbers", received=str(group.dtype))
+        odd = np.ones(len(group), np.bool_)
+        if group.dtype.kind == "f":
+            # where the number is missing a localization is in no particle
+            group = np.where(np.isnan(group), -1.0, group)
+            odd = ~np.isfinite(group) | (group != np.round(group))
+        if odd.any():
+            raise ColumnError(
+                f"Column {name} must hold whole numbers",
+                received=f"{group[odd][0]!s} in row {int(np.flatnonzero(odd)[0])}, {int(odd.sum())} such rows",
+                allowed="whole numbers, negative for localizations in no particle",
+                next_step="number the particles, or name another column with --group",
+            )
     group = group.astype(np.int64)
     rows = np.flatnonzero(group >= 0)
     rows = rows[np.argsort(group[rows], kind="stable")]
@@ -250,10 +263,11 @@ def _check_size(particles: Particles, name: str) -> None:
             allowed=f"up to {LARGEST_EXTENT_NM / 2:g} nm",
             next_step="check the unit of the positions (--unit), or name another column with --group",
         )
-    if not radius > 0:
+    if not radius > _SMALLEST_EXTENT * particles.precision_nm:
         raise InputError(
             f"All localizations of each group in column {name} lie at one place",
-            received="an extent of 0 nm",
+            received=f"a radius of {radius:.2g} nm, with errors of {particles.precision_nm:.2g} nm",
+            allowed=f"more than {_SMALLEST_EXTENT:g} of the localization error",
             next_step="check the unit of the positions (--unit) and the column",
         )
 
@@ -261,12 +275,15 @@ def _check_size(particles: Particles, name: str) -> None:
 @njit(cache=True, nogil=True)
 def _site_weights(points: Any, reach: Any, starts: Any, first: int, last: int, weight: Any) -> None:
     for k in range(first, last):
+        every = (starts[k + 1] - starts[k]) // _MOST_COMPARED + 1
         for i in range(starts[k], starts[k + 1]):
-            near = 0.0
-            for j in range(starts[k], starts[k + 1]):
+            others = 0.0
+            for j in range(starts[k], starts[k + 1], every):
+                if j == i:
+                    continue
                 squared = 0.0
                 for axis in range(3):
                     apart = points[i, axis] - points[j, axis]
                     squared += apart * apart / (reach[i, axis] ** 2 + reach[j, axis] ** 2)
-                near += np.exp(-squared)
-            weight[i] = 1.0 / near
+                others += np.exp(-squared)
+            weight[i] = 1.0 / (1.0 + every * others)

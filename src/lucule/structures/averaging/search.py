@@ -129,8 +129,13 @@ def settle(problem: Problem, state: State, search: Search, rng: np.random.Genera
 
 def evidence_of(problem: Problem, state: State, blur_nm: float, rng: np.random.Generator) -> float:
     """Log likelihood of all particles over all poses, each by the average without it."""
+    return float(evidence_by_particle(problem, state, blur_nm, rng).sum())
+
+
+def evidence_by_particle(problem: Problem, state: State, blur_nm: float, rng: np.random.Generator) -> Floats:
+    """Log likelihood of each particle over all poses, by the average without it, `(k,)`."""
     search = replace(schedule(problem, blur_nm, 2, rng)[-1], temper=1.0)
-    return float(weigh(problem, state, search, rng).evidence.sum())
+    return weigh(problem, state, search, rng).evidence
 
 
 def improve(problem: Problem, state: State, imposed: Imposed, blur_nm: float, rng: np.random.Generator) -> State:

@@ -26,6 +26,8 @@ ORDERS: Final = tuple(range(2, 13))
 ACCEPTED_LOSS: Final = 0.005
 # orders that lose more than this in the best poses are not looked at further
 _WORTH_A_LOOK: Final = 0.1
+# fewer particles agree by chance with averages of any order
+FEWEST_PARTICLES: Final = 6
 # densest voxels that are compared with the turned density
 _VOXELS: Final = 1500
 _AXES_STEP_DEG: Final = 15.0
@@ -114,20 +116,42 @@ def axis_of(density: Floats, grid: Grid, order: int, blur_nm: float) -> Symmetry
     return Symmetry(order, axis / np.linalg.norm(axis), centre)
 
 
-def loss_of(problem: Problem, state: State, symmetry: Symmetry, blur_nm: float, evidence: float) -> float:
-    """Part of the fit that is lost when the average is made symmetrical.
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """How well the average predicts particles that are not in it, before anything is made symmetrical.
 
-    `evidence` is that of the average as it is; see `evidence_of`.
+    Attributes
+    ----------
+    evidence
+        Over all poses.
+    fit
+        In the best pose of each particle.
     """
+
+    evidence: float
+    fit: float
+
+    @classmethod
+    def of(cls, problem: Problem, state: State, blur_nm: float) -> Unchanged:
+        """Measure it."""
+        evidence = evidence_of(problem, state, blur_nm, np.random.default_rng(0))
+        return cls(evidence, _fit_of(problem, state, blur_nm))
+
+
+def _fit_of(problem: Problem, state: State, blur_nm: float) -> float:
     step = 0.5 * blur_nm
     degrees = float(np.degrees(step / problem.particles.radius_nm))
-    kept = refine(problem, state, blur_nm, degrees, step, 2).score.sum()
-    turned = refine(problem, symmetry.imposed(state, problem.grid), blur_nm, degrees, step, 2).score.sum()
-    in_best_pose = float((kept - turned) / abs(kept))
+    return float(refine(problem, state, blur_nm, degrees, step, 2).score.sum())
+
+
+def loss_of(problem: Problem, state: State, symmetry: Symmetry, blur_nm: float, before: Unchanged) -> float:
+    """Part of the fit that is lost when the average is made symmetrical."""
+    turned = symmetry.imposed(state, problem.grid)
+    in_best_pose = (before.fit - _fit_of(problem, turned, blur_nm)) / abs(before.fit)
     if in_best_pose > _WORTH_A_LOOK:
         return in_best_pose
-    made = evidence_of(problem, symmetry.imposed(state, problem.grid), blur_nm, np.random.default_rng(0))
-    return float((evidence - made) / abs(kept))
+    made = evidence_of(problem, turned, blur_nm, np.random.default_rng(0))
+    return float((before.evidence - made) / abs(before.fit))
 
 
 def detect(problem: Problem, state: State, blur_nm: float) -> tuple[Symmetry, dict[int, float]]:
@@ -136,10 +160,10 @@ def detect(problem: Problem, state: State, blur_nm: float) -> tuple[Symmetry, di
     Where orders are accepted that have nothing in common the average is round, and no order is meant.
     """
     losses, accepted = {}, []
-    evidence = evidence_of(problem, state, blur_nm, np.random.default_rng(0))
+    before = Unchanged.of(problem, state, blur_nm)
     for order in ORDERS:
         found = axis_of(state.density, problem.grid, order, blur_nm)
-        losses[order] = loss_of(problem, state, found, blur_nm, evidence)
+        losses[order] = loss_of(problem, state, found, blur_nm, before)
         if losses[order] <= ACCEPTED_LOSS:
             accepted.append(replace(found, loss=losses[order]))
     if not accepted:

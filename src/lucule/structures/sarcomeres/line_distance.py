@@ -97,12 +97,8 @@ class LineFit:
         t = v / self.scale_nm
         return u - (self.theta[MIDDLE] + self.theta[SLOPE] * t + self.theta[BEND] * t * t), v
 
-    def off_lines(
-        self, xy: NDArray[Any], error_nm: NDArray[Any] | float | None, settings: LineSettings
-    ) -> NDArray[np.bool_]:
-        """Which localizations `(n, 2)` are more likely background, beside or between the lines, than on one of them."""
-        u, v = self.coordinates(xy)
-        _, variance = _checked(xy, error_nm, settings)
+    def across(self, u: Floats, v: Floats, variance: Floats, settings: LineSettings) -> Floats:
+        """Density of both lines for each nm across, at places from `coordinates` with the variance of each, `(n,)`."""
         total = self.width_nm**2 + variance
         apart = self.theta[HALF] + self.theta[DIVERGENCE] * v / self.scale_nm
         lines = np.zeros(len(u))
@@ -110,8 +106,7 @@ class LineFit:
             for side, share in ((-1, 1 - self.share), (1, self.share)):
                 away = u - side * (apart + outwards)
                 lines += chance * share * np.exp(-0.5 * away**2 / total) / np.sqrt(2 * np.pi * total)
-        off: NDArray[np.bool_] = (1 - self.background) * lines < self.background / (2 * settings.reach_nm)
-        return off
+        return lines
 
 
 def straight(xy: NDArray[Any], origin_nm: tuple[float, float], direction: tuple[float, float]) -> tuple[Floats, Floats]:
@@ -162,10 +157,10 @@ def line_distance(
     (True, True)
     """
     settings = settings or LineSettings()
-    points, variance = _checked(xy, error_nm, settings)
+    points, variance = checked(xy, error_nm, settings)
     if len(points) < FEWEST:
         return _none(points, f"only {len(points)} localizations; {FEWEST} are needed")
-    fitted = _best(points, variance, settings)
+    fitted = best_fit(points, variance, settings)
     if fitted is None:
         return _none(points, "no fit of two lines converged")
     return _finish(fitted, settings, None if groups is None else np.asarray(groups))
@@ -179,9 +174,9 @@ def width_losses(
     Negative logarithm of the likelihood, as if every place along the lines were one localization, with the
     `width_spread` of the settings around each width.
     """
-    points, variance = _checked(xy, error_nm, settings)
+    points, variance = checked(xy, error_nm, settings)
     found = np.full(len(widths_nm), np.nan)
-    first = _best(points, variance, settings) if len(points) >= FEWEST else None
+    first = best_fit(points, variance, settings) if len(points) >= FEWEST else None
     if first is None:
         return found
     for number, width in enumerate(widths_nm):
@@ -191,7 +186,7 @@ def width_losses(
     return found
 
 
-def _checked(xy: NDArray[Any], error_nm: NDArray[Any] | float | None, settings: LineSettings) -> tuple[Floats, Floats]:
+def checked(xy: NDArray[Any], error_nm: NDArray[Any] | float | None, settings: LineSettings) -> tuple[Floats, Floats]:
     """Positions `(n, 2)` and the variance of each, `(n,)`."""
     points = np.asarray(xy, np.float64)
     if points.ndim != 2 or points.shape[1] != 2:
@@ -201,7 +196,7 @@ def _checked(xy: NDArray[Any], error_nm: NDArray[Any] | float | None, settings: 
     return points, np.where(np.isfinite(errors) & (errors > 0), errors, settings.error_nm) ** 2
 
 
-def _best(points: Floats, variance: Floats, settings: LineSettings) -> Fitted | None:
+def best_fit(points: Floats, variance: Floats, settings: LineSettings) -> Fitted | None:
     """The best fit over all directions in which the myofibril may point."""
     fits = [_fit(points, variance, origin, direction, settings) for origin, direction in _axes(points)]
     return min((fit for fit in fits if fit is not None), key=lambda fit: fit.value, default=None)

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from lucule.core import Localizations
 from lucule.space import threads
+from lucule.structures.sarcomeres.complete import nearby, over_background, usual_background
 from lucule.structures.sarcomeres.filters import hull_measures, members
 from lucule.structures.sarcomeres.intervals import LineSettings
 from lucule.structures.sarcomeres.likelihood import Floats
-from lucule.structures.sarcomeres.line_distance import LineFit, line_distance
+from lucule.structures.sarcomeres.line_distance import LineFit, checked, line_distance
 from lucule.structures.sarcomeres.profiles import edge_separation, line_length_nm
 from lucule.structures.sarcomeres.widths import with_learned_width
 
@@ -122,18 +123,19 @@ def measure(locs: Localizations, number: NDArray[np.int32], settings: LineSettin
     """
     settings = settings or LineSettings()
     xy = locs.xy().astype(np.float64)
-    errors = _errors(locs)
+    errors = errors_nm(locs)
     each = members(number)
     settings = with_learned_width(xy, errors, each, settings)
     owns = [None if errors is None else errors[mine] for mine in each]
     fits = threads.each(lambda i: line_distance(xy[each[i]], owns[i], settings=settings), len(each))
     rows, parts = [], []
-    off_lines = np.zeros(len(xy), np.bool_)
+    off_lines, variance = np.zeros(len(xy), np.bool_), checked(xy, errors, settings)[1]
+    usual = usual_background(xy, number)
     for label, (mine, own, fit) in enumerate(zip(each, owns, fits, strict=True)):
         u, v = fit.coordinates(xy[mine])
         rows.append(_row(label, xy[mine], u, v, fit))
         if fit.reason is None:
-            off_lines[mine] = fit.off_lines(xy[mine], own, settings)
+            off_lines[_off_lines(fit, xy, variance, number, label, usual, settings)] = True
             part = {"sarcomere": np.full(len(mine), label, np.int32), "u_nm": u, "v_nm": v}
             parts.append(pl.DataFrame(part | {"x_err": np.full(len(mine), np.nan) if own is None else own}))
     empty = pl.DataFrame(schema={"sarcomere": pl.Int32, "u_nm": pl.Float64, "v_nm": pl.Float64, "x_err": pl.Float64})
@@ -141,6 +143,25 @@ def measure(locs: Localizations, number: NDArray[np.int32], settings: LineSettin
     told = table.filter(pl.col("line_distance_nm").is_not_null())
     distance = combine(told["line_distance_nm"].to_numpy(), told["line_distance_error_nm"].to_numpy(), table.height)
     return Sarcomeres(table, tuple(fits), pl.concat([empty, *parts]), distance, off_lines)
+
+
+def _off_lines(
+    fit: LineFit, xy: Floats, variance: Floats, number: NDArray[np.int32], label: int, usual: float,
+    settings: LineSettings,
+) -> NDArray[np.int64]:  # fmt: skip
+    """Rows of a double line that are rather background, beside or between its lines, than on one of them.
+
+    Background is what the fit finds in the double line, or, where that is more, what lies around it: labels leave
+    little of it inside.
+    """
+    rows = np.flatnonzero(nearby(xy, number, label))
+    mine = number[rows] == label
+    u, v = fit.coordinates(xy[rows])
+    width = np.sqrt(fit.width_nm**2 + variance[rows])
+    around = 1 / over_background(u, v, width, fit.distance_nm / 2, mine, usual)
+    inside = fit.background / (2 * settings.reach_nm)
+    lines = (1 - fit.background) * fit.across(u[mine], v[mine], variance[rows[mine]], settings)
+    return rows[mine][lines < max(inside, around)]
 
 
 def combine(nm: Floats, error_nm: Floats, found: int | None = None) -> Distance:
@@ -232,7 +253,8 @@ def _loglikelihood(nm: Floats, variance: Floats, means: list[float], shares: lis
     return float(np.log(np.sum(parts, axis=0) + 1e-300).sum())
 
 
-def _errors(locs: Localizations) -> Floats | None:
+def errors_nm(locs: Localizations) -> Floats | None:
+    """Localization error of each in the plane, nm; None where the table has none."""
     if "x_err" not in locs:
         return None
     x = locs["x_err"].astype(np.float64)

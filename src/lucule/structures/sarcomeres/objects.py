@@ -13,9 +13,12 @@ from lucule.space import NeighbourGrid, components
 
 FEWEST: Final = 50
 # chosen on fields of the scenes of the training with other seeds
+_LEAST: Final = 0.05
 _CANDIDATE: Final = 0.2
 _CERTAIN: Final = 0.9
 _SMALL: Final = 0.1
+_ALMOST_USUAL: Final = 0.25
+_SURE: Final = 0.6
 _BIN_NM: Final = 40.0
 _SMOOTH_BINS: Final = 2.5
 _APART_NM: Final = 600.0
@@ -32,7 +35,8 @@ def group_by_centre(
     How many of the localizations around a centre belong to it is judged by what is said of most of them: where the
     chances are high, a lower one is background beside the lines; where few molecules are left, all chances are low. A
     clump of a few dyes may look like a piece of a double line: what has less than a tenth of the localizations that
-    are usual in this table, and a low chance, is none.
+    are usual in this table, and no high chance, is none. Very low chances count only beside double lines with good
+    ones, and for groups that are not much smaller.
 
     Parameters
     ----------
@@ -61,9 +65,9 @@ def group_by_centre(
 
     found = np.full(len(xy), -1, np.int32)
     likely = np.asarray(chance, np.float64)
-    rows = np.flatnonzero(likely > _CANDIDATE)
-    if len(rows) < fewest:
+    if np.count_nonzero(likely > _CANDIDATE) < fewest:
         return found
+    rows = np.flatnonzero(likely > _LEAST)
     votes = np.asarray(centre_nm, np.float64)[rows]
     corner = votes.min(axis=0) - _APART_NM
     bins = np.floor((votes - corner) / _BIN_NM).astype(np.int64)
@@ -82,11 +86,33 @@ def group_by_centre(
     order = np.flatnonzero(near)[np.argsort(nearest[near], kind="stable")]
     groups = np.split(rows[order], np.flatnonzero(np.diff(nearest[order])) + 1)
     usual = _usual(np.array([len(group) for group in groups]))
+    doubtful = np.zeros(len(xy), np.bool_)
     for number, group in enumerate(groups):
-        middle = float(np.median(likely[group])) if len(group) else 0.0
-        if len(group) >= _SMALL * usual or middle >= _CERTAIN:
+        if not len(group):
+            continue
+        clear = group[likely[group] > _CANDIDATE]
+        middle = float(np.median(likely[clear if len(clear) >= fewest else group]))
+        least = 0.0 if middle >= _CERTAIN else _SMALL if middle >= _CANDIDATE else _ALMOST_USUAL
+        if len(group) >= least * usual:
             found[group[likely[group] >= middle / 2]] = number
+            doubtful[group] = middle < _CANDIDATE
+    if not sure(likely, found):
+        found[doubtful | (likely <= _CANDIDATE)] = -1
     return by_size(found, fewest)
+
+
+def sure(chance: NDArray[Any], number: NDArray[np.int32]) -> bool:
+    """Whether a table has double lines at all: most of what is in one is in one whose localizations have good chances.
+
+    In tables of something else all chances are low. Very low ones, which count only beside good ones, are not asked.
+    """
+    inside = np.flatnonzero(number >= 0)
+    if not len(inside):
+        return False
+    groups = np.split(inside[np.argsort(number[inside], kind="stable")], np.cumsum(np.bincount(number[inside]))[:-1])
+    middles = np.concatenate([np.full(len(group), np.median(chance[group])) for group in groups if len(group)])
+    asked = middles[middles >= _CANDIDATE]
+    return bool(len(asked) and np.median(asked) >= _SURE)
 
 
 def _usual(counts: NDArray[np.int64]) -> float:

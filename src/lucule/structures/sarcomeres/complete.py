@@ -1,0 +1,237 @@
+"""What else lies on double lines that were found: two lines are fitted to each, and ask every localization near them.
+
+Where few molecules are left, the labels of a network end too early: it sees a molecule beyond a gap as background. Two
+fitted lines know better. A localization belongs to them where it is more likely on one of the lines than background:
+by how many there are of both, how far it lies from the lines, how well these are known there, and, beyond the
+outermost molecule, how likely lines go on for so long without one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lucule.space import threads
+from lucule.structures.sarcomeres.filters import members
+from lucule.structures.sarcomeres.intervals import Fitted, LineSettings, hessian_of, places
+from lucule.structures.sarcomeres.likelihood import (
+    BEND,
+    DIVERGENCE,
+    HALF,
+    LOG_WIDTH,
+    LOGIT_SHARE,
+    MIDDLE,
+    PARAMETERS,
+    SLOPE,
+    Floats,
+)
+from lucule.structures.sarcomeres.line_distance import FEWEST, best_fit, checked, straight
+
+_ROUNDS: Final = 2
+# localizations that place the lines well enough
+_LOCATED_BY: Final = 600
+# a fit that rests on fewer molecules can be laid through anything
+_FEWEST_PLACES: Final = 3
+_PLACE_NM: Final = 40.0
+# around the found part of the lines: where background is counted, and how far away anything is looked at, nm
+_BESIDE_NM: Final = 600.0
+_BEYOND_NM: Final = 300.0
+_WINDOW_NM: Final = 1500.0
+# lines are alike in a table: the long ones that were found say how long one may become; of few it is not known
+_LONG: Final = 0.9
+_LONGER: Final = 1.1
+_FEWEST_LONG: Final = 4
+_LONGEST_NM: Final = 1700.0
+_SHORTEST_NM: Final = 200.0
+_OFF: Final = 4.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Located:
+    """A fit and the covariance of its parameters `(8, 8)`, counting places along the lines and not localizations."""
+
+    fitted: Fitted
+    covariance: Floats
+
+    def coordinates(self, xy: Floats) -> tuple[Floats, Floats]:
+        """Distance from the middle line and place along the lines, nm."""
+        u, v = straight(xy, self.fitted.origin, self.fitted.direction)
+        theta, t = self.fitted.theta, v / self.fitted.scale
+        return u - (theta[MIDDLE] + theta[SLOPE] * t + theta[BEND] * t * t), v
+
+    def across(self, u: Floats, v: Floats, variance: Floats) -> Floats:
+        """Density of the lines at localizations, for each nm across; less sure where the lines are less well known."""
+        theta, t = self.fitted.theta, v / self.fitted.scale
+        share = 1 / (1 + np.exp(-theta[LOGIT_SHARE]))
+        where = [MIDDLE, SLOPE, BEND, HALF, DIVERGENCE]
+        known = self.covariance[np.ix_(where, where)]
+        density = np.zeros(len(u))
+        for side, part in ((-1.0, 1 - share), (1.0, share)):
+            slopes = np.column_stack([np.ones_like(t), t, t * t, np.full_like(t, side), side * t])
+            total = np.exp(2 * theta[LOG_WIDTH]) + variance + np.einsum("ni,ij,nj->n", slopes, known, slopes)
+            for outwards, chance in zip(self.fitted.nodes, self.fitted.shares, strict=True):
+                away = u - side * (theta[HALF] + theta[DIVERGENCE] * t + outwards)
+                density += part * chance * np.exp(-0.5 * away**2 / total) / np.sqrt(2 * np.pi * total)
+        return density
+
+
+def complete(
+    xy: NDArray[Any],
+    error_nm: NDArray[Any] | float | None,
+    number: NDArray[np.int32],
+    settings: LineSettings | None = None,
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Give localizations in no double line to the one on whose lines they probably lie.
+
+    Parameters
+    ----------
+    xy
+        `(n, 2)` nm.
+    error_nm
+        `(n,)` localization error, nm, one for all, or None for that of `settings`.
+    number
+        `(n,)` double line of each, -1 for none.
+    settings
+        What is known beforehand about two lines.
+
+    Returns
+    -------
+    number
+        `(n,)`; those that have one keep it.
+    chance
+        `(n,)`, how likely each of those that were added is on a line; 0 for all others.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(1)
+    >>> places = np.column_stack([np.tile([-60.0, 60.0], 10), np.linspace(-600, 600, 20)])
+    >>> xy = places.repeat(15, axis=0) + rng.normal(0, 10, (300, 2))
+    >>> known = np.where(np.abs(xy[:, 1]) < 400, 0, -1).astype(np.int32)
+    >>> number, chance = complete(xy, 10.0, known)
+    >>> bool((known < 0).mean() > 0.3), bool((number < 0).mean() < 0.1)
+    (True, True)
+    """
+    settings = settings or LineSettings()
+    points, variance = checked(xy, error_nm, settings)
+    number, chance = np.array(number, np.int32, copy=True), np.zeros(len(points), np.float32)
+    for _ in range(_ROUNDS):
+        each = members(number)
+        found = threads.each(lambda k, each=each: _located(points, variance, each[k], settings), len(each))
+        lengths = [
+            float(np.ptp(one.coordinates(points[rows])[1])) for one, rows in zip(found, each, strict=True) if one
+        ]
+        if not lengths:
+            break
+        longest = _LONGER * float(np.quantile(lengths, _LONG)) if len(lengths) >= _FEWEST_LONG else _LONGEST_NM
+        usual = usual_background(points, number)
+        before = np.count_nonzero(number >= 0)
+        for k, one in enumerate(found):
+            if one is not None:
+                added, likely = _joining(one, points, variance, number, k, usual, longest)
+                better = likely > chance[added]
+                number[added[better]], chance[added[better]] = k, likely[better]
+        if np.count_nonzero(number >= 0) == before:
+            break
+    return number, chance
+
+
+def _located(points: Floats, variance: Floats, rows: NDArray[np.int64], settings: LineSettings) -> _Located | None:
+    """Two lines through some of the localizations of a double line; None where they do not tell any."""
+    some = rows[:: max(len(rows) // _LOCATED_BY, 1)]
+    if len(some) < FEWEST:
+        return None
+    fitted = best_fit(points[some], variance[some], settings)
+    if fitted is None:
+        return None
+    repeats = len(fitted.u) / places(fitted.t * fitted.scale, fitted.variance)
+    covariance = np.zeros((PARAMETERS, PARAMETERS))
+    inverse = np.linalg.pinv(hessian_of(fitted, settings), rcond=1e-10)
+    covariance[np.ix_(fitted.free, fitted.free)] = repeats * inverse
+    return _Located(fitted, covariance)
+
+
+def _joining(
+    one: _Located, points: Floats, variance: Floats, number: NDArray[np.int32], k: int, usual: float, longest: float,
+) -> tuple[NDArray[np.int64], Floats]:  # fmt: skip
+    """Rows that are in no double line and probably on the lines of double line `k`, and how probably."""
+    near = np.flatnonzero(nearby(points, number, k))
+    mine = number[near] == k
+    u, v = one.coordinates(points[near])
+    low, high = float(v[mine].min()), float(v[mine].max())
+    several = _places(u[mine], v[mine])
+    if several < _FEWEST_PLACES:
+        return near[:0], np.empty(0)
+    width = np.sqrt(np.exp(2 * one.fitted.theta[LOG_WIDTH]) + variance[near])
+    length = max(high - low, _SHORTEST_NM)
+    density = over_background(u, v, width, float(one.fitted.theta[HALF]), mine, usual)
+    odds = density * one.across(u, v, variance[near])
+    rate = several / length
+    inside = (v >= low) & (v <= high)
+    odds[~inside] = np.minimum(odds[~inside], _outwards(odds, v, low, high, rate, longest)[~inside])
+    joins = ~mine & (odds > 1)
+    return near[joins], odds[joins] / (1 + odds[joins])
+
+
+def nearby(xy: Floats, number: NDArray[np.int32], k: int) -> NDArray[np.bool_]:
+    """What lies in a window around double line `k` and is in no other one, `(n,)`."""
+    centre = xy[number == k].mean(axis=0)
+    inside: NDArray[np.bool_] = (np.abs(xy - centre) < _WINDOW_NM).all(axis=1) & ((number < 0) | (number == k))
+    return inside
+
+
+def usual_background(xy: Floats, number: NDArray[np.int32]) -> float:
+    """How many localizations in no double line there are for each nm2 of a table."""
+    area = float(np.ptp(xy, axis=0).prod()) if len(xy) else 0.0
+    return max(np.count_nonzero(number < 0), 1) / max(area, 1.0)
+
+
+def over_background(u: Floats, v: Floats, width: Floats, half: float, mine: NDArray[np.bool_], usual: float) -> float:
+    """Localizations of a double line for each nm of its length, over the background for each nm2 around it.
+
+    Times the density across the lines this is how much likelier localizations are on the lines than background.
+
+    Parameters
+    ----------
+    u, v
+        Distance from the middle line and place along the lines, nm, of a double line and what lies around it.
+    width
+        Standard deviation of a line with the localization error, nm.
+    half
+        Half of the line distance, nm.
+    mine
+        What is in the double line.
+    usual
+        What `usual_background` gives: where there is no background it counts as one molecule.
+    """
+    low, high, count = float(v[mine].min()), float(v[mine].max()), np.count_nonzero(mine)
+    each = count / max(_places(u[mine], v[mine]), 1)
+    off = np.abs(np.abs(u) - half) > _OFF * width
+    around = (np.abs(u) < _BESIDE_NM) & (v > low - _BEYOND_NM) & (v < high + _BEYOND_NM)
+    area = 2 * _BESIDE_NM * (high - low + 2 * _BEYOND_NM)
+    background = (np.count_nonzero(around & off & ~mine) + each) / (area + each / usual)
+    return float(count / max(high - low, _SHORTEST_NM) / background)
+
+
+def _outwards(odds: Floats, v: Floats, low: float, high: float, rate: float, longest: float) -> Floats:
+    """Odds beyond both ends: lines go on from one molecule to the next, and hardly over a long gap."""
+    result = np.zeros(len(v))
+    ends = {1.0: high, -1.0: -low}
+    for side, start in tuple(ends.items()):
+        for i in np.argsort(side * v):
+            place = side * v[i]
+            if place <= start:
+                continue
+            if place + ends[-side] > longest:
+                break
+            result[i] = odds[i] * np.exp(-rate * (place - ends[side]))
+            if result[i] > 1:
+                ends[side] = place
+    return result
+
+
+def _places(u: Floats, v: Floats) -> int:
+    """About how many molecules there are on both lines."""
+    return len(np.unique(np.column_stack([u > 0, np.floor(v / _PLACE_NM)]), axis=0))

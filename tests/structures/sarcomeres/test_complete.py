@@ -1,0 +1,65 @@
+"""What joins a double line that was found: molecules further along its lines, and nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lucule.structures.sarcomeres import complete, group_by_centre, sure
+
+ERROR_NM = 10.0
+
+
+def sparse_lines(rng, places, repeats=15):
+    """Localizations of molecules at places (v, nm) alternately on two lines 120 nm apart."""
+    side = np.where(np.arange(len(places)) % 2, 60.0, -60.0) + rng.normal(0, 8, len(places))
+    xy = np.column_stack([side, places]).repeat(repeats, axis=0)
+    return xy + rng.normal(0, ERROR_NM, xy.shape)
+
+
+def test_ends_of_sparse_lines_are_found_and_what_lies_beside_them_is_not() -> None:
+    rng = np.random.default_rng(1)
+    lines = sparse_lines(rng, np.linspace(-600, 600, 16))
+    # molecules between the lines, beside them, and far beyond their ends
+    others = np.array([[0.0, 100.0], [0.0, -300.0], [300.0, 0.0], [-200.0, 550.0], [60.0, 1500.0]]).repeat(15, axis=0)
+    xy = np.concatenate([lines, others + rng.normal(0, ERROR_NM, others.shape)])
+    known = np.full(len(xy), -1, np.int32)
+    known[: len(lines)][np.abs(lines[:, 1]) < 400] = 0
+    number, chance = complete(xy, ERROR_NM, known)
+    assert (number[known == 0] == 0).all()
+    assert np.mean(number[: len(lines)] == 0) > 0.97
+    assert np.mean(number[len(lines) :] == 0) < 0.02
+    added = (number >= 0) & (known < 0)
+    assert (chance[added] > 0.5).all()
+    assert (chance[~added] == 0).all()
+
+
+def test_what_is_in_another_double_line_stays_there() -> None:
+    rng = np.random.default_rng(2)
+    first, second = sparse_lines(rng, np.linspace(-600, 600, 16)), sparse_lines(rng, np.linspace(800, 1600, 12))
+    xy = np.concatenate([first, second])
+    known = np.repeat(np.array([0, 1], np.int32), [len(first), len(second)])
+    assert (complete(xy, ERROR_NM, known)[0] == known).all()
+
+
+def test_lines_that_cannot_be_fitted_gain_nothing() -> None:
+    rng = np.random.default_rng(3)
+    xy = rng.normal(0, 300, (400, 2))
+    few = np.where(np.arange(400) < 20, 0, -1).astype(np.int32)
+    clump = np.where((np.abs(xy) < 15).all(axis=1), 0, -1).astype(np.int32)
+    for known in (few, clump, np.full(400, -1, np.int32)):
+        assert (complete(xy, None, known)[0] == known).all()
+    assert len(complete(np.empty((0, 2)), None, np.empty(0, np.int32))[0]) == 0
+
+
+def test_very_low_chances_count_only_beside_good_ones() -> None:
+    rng = np.random.default_rng(4)
+    sizes, places = (500, 300, 300), np.array([[0, 0], [3000, 0], [6000, 0]])
+    centre = np.repeat(places, sizes, axis=0) + rng.normal(0, 50, (sum(sizes), 2))
+    good, low = (np.repeat([first, 0.4, 0.1], sizes) for first in (0.95, 0.4))
+    assert group_by_centre(centre, good, centre).max() == 2
+    number = group_by_centre(centre, low, centre)
+    assert number.max() == 1
+    assert (number[800:] == -1).all()
+    assert sure(good, group_by_centre(centre, good, centre))
+    assert not sure(low, number)
+    assert not sure(np.empty(0), np.empty(0, np.int32))
