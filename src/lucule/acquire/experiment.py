@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lucule.acquire import planner
+from lucule.acquire import planner, scanning
 from lucule.acquire.control import Control
 from lucule.acquire.ledger import RunLedger
 from lucule.acquire.microscope import Microscope
@@ -83,6 +83,7 @@ def acquire(
     with RunLedger(folder) as ledger, Microscope(plan.microscope) as microscope, Worker(control.beat) as worker:
         ledger.agree(fingerprints(plan))
         check_dose(plan, microscope.field_um)
+        check_scan(plan, microscope)
         if not begun:
             ledger.keep("field_um", microscope.field_um)
             plan.to_yaml(folder / PLAN_FILE)
@@ -115,6 +116,7 @@ def dry_run(plan: Plan) -> dict[str, Any]:
     """
     with Microscope(plan.microscope) as microscope:
         check_dose(plan, microscope.field_um)
+        check_scan(plan, microscope)
         return planner.estimate(plan, shape_px=microscope.shape_px, pixel_um=microscope.pixel_size_um)
 
 
@@ -133,6 +135,19 @@ def fingerprints(plan: Plan) -> dict[str, str]:
         "plan": fingerprint(settings),
         "version": package_version(),
     }
+
+
+def check_scan(plan: Plan, microscope: Microscope) -> None:
+    """Refuse a continuous scan where the stage cannot do it.
+
+    Raises
+    ------
+    InputError
+        Its speed cannot be set, or the camera is turned against its axes.
+    """
+    if plan.scan.mode == "continuous":
+        microscope.check_speed()
+        scanning.check_axes(plan)
 
 
 def check_dose(plan: Plan, field_um: tuple[float, float]) -> None:

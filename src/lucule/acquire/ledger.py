@@ -32,11 +32,18 @@ TABLES: Final[dict[str, dict[str, str]]] = {
     "field": {
         "id": "INTEGER", "region": "TEXT", "class": "TEXT", "x_um": "REAL", "y_um": "REAL", "z_um": "REAL",
         "objects": "TEXT", "position": "INTEGER", "state": "TEXT", "reason": "TEXT", "dose_mj_per_um2": "REAL",
+        "group": "INTEGER", "at_x_um": "REAL", "at_y_um": "REAL",
     },
     "burst": {
         "id": "INTEGER", "field": "INTEGER", "colour": "INTEGER", "number": "INTEGER", "frames": "INTEGER",
         "state": "TEXT", "path": "TEXT", "localizations": "INTEGER", "density_per_um2": "REAL", "sigma_nm": "REAL",
         "activation_mw": "REAL", "next_activation_mw": "REAL", "frc_nm": "REAL", "decision": "TEXT", "reason": "TEXT",
+        "drift_x_nm": "REAL", "drift_y_nm": "REAL", "drift_error_nm": "REAL",
+    },
+    "joined": {
+        "id": "INTEGER", "region": "TEXT", "class": "TEXT", "objects": "TEXT", "fields": "TEXT", "missing": "TEXT",
+        "colour": "INTEGER", "state": "TEXT", "path": "TEXT", "localizations": "INTEGER", "twice": "INTEGER",
+        "overlaps": "TEXT", "corrections": "TEXT", "residual_nm": "REAL", "reason": "TEXT",
     },
 }  # fmt: skip
 _EVENT: Final = {"time": "REAL", "kind": "TEXT", "subject": "TEXT", "message": "TEXT"}

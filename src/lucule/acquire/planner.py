@@ -14,12 +14,12 @@ import shapely
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from lucule.acquire import scanning
 from lucule.acquire.calibration import Affine
 from lucule.acquire.plan import Objects, Plan, Scan
 
 Floats = NDArray[np.float64]
 
-_COVER_OVERLAP: Final = 0.1
 _SAMPLES: Final = 2000
 # seconds for a movement with its checks, and bytes of a pixel after compression
 _MOVE_S: Final = 0.5
@@ -201,7 +201,8 @@ def _in_large(shape: Any, settings: Objects, field_um: tuple[float, float], rng:
     size = np.array(field_um)
     low, high = np.array(shape.bounds[:2]), np.array(shape.bounds[2:])
     if settings.large == "cover":
-        counts = np.ceil((high - low - _COVER_OVERLAP * size) / ((1 - _COVER_OVERLAP) * size)).astype(int).clip(1)
+        overlap = settings.cover_overlap_percent / 100
+        counts = np.ceil((high - low - overlap * size) / ((1 - overlap) * size)).astype(int).clip(1)
         steps = [np.linspace(0, 1, count) if count > 1 else np.array([0.5]) for count in counts]
         fractions = np.stack(np.meshgrid(*steps), axis=-1).reshape(-1, 2)
         middles = low + size / 2 + fractions * (high - low - size)
@@ -312,8 +313,23 @@ def estimate(plan: Plan, *, shape_px: tuple[int, int], pixel_um: float) -> dict[
     field = (shape_px[1] * pixel_um, shape_px[0] * pixel_um)
     rig = plan.microscope
     regions = regions_of(plan.scan, plan.affine)
-    tiles = sum(len(tiles_of(region, field, plan.scan.overlap_percent)) for region in regions)
-    scan_s = tiles * (_MOVE_S + sum(rig.channels[name].exposure_ms for name in plan.scan.channels) / 1000)
+    places = [tiles_of(region, field, plan.scan.overlap_percent) for region in regions]
+    tiles = sum(map(len, places))
+    rows = [int(count) for own in places for count in np.unique(own[:, 1], return_counts=True)[1]]
+    size = {"width_um": field[0], "pixel_um": pixel_um, "move_s": _MOVE_S}
+    scan_s = scanning.seconds(plan, rows, **size)
+    scan = {"scan_s": scan_s}
+    if plan.scan.mode == "continuous":
+        scanning.check_axes(plan)
+        stops = plan.replace(scan=plan.scan.replace(mode="sequential", exposure_ms=None))
+        motion = scanning.motion_of(plan, plan.scan.channels[0], width_um=field[0], pixel_um=pixel_um)
+        scan |= {
+            "scan_sequential_s": scanning.seconds(stops, rows, **size),
+            "scan_saved_s": scanning.seconds(stops, rows, **size) - scan_s,
+            "scan_speed_um_s": motion.speed_um_s,
+        }
+    if plan.scan.exposure_ms is not None:
+        scan["scan_light_percent"] = 100 * min(scanning.light_of(plan, name).part for name in plan.scan.channels)
     colours = [
         (colour.frames, colour.exposure_ms or rig.channels[colour.channel].exposure_ms) for colour in plan.imaging
     ]
@@ -329,7 +345,7 @@ def estimate(plan: Plan, *, shape_px: tuple[int, int], pixel_um: float) -> dict[
     return {
         "regions": len(regions),
         "tiles": tiles,
-        "scan_s": scan_s,
+        **scan,
         "fields_at_most": fields,
         "frames_per_field": frames,
         "field_s": field_s,

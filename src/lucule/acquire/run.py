@@ -12,9 +12,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lucule.acquire import feedback, planner, writing
+from lucule.acquire import feedback, planner, scanning, writing
 from lucule.acquire.checkpoints import Checkpoints
 from lucule.acquire.control import Control, Stopped
+from lucule.acquire.covered import join_covered
 from lucule.acquire.engine import Engine, Skipped
 from lucule.acquire.faults import StageFault, WritingFault
 from lucule.acquire.finder import assemble, find_in_overview
@@ -106,6 +107,9 @@ class Run:
             self._find(regions)
             self._choose()
             self._image()
+            join_covered(
+                self.plan, self.folder, ledger=self.ledger, engine=self.engine, worker=self.worker, control=self.control
+            )
         except Stopped:
             stopped = True
             self.ledger.note("stop", "run", "stopped from outside; it can be resumed")
@@ -163,26 +167,89 @@ class Run:
                                             y_um=float(y), state="planned")  # fmt: skip
                             number += 1
         left = self._unfinished("tile")
+        if scan.mode == "continuous":
+            self._scan_rows(left)
+            return
         with self.progress.task("Scan", len(left), "pictures") as task:
             for tile in left:
                 self.control.point(f"scan, picture {tile['id'] + 1}")
                 self._piece("tile", tile["id"], f"picture {tile['id'] + 1}", partial(self._take_tile, tile))
                 task.advance()
 
-    def _take_tile(self, tile: dict[str, Any]) -> dict[str, Any]:
-        import tifffile
+    def _scan_rows(self, left: list[dict[str, Any]]) -> None:
+        """Move along the rows of a continuous scan; a row is done with all its tiles, or not at all."""
+        with self.progress.task("Scan", len(left), "pictures") as task:
+            for number, row in enumerate(scanning.rows_of(left)):
+                subject = f"row of {len(row)} pictures from {row[0]['id'] + 1}"
+                self.control.point(f"scan, {subject}")
+                try:
+                    taken = self.engine.attempt(subject, partial(self._take_row, row, bool(number % 2)))
+                except Skipped as skipped:
+                    with self.ledger.together():
+                        for tile in row:
+                            self.ledger.put("tile", tile["id"], state="failed", reason=skipped.reason)
+                    continue
+                with self.checkpoints.written(), self.ledger.together():
+                    for tile, values in zip(row, taken, strict=True):
+                        self.ledger.put("tile", tile["id"], state="done", **values)
+                    self.checkpoints.name()
+                task.advance(len(row))
 
+    def _take_row(self, row: list[dict[str, Any]], backwards: bool) -> list[dict[str, Any]]:
+        """Pictures of the tiles of a row, taken while the stage moves; each has the position it was taken at."""
+        scope, (width, _), channel = self.microscope, self.microscope.field_um, row[0]["channel"]
+        motion = scanning.motion_of(self.plan, channel, width_um=width, pixel_um=scope.pixel_size_um)
+        wanted = np.array([tile["x_um"] for tile in row])
+        before, after = wanted[0] - motion.run_up_um, wanted[-1] + motion.pitch_um
+        if backwards:
+            before, after = wanted[-1] + motion.run_up_um, wanted[0] - motion.pitch_um
+        ends = [self.affine.to_stage((x, row[0]["y_um"])) for x in (before, after)]
+        (x0, y0), (x1, y1) = ((float(x), float(y)) for x, y in ends)
+        self._go((before + after) / 2, row[0]["y_um"])  # the focus of the middle of the row
+        self._set_scan_light(channel)
+        # of frames that come more often than tiles do, those wait in memory that are the nearest to a tile so far
+        kept: dict[int, tuple[NDArray[Any], NDArray[np.float64]]] = {}
+        for frame, place in scope.along(
+            (x0, y0), (x1, y1), speed_um_s=motion.speed_um_s / self.affine.scale, interval_ms=motion.interval_ms
+        ):
+            self.control.frame = frame
+            self.control.beat()
+            at = self.affine.to_plane(place)
+            away = np.abs(wanted - at[0])
+            for number in np.flatnonzero(away <= motion.pitch_um).tolist():
+                if number not in kept or away[number] < abs(wanted[number] - kept[number][1][0]):
+                    kept[number] = frame, at
+        places = np.array([at[0] for _, at in kept.values()])
+        covered = len(kept) == len(row) and scanning.is_covered(
+            places, wanted, width_um=width, pitch_um=motion.pitch_um
+        )
+        if not covered:
+            raise StageFault("The pictures of the row leave a gap", received=f"{len(kept)} of {len(row)} places seen")
+        return [self._written(tile, *kept[number]) for number, tile in enumerate(row)]
+
+    def _set_scan_light(self, channel: str) -> None:
+        """Filters, exposure and laser for pictures of the scan."""
+        light, laser = scanning.light_of(self.plan, channel), self.microscope.set_channel(channel).laser
+        if laser is not None:
+            self.microscope.set_laser(laser, light.power_mw)
+        self.microscope.set_exposure(light.exposure_ms)
+
+    def _take_tile(self, tile: dict[str, Any]) -> dict[str, Any]:
         self._go(tile["x_um"], tile["y_um"])
-        self.microscope.set_channel(tile["channel"])
+        self._set_scan_light(tile["channel"])
         image = self.microscope.snap()
         self.control.frame = image
+        return self._written(tile, image, self.affine.to_plane(self.microscope.position_um))
+
+    def _written(self, tile: dict[str, Any], image: NDArray[Any], at: NDArray[np.float64]) -> dict[str, Any]:
+        import tifffile
+
         path = self.folder / "tiles" / f"{tile['id']:05d}.tif"
         try:
             with atomic_path(path) as temporary:
                 tifffile.imwrite(temporary, image)
         except OSError as error:
             raise WritingFault(f"The picture cannot be written: {error.strerror}", received=path) from error
-        at = self.affine.to_plane(self.microscope.position_um)
         return {"path": self._name(path), "x_um": float(at[0]), "y_um": float(at[1]), "z_um": self.microscope.z_um}
 
     def _name(self, path: Path) -> str:
@@ -264,7 +331,7 @@ class Run:
             start=self.affine.to_plane(self.microscope.position_um),
         )
         with self.ledger.together():
-            for number, field in enumerate(choice.fields.drop("group").iter_rows(named=True)):
+            for number, field in enumerate(choice.fields.iter_rows(named=True)):
                 self.ledger.put("field", number, position=number, state="planned", dose_mj_per_um2=0.0, **field)
                 for one in field["objects"].split(","):
                     self.ledger.put("object", int(one), state="chosen")
@@ -302,7 +369,8 @@ class Run:
             FocusLock(self.microscope).hold()
         elif focus.method == "software":
             autofocus(self.microscope, channel=focus.channel, range_um=focus.range_um, steps=focus.steps)
-        self.ledger.put("field", field["id"], z_um=self.microscope.z_um)
+        x, y = self.affine.to_plane(self.microscope.position_um)
+        self.ledger.put("field", field["id"], z_um=self.microscope.z_um, at_x_um=float(x), at_y_um=float(y))
 
     def _movie(self, field: dict[str, Any], colour: int, imaging: Imaging) -> str:
         """Take the bursts of one colour; tell why it ended."""

@@ -89,7 +89,7 @@ def run(*, seed: int, folder: Path | None = None, progress: Progress = SILENT) -
         f"kills_{number}": partial(_kills, seed=1000 * seed + number) for number in range(1, SERIES + 1)
     }
     measures: dict[str, Callable[[Path], list[Row]]] = {
-        "rate": _rate, **kills, "fields": _fields, "density": partial(_density, seed=seed), "rings": _rings,
+        **kills, "fields": _fields, "density": partial(_density, seed=seed), "rings": _rings, "rate": _rate,
     }  # fmt: skip
     parts = {name: partial(_in_a_folder, measure) for name, measure in measures.items()}
     schema = {"what": pl.String, "value": pl.Float64, "unit": pl.String, "target": pl.Float64}
