@@ -1,4 +1,4 @@
-"""Fields of one object are joined as if the stage had been right, nothing counts twice, and no overlap is believed blindly."""
+"""Fields of an object are joined as if the stage had been right; nothing counts twice, nothing is believed blindly."""
 
 from __future__ import annotations
 
@@ -141,6 +141,6 @@ def test_one_molecule_that_blinks_decides_nothing() -> None:
     rng = np.random.default_rng(1)
     bright = np.full((400, 2), 2000.0)
     first = np.vstack([rng.uniform(0, 6000, (300, 2)), bright + rng.normal(0, 8, bright.shape)])
-    second = np.vstack([rng.uniform(0, 6000, (300, 2)), bright + (150, 0) + rng.normal(0, 8, bright.shape)])
+    second = np.vstack([rng.uniform(0, 6000, (300, 2)), bright + rng.normal((150, 0), 8, bright.shape)])
     assert shift_between(first, second, reach_nm=300) is None
     assert shift_between(first[:5], second, reach_nm=300) is None

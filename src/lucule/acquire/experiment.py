@@ -12,7 +12,7 @@ from lucule.acquire.control import Control
 from lucule.acquire.ledger import RunLedger
 from lucule.acquire.microscope import Microscope
 from lucule.acquire.plan import Plan, load_plan
-from lucule.acquire.results import PLAN_FILE, failed, nothing_found, summary
+from lucule.acquire.results import PLAN_FILE, failed, not_followed, nothing_found, summary
 from lucule.acquire.run import Run
 from lucule.acquire.watchdog import watched
 from lucule.acquire.worker import Worker
@@ -33,7 +33,7 @@ class Summary:
     failures
         One sentence for each piece of work that was given up.
     notes
-        Why nothing was found in a region.
+        Why nothing was found in a region, and what is missing of objects that several fields cover.
     stopped
         Whether someone stopped it.
     """
@@ -89,7 +89,9 @@ def acquire(
             plan.to_yaml(folder / PLAN_FILE)
         with watched(folder, limit_s=plan.watchdog_s):
             stopped = Run(plan, folder, ledger, microscope, worker, control, progress).all()
-        return Summary(folder, summary(ledger), tuple(failed(ledger)), tuple(nothing_found(ledger)), stopped)
+        return Summary(
+            folder, summary(ledger), tuple(failed(ledger)), (*nothing_found(ledger), *not_followed(ledger)), stopped
+        )
 
 
 def plan_of(folder: str | os.PathLike[str]) -> Plan:

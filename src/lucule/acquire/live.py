@@ -88,7 +88,8 @@ class LivePage:
             found["field_um"] = ledger.kept("field_um") or [0, 0]
         for (number,), rows in bursts.group_by("field", maintain_order=True):
             known = rows.with_columns(frame=pl.col("frames").cum_sum(), sigma_nm=pl.col("sigma_nm").fill_null(0))
-            found["courses"].append(known.select("frame", "density_per_um2", "sigma_nm").to_dict(as_series=False))
+            columns = ("frame", "density_per_um2", "sigma_nm", "drift_x_nm", "drift_y_nm")
+            found["courses"].append(known.select(columns).to_dict(as_series=False))
             found["current"] = number
         if (overview := self.slide()) is not None:
             x, y = overview.corner_um

@@ -25,7 +25,7 @@ from lucule.acquire.microscope import Microscope
 from lucule.acquire.plan import Imaging, Plan
 from lucule.acquire.planner import Region
 from lucule.acquire.results import table_of
-from lucule.acquire.worker import Worker, localize_burst, ring_correlation
+from lucule.acquire.worker import Worker, drift_of, localize_burst, ring_correlation
 from lucule.core import Progress, WorkError, package_version
 from lucule.core.files import atomic_path
 
@@ -392,6 +392,7 @@ class Run:
             f"localize {path.name}",
             lambda: self.worker.call(localize_burst, path, self._camera(), burst.first_frame, table),
         )
+        drift = self._drift(before, table)
         resolution = None
         if self.plan.stop.frc_gain is not None and (burst.number + 1) & burst.number == 0:
             tables = [*(self.folder / table_of(name) for name in before["path"]), table]
@@ -409,8 +410,19 @@ class Run:
             "path": self._name(path), "localizations": seen.localizations, "density_per_um2": seen.density_per_um2,
             "sigma_nm": seen.sigma_nm, "activation_mw": burst.activation_mw,
             "next_activation_mw": decision.activation_mw, "frc_nm": resolution, "decision": decision.action,
-            "reason": decision.reason,
+            "reason": decision.reason, **drift,
         }  # fmt: skip
+
+    def _drift(self, before: pl.DataFrame, table: Path) -> dict[str, float | None]:
+        """Drift of a burst against the first one of its colour, as far as it can be told."""
+        if not len(before):
+            return {"drift_x_nm": 0.0, "drift_y_nm": 0.0, "drift_error_nm": 0.0}
+        known = before.filter(pl.col("drift_x_nm").is_not_null()).select("path", "drift_x_nm", "drift_y_nm")
+        earlier = [(self.folder / table_of(path), x, y) for path, x, y in known.iter_rows()]
+        drift = self.worker.call(drift_of, earlier, table)
+        if drift is None:
+            return {"drift_x_nm": None, "drift_y_nm": None, "drift_error_nm": None}
+        return {"drift_x_nm": drift.x_nm, "drift_y_nm": drift.y_nm, "drift_error_nm": drift.error_nm}
 
     def _record(self, burst: Burst) -> Path:
         """Expose and write one burst, where it belongs."""
