@@ -18,7 +18,7 @@ from lucule.acquire.control import Control, Stopped
 from lucule.acquire.covered import join_covered
 from lucule.acquire.engine import Engine, Skipped
 from lucule.acquire.faults import StageFault, WritingFault
-from lucule.acquire.finder import assemble, find_in_overview
+from lucule.acquire.finder import assemble, find_in_overview, find_in_tiles
 from lucule.acquire.focus import FocusLock, FocusSurface, autofocus
 from lucule.acquire.ledger import RunLedger
 from lucule.acquire.microscope import Microscope
@@ -309,10 +309,17 @@ class Run:
         if not seen.exists():
             self.ledger.note("find", region.name, "no picture of this region was taken")
             return []
+        settings = self.plan.objects
+        look = partial(self.worker.call, find_in_overview, seen, settings, out)
+        if settings.finder == "model":
+            own = {"region": region.name, "channel": self.plan.scan.channels[0], "state": "done"}
+            tiles = [
+                (self.folder / path, x, y)
+                for path, x, y in self.ledger.rows("tile", **own).select("path", "x_um", "y_um").iter_rows()
+            ]
+            look = partial(self.worker.call, find_in_tiles, tiles, self.microscope.pixel_size_um, settings, out)
         try:
-            reason = self.engine.attempt(
-                f"objects of {region.name}", lambda: self.worker.call(find_in_overview, seen, self.plan.objects, out)
-            )
+            reason = self.engine.attempt(f"objects of {region.name}", look)
         except Skipped as skipped:
             raise WorkError(f"The objects of {region.name} were not found: {skipped.reason}") from None
         if reason is not None:
