@@ -351,7 +351,7 @@ class Shutter(ShutterDevice):
 class Filter(StateDevice):
     """The emission filter: which laser's fluorescence reaches the camera."""
 
-    POSITIONS: Final = {0: "405", 1: "488", 2: "647"}
+    POSITIONS: Final = {0: "405", 1: "488", 2: "647", 3: "561"}
 
     def __init__(self) -> None:
         super().__init__(dict(self.POSITIONS))

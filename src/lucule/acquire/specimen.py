@@ -18,7 +18,8 @@ from lucule.simulate.widefield import SHAPES, psf_of
 
 # which stain a laser excites, and the power and exposure at which a stain gives the light of `simulate.widefield`
 STAINS: Final = {"405": "nucleus", "488": "cell"}
-READOUT: Final = "647"
+# which colour channel of the molecules a laser reads out
+READOUTS: Final = {"647": 0, "561": 1}
 ACTIVATION: Final = "405"
 STAIN_POWER_MW: Final = 1.0
 STAIN_EXPOSURE_MS: Final = 50.0
@@ -175,16 +176,20 @@ class Specimen:
         begun = self.molecules.time_s
         first, last = (self._centre(self.stage_at(begun + part * exposure_ms / 1000)) for part in (0.0, 1.0))
         x, y = (first[0] + last[0]) / 2, (first[1] + last[1]) / 2
-        if READOUT in lit:
+        # at most one colour in a frame: the one that is seen
+        readouts = sorted(READOUTS.keys() & lit, key=lambda name: name not in seen)
+        if readouts:
+            laser = readouts[0]
             molecules = self.molecules.frame(
                 1000 * x,
                 1000 * y,
                 focus_nm=self.defocus_nm((x, y)),
-                power=lit[READOUT] / self.readout_mw,
+                power=lit[laser] / self.readout_mw,
+                channel=READOUTS[laser],
                 activation=self.thermal + lit.get(ACTIVATION, 0.0) / self.activation_mw,
                 exposure_ms=exposure_ms,
             )
-            if READOUT in seen:
+            if laser in seen:
                 return molecules
         else:
             self.molecules.wait(exposure_ms / 1000)
