@@ -30,7 +30,7 @@ def live_page(run: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome") or "chromium"
     with LivePage(run, control, port=0) as page:
         command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-                   "--window-size=1240,960", "--virtual-time-budget=6000",
+                   "--window-size=1240,1000", "--virtual-time-budget=6000",
                    f"--screenshot={IMAGES / 'acquire_live.png'}", page.url]  # fmt: skip
         subprocess.run(command, check=True, capture_output=True)  # noqa: S603 (the browser of this machine)
 

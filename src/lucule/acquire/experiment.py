@@ -161,6 +161,7 @@ def check_dose(plan: Plan, field_um: tuple[float, float]) -> None:
         It does.
     """
     dose, limit = planner.dose_mj_per_um2(plan, field_um), plan.limits.dose_mj_per_um2
+    dose *= planner.exposures_of_a_place(plan, field_um)
     if limit is not None and dose > limit:
         raise InputError(
             "The plan exposes the sample to more light than it allows",

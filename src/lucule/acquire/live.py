@@ -26,6 +26,7 @@ from lucule.core import Localizations
 _SIDE_PX: Final = 512
 _LARGEST_SLIDE_PX: Final = 1200
 _EVENTS: Final = 12
+_SPOT_PX: Final = 0.8
 
 
 class LivePage:
@@ -69,7 +70,7 @@ class LivePage:
 
     def _repr_html_(self) -> str:
         """The page inside a notebook."""
-        return f'<iframe src="{self.url}" width="100%" height="820" style="border:0"></iframe>'
+        return f'<iframe src="{self.url}" width="100%" height="900" style="border:0"></iframe>'
 
     def state(self) -> dict[str, Any]:
         """What the page shows, but for its pictures."""
@@ -109,6 +110,8 @@ class LivePage:
         """Histogram of the localizations of the field that is imaged, and their number."""
         if not (self._folder / NAME).exists():
             return None
+        from scipy.ndimage import gaussian_filter
+
         with RunLedger(self._folder) as ledger:
             bursts = _done(ledger)
         if not len(bursts):
@@ -120,7 +123,8 @@ class LivePage:
         pixel = parts[0].meta.pixel_size_nm or (1.0, 1.0)
         edges = [np.linspace(0, size, _SIDE_PX + 1) for size in (rows * pixel[1], columns * pixel[0])]
         counts, _, _ = np.histogram2d(places[:, 1], places[:, 0], bins=edges)
-        return np.sqrt(counts), len(places)
+        # single pixels would be lost on a screen
+        return gaussian_filter(np.sqrt(counts), _SPOT_PX), len(places)
 
     def picture(self, name: str) -> tuple[NDArray[np.uint8], str] | None:
         """`slide`, `camera` or `locs` as grey values, and a note."""

@@ -24,6 +24,8 @@ _SAMPLES: Final = 2000
 # seconds for a movement with its checks, and bytes of a pixel after compression
 _MOVE_S: Final = 0.5
 _BYTES_PER_PIXEL: Final = 1.3
+# fields along one side of an object that are thought of where light may fall on a place several times
+_MOST_ALONG: Final = 50
 
 
 @dataclass(frozen=True)
@@ -305,10 +307,25 @@ def dose_mj_per_um2(plan: Plan, field_um: tuple[float, float]) -> float:
     return float(total / area)
 
 
+def exposures_of_a_place(plan: Plan, field_um: tuple[float, float]) -> int:
+    """How many fields may light the same place: one, but for objects that are covered, whose fields overlap."""
+    if plan.objects.large != "cover":
+        return 1
+    reach = 2 * disk_radius_um(plan, field_um)
+    per_axis = []
+    for side in field_um:
+        pitch = side * (1 - plan.objects.cover_overlap_percent / 100)
+        # two fields may lie as near as they like, of more the distance is at least this
+        nearest = [(count, pitch * (count - 2) / (count - 1)) for count in range(3, _MOST_ALONG)]
+        per_axis.append(max(2, *(min(count, int(reach / distance) + 1) for count, distance in nearest)))
+    return int(np.prod(per_axis))
+
+
 def estimate(plan: Plan, *, shape_px: tuple[int, int], pixel_um: float) -> dict[str, Any]:
     """What a plan will take, before any laser is on: tiles, time, dose, disk.
 
-    The number of fields is at most the quota, or as many disks as fit on the area; objects may be fewer.
+    The number of fields is at most the quota, or as many disks as fit on the area; objects may be fewer. Where objects
+    are covered, all of the area may be one object.
     """
     field = (shape_px[1] * pixel_um, shape_px[0] * pixel_um)
     rig = plan.microscope
@@ -338,7 +355,9 @@ def estimate(plan: Plan, *, shape_px: tuple[int, int], pixel_um: float) -> dict[
     radius = disk_radius_um(plan, field)
     area = sum((r.bounds_um[2] - r.bounds_um[0]) * (r.bounds_um[3] - r.bounds_um[1]) for r in regions)
     fields = max(int(area / (np.pi * radius**2)), 1)
-    if plan.objects.quota is not None:
+    if plan.objects.large == "cover":
+        fields = sum(len(tiles_of(region, field, plan.objects.cover_overlap_percent)) for region in regions)
+    elif plan.objects.quota is not None:
         per_group = plan.objects.fields_per_large if plan.objects.large == "random" else 1
         fields = min(fields, plan.objects.quota * per_group * len(regions) * max(len(plan.objects.classes), 1))
     pixels = shape_px[0] * shape_px[1] * _BYTES_PER_PIXEL
@@ -351,6 +370,7 @@ def estimate(plan: Plan, *, shape_px: tuple[int, int], pixel_um: float) -> dict[
         "field_s": field_s,
         "time_at_most_min": (scan_s + fields * field_s) / 60,
         "dose_per_field_mj_per_um2": dose_mj_per_um2(plan, field),
+        "dose_at_a_place_mj_per_um2": dose_mj_per_um2(plan, field) * exposures_of_a_place(plan, field),
         "dose_limit_mj_per_um2": plan.limits.dose_mj_per_um2,
         "disk_at_most_gb": pixels * (frames * fields + tiles * len(plan.scan.channels)) / 1e9,
     }
