@@ -135,7 +135,11 @@ class LivePage:
             made = self.reconstruction()
             return None if made is None else (_grey(made[0]), f"{made[1]:,} localizations")
         overview = self.slide()
-        return None if overview is None else (_grey(overview.image), "")
+        if overview is None:
+            return None
+        # where no tile is, the overview is 0, which no camera gives
+        seen = overview.image[overview.image > 0]
+        return _grey(np.maximum(overview.image, seen.min(initial=2**16 - 1))), ""
 
     def command(self, name: str) -> bool:
         """Pause, resume or stop; tell whether there is such a command."""

@@ -23,6 +23,7 @@ from lucule.core import Localizations, step
 
 Floats = NDArray[np.float64]
 
+FIELD_OF_VIEW: Final = "field_of_view"
 # a shift less sure than this is not followed, and no shift is surer than this
 _LARGEST_ERROR_NM: Final = 30.0
 _LEAST_ERROR_NM: Final = 2.0
@@ -148,8 +149,9 @@ def _within(field: Localizations, low: Floats, high: Floats) -> Floats:
 def join(fields: Sequence[Localizations], names: Sequence[int], nm: Sequence[tuple[float, float]]) -> Localizations:
     """One table of all fields, with nothing in their overlaps counted twice.
 
-    Frames are counted on from field to field, in the order given, so that no two fields share one. `field` says where
-    a row comes from; `meta.origin_nm` is the corner of all fields together.
+    It is a table as one large camera would have given it: frame 0 is the first one of every field, so that densities
+    and the course of the movie stay what they are. The column `field_of_view` says where a row comes from (`field`
+    would say that fields are specimens of their own); `meta.origin_nm` is the corner of all fields together.
 
     Parameters
     ----------
@@ -163,7 +165,7 @@ def join(fields: Sequence[Localizations], names: Sequence[int], nm: Sequence[tup
     boxes = np.array([_box(field) - shift for field, shift in zip(fields, np.asarray(nm), strict=True)])
     middles, sizes = boxes.mean(axis=1), boxes[:, 1] - boxes[:, 0]
     corner = boxes[:, 0].min(axis=0)
-    parts, first_frame = [], 0
+    parts = []
     for number, (field, name) in enumerate(zip(fields, names, strict=True)):
         places = field.xy().astype(np.float64) + boxes[number, 0]
         own = np.ones(len(field), bool)
@@ -171,16 +173,15 @@ def join(fields: Sequence[Localizations], names: Sequence[int], nm: Sequence[tup
         for other in range(len(fields)):
             there = _out(places, middles[other], sizes[other])
             own &= (here < there) | ((here == there) & (number <= other))
-        kept = field.data.filter(pl.Series(own)).with_columns(
-            frame=pl.col("frame") + pl.lit(first_frame, pl.UInt32), field=pl.lit(name, pl.UInt16)
-        )
+        kept = field.data.filter(pl.Series(own)).with_columns(pl.lit(name, pl.UInt16).alias(FIELD_OF_VIEW))
         local = (places[own] - corner).astype(np.float32)
         parts.append(kept.with_columns(x=pl.Series(local[:, 0]), y=pl.Series(local[:, 1])))
-        first_frame += field.meta.n_frames or int(field["frame"].max(initial=0)) + 1
     pixel = fields[0].meta.pixel_size_nm or (1.0, 1.0)
     columns, rows = np.ceil((boxes[:, 1].max(axis=0) - corner) / pixel).astype(int)
     meta = fields[0].meta.replace(
-        n_frames=first_frame, shape_px=(int(rows), int(columns)), origin_nm=(float(corner[0]), float(corner[1]), 0.0)
+        n_frames=max(field.meta.n_frames or 0 for field in fields) or None,
+        shape_px=(int(rows), int(columns)),
+        origin_nm=(float(corner[0]), float(corner[1]), 0.0),
     )
     return Localizations(pl.concat(parts), meta)
 
