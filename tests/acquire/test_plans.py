@@ -200,27 +200,25 @@ def test_three_wide_field_colours_are_scanned_and_four_are_refused(tmp_path: Pat
 
 
 def test_wells_each_get_their_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def two_objects_each(*_: Any) -> None:
-        shapes = [((x, y), name) for x, y, name in ((0, 0, "a"), (30, 0, "a"), (0, 30, "b"), (30, 30, "b"))]
+    def two_of_each_class(_: Path, __: Any, out: Path) -> None:
+        far = 9000.0 if out.name.startswith("B2") else 0.0
+        places = [(name, far + x, y) for name, x, y in (("a", 0, 0), ("a", 30, 0), ("b", 0, 30), ("b", 30, 30))]
         pl.DataFrame(
-            [(name, *place, 20.0, 1.0, disc(place)) for place, name in shapes],
+            [(name, x, y, 20.0, 1.0, disc((x, y))) for name, x, y in places],
             schema=["class", "x_um", "y_um", "area_um2", "confidence", "outline"],
             orient="row",
-        ).write_parquet(_[-1])
+        ).write_parquet(out)
 
-    monkeypatch.setattr("lucule.acquire.run.find_in_overview", two_objects_each)
+    monkeypatch.setattr("lucule.acquire.run.find_in_overview", two_of_each_class)
     monkeypatch.setattr("lucule.acquire.run.Run._image", lambda _: None)
     wells = {"plate": "96-well", "wells": ["A1", "B2"], "size_um": [6, 6]}
     scan = plan().scan.model_dump() | {"area_um": None, "wells": wells, "exposure_ms": 5}
-    quotas = plan().replace(scan=scan, objects={"minimum_area_um2": 1, "quota": 1})
-    experiment.acquire(quotas, tmp_path)
+    experiment.acquire(plan().replace(scan=scan, objects={"minimum_area_um2": 1, "quota": 1}), tmp_path)
     with RunLedger(tmp_path) as ledger:
-        # objects of both wells lie at one place here; the light of a field keeps others away
-        chosen = ledger.rows("object").filter(pl.col("state") == "chosen")
-        reasons = ledger.rows("object", state="skipped")["reason"]
-    assert chosen.select("region", "class").is_duplicated().sum() == 0
-    assert set(chosen["class"]) == {"a", "b"}
-    assert all("quota" in reason or "light" in reason for reason in reasons)
+        chosen = ledger.rows("field").select("region", "class").sort("region", "class").rows()
+        reasons = ledger.rows("object", state="skipped")["reason"].to_list()
+    assert chosen == [("A1", "a"), ("A1", "b"), ("B2", "a"), ("B2", "b")]
+    assert reasons == ["the quota of 1 is filled"] * 4
 
 
 def disc(place: tuple[float, float]) -> str:
