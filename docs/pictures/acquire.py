@@ -42,8 +42,8 @@ def live_page(run: Path) -> None:
         subprocess.run(command, check=True, capture_output=True)  # noqa: S603 (the browser of this machine)
 
 
-def slide(run: Path, name: str) -> None:
-    """The overview with objects and fields."""
+def covered(run: Path) -> None:
+    """The overview with an object and the fields that cover it."""
     overview = Overview.load(next((run / "overview").glob("*_cell.npz")))
     with RunLedger(run) as ledger:
         figure = slide_map(
@@ -54,7 +54,7 @@ def slide(run: Path, name: str) -> None:
             fields=ledger.rows("field"),
             field_um=ledger.kept("field_um"),
         )
-    (IMAGES / name).write_bytes(png(figure))
+    (IMAGES / "acquire_cover.png").write_bytes(png(figure))
 
 
 def overlap(run: Path) -> None:
@@ -67,7 +67,8 @@ def overlap(run: Path) -> None:
     moved = [xy - np.array(shift) for xy, shift in zip(places, json.loads(row["corrections"]), strict=True)]
     middle = _densest(moved)
     figure = Figure(figsize=(8.4, 4.4), dpi=150, layout="constrained")
-    for axes, shown, title in zip(figure.subplots(1, 2), (places, moved), ("As the stage says", "Registered by what they show"), strict=True):
+    panels = {"As the stage says": places, "Registered by what they show": moved}
+    for axes, (title, shown) in zip(figure.subplots(1, 2), panels.items(), strict=True):
         for number, (xy, colour) in enumerate(zip(shown, COLOURS, strict=False)):
             near = np.abs(xy - middle).max(axis=1) < WINDOW_NM / 2
             axes.plot(*((xy[near] - middle).T), ".", ms=3, color=colour, label=f"field {numbers[number] + 1}")
@@ -94,6 +95,5 @@ def _densest(places: list[np.ndarray]) -> np.ndarray:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     live_page(folder / "demo" / "run")
-    slide(folder / "demo" / "run", "acquire_slide.png")
-    slide(folder / "cover" / "run", "acquire_cover.png")
+    covered(folder / "cover" / "run")
     overlap(folder / "cover" / "run")

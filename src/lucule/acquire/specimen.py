@@ -151,8 +151,12 @@ class Specimen:
         x, y = self.axes @ np.add(stage_um, self.error_um)
         return float(x), float(y)
 
-    def defocus_nm(self, centre_um: tuple[float, float]) -> float:
-        """Height of the focal plane above a place of the slide."""
+    @property
+    def defocus_nm(self) -> float:
+        """Height of the focal plane above the slide, where it is looked at."""
+        return self._defocus_nm(self.centre_um)
+
+    def _defocus_nm(self, centre_um: tuple[float, float]) -> float:
         return 1000 * self.z_um - float(np.dot(self.tilt_nm_per_um, centre_um))
 
     def prepare(self) -> None:
@@ -183,7 +187,7 @@ class Specimen:
             molecules = self.molecules.frame(
                 1000 * x,
                 1000 * y,
-                focus_nm=self.defocus_nm((x, y)),
+                focus_nm=self._defocus_nm((x, y)),
                 power=lit[laser] / self.readout_mw,
                 channel=READOUTS[laser],
                 activation=self.thermal + lit.get(ACTIVATION, 0.0) / self.activation_mw,
@@ -232,7 +236,7 @@ class Specimen:
         )
         image = taken.expected[0, :rows, :columns]
         psf = psf_of(Objective(), _STAIN_NM)
-        blur = psf.sigma_nm * abs(self.defocus_nm(centre_um)) / (psf.depth_nm or np.inf) / pixel_nm
+        blur = psf.sigma_nm * abs(self._defocus_nm(centre_um)) / (psf.depth_nm or np.inf) / pixel_nm
         sharp: NDArray[np.float32] = image if blur < 0.05 else gaussian_filter(image, min(blur, _WIDEST_BLUR_PX))
         return sharp
 
