@@ -1,6 +1,6 @@
-"""Pictures of docs/acquire.md, from runs of two plans; needs Chromium.
+"""Pictures of docs/acquire.md, from a run of cover.yaml; needs Chromium.
 
-lucule run experiment demo docs/pictures/cover.yaml --out FOLDER
+lucule run experiment docs/pictures/cover.yaml --out FOLDER
 python docs/pictures/acquire.py FOLDER
 """
 
@@ -94,6 +94,6 @@ def _densest(places: list[np.ndarray]) -> np.ndarray:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    live_page(folder / "demo" / "run")
+    live_page(folder / "cover" / "run")
     covered(folder / "cover" / "run")
     overlap(folder / "cover" / "run")

@@ -76,7 +76,10 @@ def slide_map(
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.set_xlabel("µm", color=MUTED, fontsize=9)
-    entitle(axes, "Slide", f"{len(objects)} objects, {len(fields)} fields in the order in which they were taken")
+    counts = [
+        f"{len(rows)} {name}{'' if len(rows) == 1 else 's'}" for name, rows in (("object", objects), ("field", fields))
+    ]
+    entitle(axes, "Slide", f"{', '.join(counts)} in the order in which they were taken")
     return figure
 
 
