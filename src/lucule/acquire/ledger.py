@@ -57,6 +57,13 @@ class RunLedger:
     folder
         Folder of the run.
 
+    Raises
+    ------
+    InputError
+        The run was made by an older version.
+    WorkError
+        The file cannot be written.
+
     Examples
     --------
     >>> import tempfile
@@ -84,6 +91,15 @@ class RunLedger:
         except (OSError, sqlite3.Error) as error:
             raise WorkError(f"Cannot keep the record of the run: {error}", received=self.folder) from None
         self._depth = 0
+        for name, columns in TABLES.items():
+            known = {row[1] for row in self._connection.execute(f'PRAGMA table_info("{name}")')}
+            if missing := [column for column in columns if column not in known]:
+                self.close()
+                raise InputError(
+                    "The run was made by an older version, which kept less",
+                    received=f"a record without {', '.join(missing)}",
+                    next_step="read it with that version, or begin a new run",
+                )
 
     def close(self) -> None:
         """Close the file."""

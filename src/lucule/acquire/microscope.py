@@ -206,8 +206,8 @@ class Microscope:
         if self.core.getShutterDevice():
             self.core.setShutterOpen(is_open)
 
-    def set_channel(self, name: str) -> Channel:
-        """Set filters and exposure for a channel, and its laser; all other lasers go off."""
+    def set_channel(self, name: str, *, power_mw: float | None = None) -> Channel:
+        """Set filters and exposure for a channel, and its laser, to its power or another; other lasers go off."""
         channel = self.rig.channel(name)
         for group, preset in channel.presets.items():
             if preset not in self.core.getAvailableConfigs(group):
@@ -219,7 +219,8 @@ class Microscope:
             self.core.setConfig(group, preset)
             self.core.waitForConfig(group, preset)
         for laser in self.rig.lasers:
-            wanted = channel.power_mw if laser == channel.laser else 0.0
+            own = channel.power_mw if power_mw is None else power_mw
+            wanted = own if laser == channel.laser else 0.0
             if self._light.get(laser) != wanted:
                 self.set_laser(laser, wanted)
         self.set_exposure(channel.exposure_ms)

@@ -179,11 +179,11 @@ class Run:
     def _scan_rows(self, left: list[dict[str, Any]]) -> None:
         """Move along the rows of a continuous scan; a row is done with all its tiles, or not at all."""
         with self.progress.task("Scan", len(left), "pictures") as task:
-            for number, row in enumerate(scanning.rows_of(left)):
+            for row in scanning.rows_of(left):
                 subject = f"row of {len(row)} pictures from {row[0]['id'] + 1}"
                 self.control.point(f"scan, {subject}")
                 try:
-                    taken = self.engine.attempt(subject, partial(self._take_row, row, bool(number % 2)))
+                    taken = self.engine.attempt(subject, partial(self._take_row, row))
                 except Skipped as skipped:
                     with self.ledger.together():
                         for tile in row:
@@ -195,17 +195,18 @@ class Run:
                     self.checkpoints.name()
                 task.advance(len(row))
 
-    def _take_row(self, row: list[dict[str, Any]], backwards: bool) -> list[dict[str, Any]]:
+    def _take_row(self, row: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Pictures of the tiles of a row, taken while the stage moves; each has the position it was taken at."""
         scope, (width, _), channel = self.microscope, self.microscope.field_um, row[0]["channel"]
         motion = scanning.motion_of(self.plan, channel, width_um=width, pixel_um=scope.pixel_size_um)
         wanted = np.array([tile["x_um"] for tile in row])
         before, after = wanted[0] - motion.run_up_um, wanted[-1] + motion.pitch_um
-        if backwards:
+        if scanning.is_backwards(row, len(self.plan.scan.channels)):
             before, after = wanted[-1] + motion.run_up_um, wanted[0] - motion.pitch_um
         ends = [self.affine.to_stage((x, row[0]["y_um"])) for x in (before, after)]
         (x0, y0), (x1, y1) = ((float(x), float(y)) for x, y in ends)
-        self._go((before + after) / 2, row[0]["y_um"])  # the focus of the middle of the row
+        if self.surface is not None:
+            scope.focus_to(self.surface.z_um((before + after) / 2, row[0]["y_um"]))
         self._set_scan_light(channel)
         # of frames that come more often than tiles do, those wait in memory that are the nearest to a tile so far
         kept: dict[int, tuple[NDArray[Any], NDArray[np.float64]]] = {}
@@ -229,9 +230,8 @@ class Run:
 
     def _set_scan_light(self, channel: str) -> None:
         """Filters, exposure and laser for pictures of the scan."""
-        light, laser = scanning.light_of(self.plan, channel), self.microscope.set_channel(channel).laser
-        if laser is not None:
-            self.microscope.set_laser(laser, light.power_mw)
+        light = scanning.light_of(self.plan, channel)
+        self.microscope.set_channel(channel, power_mw=light.power_mw)
         self.microscope.set_exposure(light.exposure_ms)
 
     def _take_tile(self, tile: dict[str, Any]) -> dict[str, Any]:

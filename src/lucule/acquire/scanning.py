@@ -142,6 +142,21 @@ def rows_of(tiles: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     return [list(group) for _, group in groupby(ordered, key=key)]
 
 
+def is_backwards(row: Sequence[dict[str, Any]], channels: int) -> bool:
+    """Whether a row is scanned against x: every second pass is, whether or not those before it are done again.
+
+    Parameters
+    ----------
+    row
+        Tiles of the row; their numbers go on from place to place, and at each place from channel to channel.
+    channels
+        Of the scan.
+    """
+    first = min(tile["id"] for tile in row)
+    row_number, channel = first // (len(row) * channels), first % channels
+    return bool((row_number * channels + channel) % 2)
+
+
 def is_covered(places_um: Floats, wanted_um: Floats, *, width_um: float, pitch_um: float) -> bool:
     """Whether pictures along a row leave no gap, and begin and end where they should but for an overlap.
 
