@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from lucule.acquire.ledger import RunLedger
+from lucule.acquire.ledger import NAME, RunLedger
 from lucule.core import InputError, WorkError
 
 
@@ -49,3 +50,11 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(WorkError, match="record of the run"):
         RunLedger(tmp_path / "file")
+
+
+def test_a_record_of_an_older_version_is_told(tmp_path: Path) -> None:
+    RunLedger(tmp_path).close()
+    with sqlite3.connect(tmp_path / NAME) as connection:
+        connection.execute('ALTER TABLE "field" DROP COLUMN "at_x_um"')
+    with pytest.raises(InputError, match="older version"):
+        RunLedger(tmp_path)

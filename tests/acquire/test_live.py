@@ -41,7 +41,12 @@ def page(tmp_path: Path) -> Iterator[tuple[LivePage, Control]]:
         ledger.keep("field_um", [6.4, 6.4])
         ledger.put("field", 0, region="a", x_um=20.0, y_um=10.0, state="done")
         ledger.put("burst", 0, field=0, colour=0, number=0, frames=50, state="done", path="fields/m_0.ome.zarr",
-                   localizations=300, density_per_um2=0.03, sigma_nm=131.0)  # fmt: skip
+                   localizations=300, density_per_um2=0.03, sigma_nm=131.0, drift_x_nm=0.0, drift_y_nm=0.0)  # fmt: skip
+        ledger.put("burst", 1, field=0, colour=0, number=1, frames=50, state="done", path="fields/m_0.ome.zarr",
+                   localizations=300, density_per_um2=0.02, sigma_nm=132.0, drift_x_nm=-12.0,
+                   drift_y_nm=5.0)  # fmt: skip
+        ledger.put("burst", 2, field=0, colour=0, number=2, frames=50, state="done", path="fields/m_0.ome.zarr",
+                   localizations=300, density_per_um2=0.01)  # fmt: skip
         ledger.note("decision", "field 0, burst 0", "go on: <b>0.03</b> seen")
     control = Control()
     control.frame = rng.integers(100, 500, (64, 64)).astype(np.uint16)
@@ -69,7 +74,12 @@ def test_the_state_tells_fields_courses_and_events(page: tuple[LivePage, Control
     state = json.loads(get(page[0], "state.json"))
     assert state["doing"] == "field 1, burst 1"
     assert state["fields"] == [{"id": 0, "x_um": 20.0, "y_um": 10.0, "state": "done"}]
-    assert state["courses"][0]["density_per_um2"] == [0.03]
+    course = state["courses"][0]
+    assert course["frame"] == [50, 100, 150]
+    assert course["density_per_um2"] == [0.03, 0.02, 0.01]
+    # a drift that could not be told is no drift of 0
+    assert course["drift_x_nm"] == [0.0, -12.0, None]
+    assert course["drift_y_nm"] == [0.0, 5.0, None]
     assert len(get(page[0], "camera.raw")) == 64 * 64
     assert len(get(page[0], "slide.raw")) == 90 * 120
     assert len(get(page[0], "locs.raw")) == 512 * 512
@@ -105,6 +115,6 @@ def test_a_browser_draws_the_page(page: tuple[LivePage, Control]) -> None:
     dom = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True).stdout
     assert 'data-shown="' in dom
     assert "field 1, burst 1" in dom
-    assert "300 localizations" in dom
+    assert "900 localizations" in dom
     assert "&lt;b&gt;0.03" in dom  # text of events is no markup
     assert 'id="camera" width="64" height="64"' in dom

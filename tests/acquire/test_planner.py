@@ -153,6 +153,39 @@ def test_the_estimate_counts_light_time_and_disk() -> None:
     assert found["dose_per_field_mj_per_um2"] == pytest.approx(50 * 20 / (np.pi * radius**2))
 
 
+@pytest.mark.parametrize(("large", "overlap", "times"), [("random", 10, 1), ("cover", 10, 4), ("cover", 50, 16)])
+def test_light_of_fields_that_overlap_adds_up(large: str, overlap: float, times: int) -> None:
+    plan = load_plan(
+        {
+            "microscope": {"based_on": "simulated", "illumination_radius_um": 0},
+            "scan": {"area_um": [0, 0, 100, 100]},
+            "objects": {"large": large, "cover_overlap_percent": overlap, "quota": 2},
+        }
+    )
+    field = (12.8, 12.8)
+    found = planner.estimate(plan, shape_px=(128, 128), pixel_um=0.1)
+    assert planner.exposures_of_a_place(plan, field) >= times
+    ratio = found["dose_at_a_place_mj_per_um2"] / found["dose_per_field_mj_per_um2"]
+    assert ratio == planner.exposures_of_a_place(plan, field)
+    # no field of a covered object is forgotten, whatever its size and place
+    most = 0
+    for width in (13.0, 20.0, 26.0, 40.0, 77.0):
+        middles = choose_places(shapely.box(0, 0, width, 0.7 * width), plan.objects, field)
+        grid = np.stack(np.meshgrid(np.arange(0, width, 0.9), np.arange(0, 0.7 * width, 0.9)), axis=-1).reshape(
+            -1, 1, 2
+        )
+        radius = planner.disk_radius_um(plan, field)
+        most = max(most, int((np.hypot(*np.moveaxis(grid - middles, -1, 0)) < radius).sum(axis=1).max()))
+    assert most <= planner.exposures_of_a_place(plan, field)
+    assert (found["fields_at_most"] == 2) == (large == "random")
+
+
+def choose_places(shape: shapely.Geometry, settings: Objects, field: tuple[float, float]) -> np.ndarray:
+    how = settings.replace(minimum_area_um2=1.0, quota=None)
+    fields = planner.choose_fields(objects([shape]), how, field_um=field, radius_um=9.1, start=(0.0, 0.0)).fields
+    return fields.select("x_um", "y_um").to_numpy()
+
+
 def test_a_plan_above_its_limits_is_refused() -> None:
     with pytest.raises(InputError, match="647 nm laser are asked for"):
         load_plan({"scan": {"area_um": [0, 0, 9, 9]}, "limits": {"power_mw": {"647": 10}}})

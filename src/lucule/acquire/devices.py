@@ -109,7 +109,9 @@ class Camera(_Faulty, SimpleCameraDevice):
     """A camera on the slide.
 
     `Fault`: `error` raises from the frame `FaultAfter` of a sequence on, `dead` gives nothing from there on, `drop`
-    leaves that frame out. `RealTime` 1 gives frames no faster than they are exposed.
+    leaves that frame out. `RealTime` 1 gives frames no faster than they are exposed. `Interval_ms` is the time from one
+    frame of a sequence to the next, where that is longer than the exposure. `TagPosition` 1 tells with each frame where
+    the stage was in the middle of its exposure, as a stage and a camera do that are wired to each other.
     """
 
     FAULTS = ("error", "dead", "drop")
@@ -122,6 +124,8 @@ class Camera(_Faulty, SimpleCameraDevice):
         for name, value in (("Rows", 256), ("Columns", 256)):
             self.register_property(name=name, default_value=value, is_pre_init=True)
         self.register_property(name="RealTime", default_value=0)
+        self.register_property(name="Interval_ms", default_value=0.0)
+        self.register_property(name="TagPosition", default_value=1)
         self.register_property(name="FaultAfter", default_value=0)
         self._add_fault()
 
@@ -149,10 +153,15 @@ class Camera(_Faulty, SimpleCameraDevice):
         """Give frames; a fault counts from the first of them."""
         self._taken = 0
         self._sequence += 1
-        for metadata in super().start_sequence(n, get_buffer):
-            yield metadata
-            if self.fault == "drop" and n is not None and self._taken >= n - 1:
-                return
+        specimen = self._slide.specimen
+        specimen.exposing = True
+        try:
+            for metadata in super().start_sequence(n, get_buffer):
+                yield metadata
+                if self.fault == "drop" and n is not None and self._taken >= n - 1:
+                    return
+        finally:
+            specimen.exposing = False
 
     def snap(self, buffer: NDArray[np.uint16]) -> Mapping[str, str]:
         """Expose one frame."""
@@ -162,11 +171,21 @@ class Camera(_Faulty, SimpleCameraDevice):
                 raise SimulatedFault("The camera reports an error.")
             if self.fault == "dead":
                 self._hang()
-        buffer[:] = self._slide.specimen.image(self._exposure_ms)
+        specimen = self._slide.specimen
+        x, y = specimen.stage_at(specimen.molecules.time_s + self._exposure_ms / 2000)
+        buffer[:] = specimen.image(self._exposure_ms)
         self._taken += 1
+        lasts_ms = self._exposure_ms
+        if specimen.exposing:
+            lasts_ms = max(lasts_ms, float(self.get_property_value("Interval_ms")))
+            specimen.molecules.wait((lasts_ms - self._exposure_ms) / 1000)
         if int(self.get_property_value("RealTime")):
-            time.sleep(max(self._exposure_ms / 1000 - (time.perf_counter() - begun), 0))
-        return {}
+            time.sleep(max(lasts_ms / 1000 - (time.perf_counter() - begun), 0))
+        return (
+            {"XPositionUm": f"{x:.4f}", "YPositionUm": f"{y:.4f}"}
+            if int(self.get_property_value("TagPosition"))
+            else {}
+        )
 
     def _hang(self) -> None:
         """Give nothing, until the next sequence begins."""
@@ -177,19 +196,36 @@ class Camera(_Faulty, SimpleCameraDevice):
 
 
 class XYStage(_Faulty, XYStageDevice):
-    """A stage with steps of 10 nm. `Fault`: `stalled` does not move, and does not say so."""
+    """A stage with steps of 10 nm.
+
+    `Fault`: `stalled` does not move, and does not say so. `Speed_um_s` is its speed, 0 moves at once.
+    `Repeatability_nm` is the standard deviation of how far beside it arrives, which it does not know.
+    """
 
     FAULTS = ("stalled",)
 
     def __init__(self) -> None:
         super().__init__()
         self._slide = _slide_here()
+        self.register_property(name="Speed_um_s", default_value=0.0)
+        self.register_property(name="Repeatability_nm", default_value=0.0)
         self._add_fault()
 
     def set_position_um(self, x: float, y: float) -> None:
         """Move."""
-        if self.fault != "stalled":
-            self._slide.specimen.xy_um = round(x / _STEP_UM) * _STEP_UM, round(y / _STEP_UM) * _STEP_UM
+        if self.fault == "stalled":
+            return
+        specimen, steps = self._slide.specimen, (round(x / _STEP_UM), round(y / _STEP_UM))
+        # the same place gives the same error, so that a run that is resumed sees the same
+        rng = np.random.default_rng([specimen.seed, *(number % 2**32 for number in steps)])
+        error = float(self.get_property_value("Repeatability_nm")) / 1000 * rng.normal(size=2)
+        specimen.error_um = float(error[0]), float(error[1])
+        speed = float(self.get_property_value("Speed_um_s"))
+        specimen.move(steps[0] * _STEP_UM, steps[1] * _STEP_UM, speed_um_s=speed)
+
+    def busy(self) -> bool:
+        """Whether it is on its way."""
+        return self._slide.specimen.is_moving()
 
     def get_position_um(self) -> tuple[float, float]:
         """Where it is."""
@@ -315,7 +351,7 @@ class Shutter(ShutterDevice):
 class Filter(StateDevice):
     """The emission filter: which laser's fluorescence reaches the camera."""
 
-    POSITIONS: Final = {0: "405", 1: "488", 2: "647"}
+    POSITIONS: Final = {0: "405", 1: "488", 2: "647", 3: "561"}
 
     def __init__(self) -> None:
         super().__init__(dict(self.POSITIONS))

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lucule.acquire import planner
+from lucule.acquire import planner, scanning
 from lucule.acquire.control import Control
 from lucule.acquire.ledger import RunLedger
 from lucule.acquire.microscope import Microscope
 from lucule.acquire.plan import Plan, load_plan
-from lucule.acquire.results import PLAN_FILE, failed, nothing_found, summary
+from lucule.acquire.results import PLAN_FILE, failed, not_followed, nothing_found, summary
 from lucule.acquire.run import Run
 from lucule.acquire.watchdog import watched
 from lucule.acquire.worker import Worker
@@ -33,7 +33,7 @@ class Summary:
     failures
         One sentence for each piece of work that was given up.
     notes
-        Why nothing was found in a region.
+        Why nothing was found in a region, and what is missing of objects that several fields cover.
     stopped
         Whether someone stopped it.
     """
@@ -83,12 +83,15 @@ def acquire(
     with RunLedger(folder) as ledger, Microscope(plan.microscope) as microscope, Worker(control.beat) as worker:
         ledger.agree(fingerprints(plan))
         check_dose(plan, microscope.field_um)
+        check_scan(plan, microscope)
         if not begun:
             ledger.keep("field_um", microscope.field_um)
             plan.to_yaml(folder / PLAN_FILE)
         with watched(folder, limit_s=plan.watchdog_s):
             stopped = Run(plan, folder, ledger, microscope, worker, control, progress).all()
-        return Summary(folder, summary(ledger), tuple(failed(ledger)), tuple(nothing_found(ledger)), stopped)
+        return Summary(
+            folder, summary(ledger), tuple(failed(ledger)), (*nothing_found(ledger), *not_followed(ledger)), stopped
+        )
 
 
 def plan_of(folder: str | os.PathLike[str]) -> Plan:
@@ -115,6 +118,7 @@ def dry_run(plan: Plan) -> dict[str, Any]:
     """
     with Microscope(plan.microscope) as microscope:
         check_dose(plan, microscope.field_um)
+        check_scan(plan, microscope)
         return planner.estimate(plan, shape_px=microscope.shape_px, pixel_um=microscope.pixel_size_um)
 
 
@@ -135,6 +139,19 @@ def fingerprints(plan: Plan) -> dict[str, str]:
     }
 
 
+def check_scan(plan: Plan, microscope: Microscope) -> None:
+    """Refuse a continuous scan where the stage cannot do it.
+
+    Raises
+    ------
+    InputError
+        Its speed cannot be set, or the camera is turned against its axes.
+    """
+    if plan.scan.mode == "continuous":
+        microscope.check_speed()
+        scanning.check_axes(plan)
+
+
 def check_dose(plan: Plan, field_um: tuple[float, float]) -> None:
     """Refuse a plan whose light exceeds its limit, before any laser is on.
 
@@ -144,6 +161,7 @@ def check_dose(plan: Plan, field_um: tuple[float, float]) -> None:
         It does.
     """
     dose, limit = planner.dose_mj_per_um2(plan, field_um), plan.limits.dose_mj_per_um2
+    dose *= planner.exposures_of_a_place(plan, field_um)
     if limit is not None and dose > limit:
         raise InputError(
             "The plan exposes the sample to more light than it allows",

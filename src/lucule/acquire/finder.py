@@ -1,8 +1,8 @@
-"""From the pictures of a scan to objects: an overview of each region, and who finds the objects in it."""
+"""From the pictures of a scan to objects: an overview of each region, and how objects are found."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -99,18 +99,56 @@ def _binned(image: NDArray[Any], binning: int) -> NDArray[Any]:
 
 
 def find_in_overview(path: Path, settings: Objects, out: Path) -> str | None:
-    """Find the objects of an overview and write them to a Parquet file: what a worker process does.
+    """Find bright objects in an overview and write them to a Parquet file: what a worker process does.
 
     Returns
     -------
     Why there is none; None where there are some.
     """
     overview = Overview.load(path)
-    outlines, reason = FINDERS[settings.finder](overview, settings)
-    table = _table(outlines, overview)
-    with atomic_path(out) as temporary:
-        table.write_parquet(temporary)
-    return reason if not len(table) else None
+    outlines, reason = _threshold(overview, settings)
+    _write(outlines, overview.corner_um, overview.pixel_um, out)
+    return reason
+
+
+def find_in_tiles(
+    tiles: Sequence[tuple[Path, float, float]], pixel_um: float, settings: Objects, out: Path
+) -> str | None:
+    """Find objects in the tiles of a region with a network and write them to a Parquet file, in a worker process.
+
+    The tiles are one image to the network, read window by window, so that no region is too large for the memory. It
+    passes over it twice: over windows as large as it likes them, and over the borders between these, so that an object
+    on a border is seen as a whole (`lucule.segment.tiling`).
+
+    Parameters
+    ----------
+    tiles
+        Picture, and the position (x, y) of its middle in the plane of the camera, um.
+    pixel_um
+        Size of a pixel of the tiles.
+
+    Returns
+    -------
+    Why there is none; None where there are some.
+    """
+    import shapely
+
+    from lucule import segment
+    from lucule.segment.images import open_image
+    from lucule.segment.mosaic import mosaic
+
+    with open_image(tiles[0][0]) as first:
+        rows, columns = first.shape
+    corners = np.array([(x, y) for _, x, y in tiles]) - np.array([columns, rows]) * pixel_um / 2
+    corner = corners.min(axis=0)
+    placed = [
+        (path, float(x), float(y)) for (path, _, _), (x, y) in zip(tiles, (corners - corner) / pixel_um, strict=True)
+    ]
+    found = segment.load(settings.model or "").predict(mosaic(placed), pixel_size_nm=1000 * pixel_um)
+    table = found.objects
+    outlines = list(zip(table["class"], table["confidence"], shapely.from_wkb(table["outline"].to_list()), strict=True))
+    _write(outlines, (float(corner[0]), float(corner[1])), pixel_um, out)
+    return found.reason
 
 
 Outlines = list[tuple[str, float, Any]]
@@ -150,30 +188,14 @@ def _threshold(overview: Overview, settings: Objects) -> tuple[Outlines, str | N
     return found, None if found else f"Nothing is larger than {settings.minimum_area_um2:g} um2."
 
 
-def _network(overview: Overview, settings: Objects) -> tuple[Outlines, str | None]:
-    """Objects that a segmentation network finds."""
-    import shapely
-
-    from lucule import segment
-
-    found = segment.load(settings.model or "").predict(overview.image, pixel_size_nm=1000 * overview.pixel_um)
-    table = found.objects
-    outlines = shapely.from_wkb(table["outline"].to_list())
-    return list(zip(table["class"].to_list(), table["confidence"].to_list(), outlines, strict=True)), found.reason
-
-
-FINDERS: Final[dict[str, Callable[[Overview, Objects], tuple[Outlines, str | None]]]] = {
-    "threshold": _threshold,
-    "model": _network,
-}
-
-
-def _table(outlines: Outlines, overview: Overview) -> pl.DataFrame:
+def _write(outlines: Outlines, corner_um: tuple[float, float], pixel_um: float, out: Path) -> None:
+    """Write outlines in pixels as objects in um."""
     import shapely
 
     rows = []
     for name, confidence, outline in outlines:
-        moved = shapely.transform(outline, lambda xy: xy * overview.pixel_um + np.array(overview.corner_um))
+        moved = shapely.transform(outline, lambda xy: xy * pixel_um + np.array(corner_um))
         centre = shapely.centroid(moved)
         rows.append((name, centre.x, centre.y, moved.area, float(confidence), shapely.to_wkb(moved, hex=True)))
-    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    with atomic_path(out) as temporary:
+        pl.DataFrame(rows, schema=SCHEMA, orient="row").write_parquet(temporary)

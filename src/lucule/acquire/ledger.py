@@ -32,11 +32,18 @@ TABLES: Final[dict[str, dict[str, str]]] = {
     "field": {
         "id": "INTEGER", "region": "TEXT", "class": "TEXT", "x_um": "REAL", "y_um": "REAL", "z_um": "REAL",
         "objects": "TEXT", "position": "INTEGER", "state": "TEXT", "reason": "TEXT", "dose_mj_per_um2": "REAL",
+        "group": "INTEGER", "at_x_um": "REAL", "at_y_um": "REAL",
     },
     "burst": {
         "id": "INTEGER", "field": "INTEGER", "colour": "INTEGER", "number": "INTEGER", "frames": "INTEGER",
         "state": "TEXT", "path": "TEXT", "localizations": "INTEGER", "density_per_um2": "REAL", "sigma_nm": "REAL",
         "activation_mw": "REAL", "next_activation_mw": "REAL", "frc_nm": "REAL", "decision": "TEXT", "reason": "TEXT",
+        "drift_x_nm": "REAL", "drift_y_nm": "REAL", "drift_error_nm": "REAL",
+    },
+    "joined": {
+        "id": "INTEGER", "region": "TEXT", "class": "TEXT", "objects": "TEXT", "fields": "TEXT", "missing": "TEXT",
+        "colour": "INTEGER", "state": "TEXT", "path": "TEXT", "localizations": "INTEGER", "twice": "INTEGER",
+        "overlaps": "TEXT", "corrections": "TEXT", "residual_nm": "REAL", "reason": "TEXT",
     },
 }  # fmt: skip
 _EVENT: Final = {"time": "REAL", "kind": "TEXT", "subject": "TEXT", "message": "TEXT"}
@@ -49,6 +56,13 @@ class RunLedger:
     ----------
     folder
         Folder of the run.
+
+    Raises
+    ------
+    InputError
+        The run was made by an older version.
+    WorkError
+        The file cannot be written.
 
     Examples
     --------
@@ -77,6 +91,15 @@ class RunLedger:
         except (OSError, sqlite3.Error) as error:
             raise WorkError(f"Cannot keep the record of the run: {error}", received=self.folder) from None
         self._depth = 0
+        for name, columns in TABLES.items():
+            known = {row[1] for row in self._connection.execute(f'PRAGMA table_info("{name}")')}
+            if missing := [column for column in columns if column not in known]:
+                self.close()
+                raise InputError(
+                    "The run was made by an older version, which kept less",
+                    received=f"a record without {', '.join(missing)}",
+                    next_step="read it with that version, or begin a new run",
+                )
 
     def close(self) -> None:
         """Close the file."""

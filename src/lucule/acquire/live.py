@@ -26,6 +26,7 @@ from lucule.core import Localizations
 _SIDE_PX: Final = 512
 _LARGEST_SLIDE_PX: Final = 1200
 _EVENTS: Final = 12
+_SPOT_PX: Final = 0.8
 
 
 class LivePage:
@@ -69,7 +70,7 @@ class LivePage:
 
     def _repr_html_(self) -> str:
         """The page inside a notebook."""
-        return f'<iframe src="{self.url}" width="100%" height="820" style="border:0"></iframe>'
+        return f'<iframe src="{self.url}" width="100%" height="900" style="border:0"></iframe>'
 
     def state(self) -> dict[str, Any]:
         """What the page shows, but for its pictures."""
@@ -88,7 +89,8 @@ class LivePage:
             found["field_um"] = ledger.kept("field_um") or [0, 0]
         for (number,), rows in bursts.group_by("field", maintain_order=True):
             known = rows.with_columns(frame=pl.col("frames").cum_sum(), sigma_nm=pl.col("sigma_nm").fill_null(0))
-            found["courses"].append(known.select("frame", "density_per_um2", "sigma_nm").to_dict(as_series=False))
+            columns = ("frame", "density_per_um2", "sigma_nm", "drift_x_nm", "drift_y_nm")
+            found["courses"].append(known.select(columns).to_dict(as_series=False))
             found["current"] = number
         if (overview := self.slide()) is not None:
             x, y = overview.corner_um
@@ -108,6 +110,8 @@ class LivePage:
         """Histogram of the localizations of the field that is imaged, and their number."""
         if not (self._folder / NAME).exists():
             return None
+        from scipy.ndimage import gaussian_filter
+
         with RunLedger(self._folder) as ledger:
             bursts = _done(ledger)
         if not len(bursts):
@@ -119,7 +123,8 @@ class LivePage:
         pixel = parts[0].meta.pixel_size_nm or (1.0, 1.0)
         edges = [np.linspace(0, size, _SIDE_PX + 1) for size in (rows * pixel[1], columns * pixel[0])]
         counts, _, _ = np.histogram2d(places[:, 1], places[:, 0], bins=edges)
-        return np.sqrt(counts), len(places)
+        # single pixels would be lost on a screen
+        return gaussian_filter(np.sqrt(counts), _SPOT_PX), len(places)
 
     def picture(self, name: str) -> tuple[NDArray[np.uint8], str] | None:
         """`slide`, `camera` or `locs` as grey values, and a note."""
@@ -130,7 +135,11 @@ class LivePage:
             made = self.reconstruction()
             return None if made is None else (_grey(made[0]), f"{made[1]:,} localizations")
         overview = self.slide()
-        return None if overview is None else (_grey(overview.image), "")
+        if overview is None:
+            return None
+        # where no tile is, the overview is 0, which no camera gives
+        seen = overview.image[overview.image > 0]
+        return _grey(np.maximum(overview.image, seen.min(initial=2**16 - 1))), ""
 
     def command(self, name: str) -> bool:
         """Pause, resume or stop; tell whether there is such a command."""

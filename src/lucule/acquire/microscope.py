@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _POLL_S: Final = 0.0005
 _POWER_TOLERANCE: Final = 0.01
+_SPEED_TOLERANCE: Final = 0.05
+
+Position = tuple[float, float]
 
 
 class Microscope:
@@ -203,8 +206,8 @@ class Microscope:
         if self.core.getShutterDevice():
             self.core.setShutterOpen(is_open)
 
-    def set_channel(self, name: str) -> Channel:
-        """Set filters and exposure for a channel, and its laser; all other lasers go off."""
+    def set_channel(self, name: str, *, power_mw: float | None = None) -> Channel:
+        """Set filters and exposure for a channel, and its laser, to its power or another; other lasers go off."""
         channel = self.rig.channel(name)
         for group, preset in channel.presets.items():
             if preset not in self.core.getAvailableConfigs(group):
@@ -216,7 +219,8 @@ class Microscope:
             self.core.setConfig(group, preset)
             self.core.waitForConfig(group, preset)
         for laser in self.rig.lasers:
-            wanted = channel.power_mw if laser == channel.laser else 0.0
+            own = channel.power_mw if power_mw is None else power_mw
+            wanted = own if laser == channel.laser else 0.0
             if self._light.get(laser) != wanted:
                 self.set_laser(laser, wanted)
         self.set_exposure(channel.exposure_ms)
@@ -282,13 +286,20 @@ class Microscope:
         OverflowFault
             Frames came faster than they were taken away.
         """
+        for frame, _ in self._sequence(count):
+            yield frame
+
+    def _sequence(
+        self, count: int, *, interval_ms: float = 0.0, tagged: bool = False
+    ) -> Iterator[tuple[NDArray[Any], Mapping[str, Any]]]:
+        """Frames and, where they are asked for, the notes that come with them."""
         core, shape = self.core, self.shape_px
-        patience = self.rig.timeout_s + core.getExposure() / 1000
+        patience = self.rig.timeout_s + max(core.getExposure(), interval_ms) / 1000
         received = 0
         self.set_shutter(True)
         try:
             try:
-                core.startSequenceAcquisition(count, 0, True)
+                core.startSequenceAcquisition(count, interval_ms, True)
             except Exception as error:
                 raise CameraFault(f"The camera does not start: {_said(error)}") from error
             last = time.monotonic()
@@ -296,12 +307,18 @@ class Microscope:
                 # asked before the frames are counted: a frame that came in between is not lost
                 running = core.isSequenceRunning()
                 if core.getRemainingImageCount() > 0:
-                    frame = np.asarray(core.popNextImage())
+                    notes: Mapping[str, Any] = {}
+                    if tagged:
+                        image, said = core.popNextImageAndMD()
+                        notes = dict(said)
+                    else:
+                        image = core.popNextImage()
+                    frame = np.asarray(image)
                     if frame.shape != shape:
                         raise CameraFault("A frame has another shape", received=frame.shape, allowed=str(shape))
                     received += 1
                     last = time.monotonic()
-                    yield frame
+                    yield frame, notes
                 elif core.isBufferOverflowed():
                     raise OverflowFault("Frames were lost in the full buffer", received=f"{received}/{count} frames")
                 elif not running:
@@ -316,6 +333,109 @@ class Microscope:
                     time.sleep(_POLL_S)
         finally:
             self.stop()
+
+    def check_speed(self) -> None:
+        """Look whether the speed of the stage can be set.
+
+        Raises
+        ------
+        InputError
+            The settings of the microscope do not say how, or the stage has no such property.
+        """
+        speed, stage = self.rig.stage_speed, self.core.getXYStageDevice()
+        if speed is None:
+            raise InputError(
+                "A continuous scan needs a stage whose speed can be set",
+                received="a microscope without stage_speed",
+                allowed="stage_speed: {properties: [...], um_s_per_unit: ...} in its settings",
+                next_step="add it, or scan with mode: sequential",
+            )
+        known = self.core.getDevicePropertyNames(stage)
+        for name in speed.properties:
+            if name not in known or self.core.isPropertyReadOnly(stage, name):
+                raise InputError(
+                    "The speed of the stage cannot be set by this property",
+                    received=name,
+                    allowed=", ".join(n for n in known if not self.core.isPropertyReadOnly(stage, n)) or "none",
+                    next_step="name another one, or scan with mode: sequential",
+                )
+
+    def along(
+        self, start_um: Position, end_um: Position, *, speed_um_s: float, interval_ms: float
+    ) -> Iterator[tuple[NDArray[Any], Position]]:
+        """Move the stage from one place to another at constant speed while the camera runs with open shutter.
+
+        Each frame comes with the position of the stage in the middle of its exposure: as the camera wrote it down
+        (`XPositionUm`, `YPositionUm`), or else as the stage said when the frame came, less half the exposure.
+
+        Raises
+        ------
+        InputError
+            The speed of the stage cannot be set.
+        StageFault
+            The stage did not take the speed, or did not arrive.
+        CameraFault, OverflowFault
+            As of `frames`.
+        """
+        self.check_speed()
+        way = np.subtract(end_um, start_um)
+        length = float(np.hypot(*way))
+        exposure_ms = float(self.core.getExposure())
+        self.move_to(*start_um)
+        with self._speed(speed_um_s), self._interval(interval_ms) as between_ms:
+            count = int(np.ceil(1000 * length / speed_um_s / max(between_ms, exposure_ms))) + 1
+            # the stage first: a frame too early shows the start twice, one too late misses it
+            self.core.setXYPosition(*end_um)
+            for frame, notes in self._sequence(count, interval_ms=interval_ms, tagged=True):
+                if "XPositionUm" in notes and "YPositionUm" in notes:
+                    place = float(notes["XPositionUm"]), float(notes["YPositionUm"])
+                else:
+                    back = way / length * speed_um_s * exposure_ms / 2000 if self.core.deviceBusy(self._stage) else 0.0
+                    x, y = np.subtract(self.position_um, back)
+                    place = float(x), float(y)
+                yield np.array(frame), place
+            self.core.waitForDevice(self._stage)
+        if not self.is_at(*end_um):
+            raise StageFault("The stage did not arrive", received=self.position_um, allowed=f"{end_um} um")
+
+    @property
+    def _stage(self) -> str:
+        return str(self.core.getXYStageDevice())
+
+    @contextlib.contextmanager
+    def _speed(self, um_s: float) -> Iterator[None]:
+        """The stage at a speed; afterwards at that of before."""
+        speed = self.rig.stage_speed
+        assert speed is not None  # noqa: S101 (checked by check_speed)
+        before = {name: self.core.getProperty(self._stage, name) for name in speed.properties}
+        try:
+            for name in speed.properties:
+                self.core.setProperty(self._stage, name, um_s / speed.um_s_per_unit)
+                given = float(self.core.getProperty(self._stage, name)) * speed.um_s_per_unit
+                if abs(given - um_s) > _SPEED_TOLERANCE * um_s:
+                    raise StageFault(
+                        "The stage did not take its speed", received=f"{given:g} um/s", allowed=f"{um_s:g} um/s"
+                    )
+            yield
+        except RuntimeError as error:
+            raise StageFault(f"The speed of the stage cannot be set: {_said(error)}") from error
+        finally:
+            for name, value in before.items():
+                self.core.setProperty(self._stage, name, value)
+
+    @contextlib.contextmanager
+    def _interval(self, interval_ms: float) -> Iterator[float]:
+        """The camera with a time between frames, as far as it can; gives the time that can be relied on."""
+        how, camera = self.rig.frame_interval, self.core.getCameraDevice()
+        if how is None:
+            yield 0.0
+            return
+        before = self.core.getProperty(camera, how.property)
+        self.core.setProperty(camera, how.property, interval_ms / how.ms_per_unit)
+        try:
+            yield interval_ms
+        finally:
+            self.core.setProperty(camera, how.property, before)
 
     def stop(self) -> None:
         """Stop the camera and make it dark: close the shutter, or switch the lasers off where there is none."""

@@ -62,6 +62,14 @@ class Scan(Config):
         How far neighbouring tiles overlap.
     overview_pixel_um
         Size of the pixels of the overview; None: those of the camera.
+    mode
+        `sequential`: the stage stops for each picture. `continuous`: it moves along each row at constant speed while
+        the camera runs; the light is on all along.
+    exposure_ms
+        Exposure of the pictures; None: that of each channel. The laser gives as much more power as the exposure is
+        shorter, up to its limit.
+    blur_px
+        How far a continuous scan moves during an exposure at most, in pixels of the overview.
     """
 
     area_um: tuple[float, float, float, float] | None = None
@@ -69,6 +77,9 @@ class Scan(Config):
     channels: Annotated[tuple[str, ...], Field(min_length=1, max_length=3)] = ("cell",)
     overlap_percent: Annotated[float, Field(ge=0, le=50)] = 10.0
     overview_pixel_um: Positive | None = None
+    mode: Literal["sequential", "continuous"] = "sequential"
+    exposure_ms: Positive | None = None
+    blur_px: Positive = 0.5
 
     @model_validator(mode="after")
     def _somewhere(self) -> Self:
@@ -102,6 +113,8 @@ class Objects(Config):
         Objects larger than a field: `centre`, `random` fields inside the object, or `cover` it completely.
     fields_per_large
         Number of random fields in a large object.
+    cover_overlap_percent
+        How far the fields that cover an object overlap; see `Stitching`.
     seed
         Of every choice.
     """
@@ -116,6 +129,7 @@ class Objects(Config):
     merge_distance_um: NotNegative = 0.0
     large: Literal["centre", "random", "cover"] = "random"
     fields_per_large: Count = 1
+    cover_overlap_percent: Annotated[float, Field(gt=0, le=50)] = 10.0
     seed: int = Field(default=1, ge=0)
 
     @model_validator(mode="after")
@@ -123,6 +137,22 @@ class Objects(Config):
         if self.finder == "model" and self.model is None:
             raise ValueError("finder: model needs the name of a model")
         return self
+
+
+class Stitching(Config):
+    """How the fields that cover an object (`objects: {large: cover}`) are joined; see `lucule.acquire.stitching`.
+
+    Attributes
+    ----------
+    largest_shift_nm
+        What two fields that overlap may lie beside each other; where their localizations say more, that is recorded
+        and not followed. 0: the stage is trusted.
+    largest_residual_nm
+        Where the overlaps of an object contradict each other by more, none of them is followed.
+    """
+
+    largest_shift_nm: NotNegative = 300.0
+    largest_residual_nm: Positive = 50.0
 
 
 class Density(Config):
@@ -267,7 +297,7 @@ class Plan(Config):
     ----------
     microscope
         A packaged microscope, a YAML file, or its settings; see `lucule.acquire.rig`.
-    scan, objects, imaging, stop, focus, limits, errors
+    scan, objects, stitch, imaging, stop, focus, limits, errors
         See there. Several settings of `imaging` are colours, taken one after the other in each field.
     format
         OME-Zarr, or one OME-TIFF for each burst.
@@ -286,6 +316,7 @@ class Plan(Config):
     microscope: Rig = Field(default="simulated", validate_default=True)
     scan: Scan
     objects: Objects = Objects()
+    stitch: Stitching = Stitching()
     imaging: Annotated[tuple[Imaging, ...], Field(min_length=1, max_length=2)] = (Imaging(),)
     stop: Stop = Stop()
     focus: Focusing = Focusing()

@@ -14,16 +14,18 @@ import shapely
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from lucule.acquire import scanning
 from lucule.acquire.calibration import Affine
 from lucule.acquire.plan import Objects, Plan, Scan
 
 Floats = NDArray[np.float64]
 
-_COVER_OVERLAP: Final = 0.1
 _SAMPLES: Final = 2000
 # seconds for a movement with its checks, and bytes of a pixel after compression
 _MOVE_S: Final = 0.5
 _BYTES_PER_PIXEL: Final = 1.3
+# fields along one side of an object that are thought of where light may fall on a place several times
+_MOST_ALONG: Final = 50
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,8 @@ def _in_large(shape: Any, settings: Objects, field_um: tuple[float, float], rng:
     size = np.array(field_um)
     low, high = np.array(shape.bounds[:2]), np.array(shape.bounds[2:])
     if settings.large == "cover":
-        counts = np.ceil((high - low - _COVER_OVERLAP * size) / ((1 - _COVER_OVERLAP) * size)).astype(int).clip(1)
+        overlap = settings.cover_overlap_percent / 100
+        counts = np.ceil((high - low - overlap * size) / ((1 - overlap) * size)).astype(int).clip(1)
         steps = [np.linspace(0, 1, count) if count > 1 else np.array([0.5]) for count in counts]
         fractions = np.stack(np.meshgrid(*steps), axis=-1).reshape(-1, 2)
         middles = low + size / 2 + fractions * (high - low - size)
@@ -304,16 +307,46 @@ def dose_mj_per_um2(plan: Plan, field_um: tuple[float, float]) -> float:
     return float(total / area)
 
 
+def exposures_of_a_place(plan: Plan, field_um: tuple[float, float]) -> int:
+    """How many fields may light the same place: one, but for objects that are covered, whose fields overlap."""
+    if plan.objects.large != "cover":
+        return 1
+    reach = 2 * disk_radius_um(plan, field_um)
+    per_axis = []
+    for side in field_um:
+        pitch = side * (1 - plan.objects.cover_overlap_percent / 100)
+        # two fields may lie as near as they like, of more the distance is at least this
+        nearest = [(count, pitch * (count - 2) / (count - 1)) for count in range(3, _MOST_ALONG)]
+        per_axis.append(max(2, *(min(count, int(reach / distance) + 1) for count, distance in nearest)))
+    return int(np.prod(per_axis))
+
+
 def estimate(plan: Plan, *, shape_px: tuple[int, int], pixel_um: float) -> dict[str, Any]:
     """What a plan will take, before any laser is on: tiles, time, dose, disk.
 
-    The number of fields is at most the quota, or as many disks as fit on the area; objects may be fewer.
+    The number of fields is at most the quota, or as many disks as fit on the area; objects may be fewer. Where objects
+    are covered, all of the area may be one object.
     """
     field = (shape_px[1] * pixel_um, shape_px[0] * pixel_um)
     rig = plan.microscope
     regions = regions_of(plan.scan, plan.affine)
-    tiles = sum(len(tiles_of(region, field, plan.scan.overlap_percent)) for region in regions)
-    scan_s = tiles * (_MOVE_S + sum(rig.channels[name].exposure_ms for name in plan.scan.channels) / 1000)
+    places = [tiles_of(region, field, plan.scan.overlap_percent) for region in regions]
+    tiles = sum(map(len, places))
+    rows = [int(count) for own in places for count in np.unique(own[:, 1], return_counts=True)[1]]
+    size = {"width_um": field[0], "pixel_um": pixel_um, "move_s": _MOVE_S}
+    scan_s = scanning.seconds(plan, rows, **size)
+    scan = {"scan_s": scan_s}
+    if plan.scan.mode == "continuous":
+        scanning.check_axes(plan)
+        stops = plan.replace(scan=plan.scan.replace(mode="sequential", exposure_ms=None))
+        motion = scanning.motion_of(plan, plan.scan.channels[0], width_um=field[0], pixel_um=pixel_um)
+        scan |= {
+            "scan_sequential_s": scanning.seconds(stops, rows, **size),
+            "scan_saved_s": scanning.seconds(stops, rows, **size) - scan_s,
+            "scan_speed_um_s": motion.speed_um_s,
+        }
+    if plan.scan.exposure_ms is not None:
+        scan["scan_light_percent"] = 100 * min(scanning.light_of(plan, name).part for name in plan.scan.channels)
     colours = [
         (colour.frames, colour.exposure_ms or rig.channels[colour.channel].exposure_ms) for colour in plan.imaging
     ]
@@ -322,19 +355,22 @@ def estimate(plan: Plan, *, shape_px: tuple[int, int], pixel_um: float) -> dict[
     radius = disk_radius_um(plan, field)
     area = sum((r.bounds_um[2] - r.bounds_um[0]) * (r.bounds_um[3] - r.bounds_um[1]) for r in regions)
     fields = max(int(area / (np.pi * radius**2)), 1)
-    if plan.objects.quota is not None:
+    if plan.objects.large == "cover":
+        fields = sum(len(tiles_of(region, field, plan.objects.cover_overlap_percent)) for region in regions)
+    elif plan.objects.quota is not None:
         per_group = plan.objects.fields_per_large if plan.objects.large == "random" else 1
         fields = min(fields, plan.objects.quota * per_group * len(regions) * max(len(plan.objects.classes), 1))
     pixels = shape_px[0] * shape_px[1] * _BYTES_PER_PIXEL
     return {
         "regions": len(regions),
         "tiles": tiles,
-        "scan_s": scan_s,
+        **scan,
         "fields_at_most": fields,
         "frames_per_field": frames,
         "field_s": field_s,
         "time_at_most_min": (scan_s + fields * field_s) / 60,
         "dose_per_field_mj_per_um2": dose_mj_per_um2(plan, field),
+        "dose_at_a_place_mj_per_um2": dose_mj_per_um2(plan, field) * exposures_of_a_place(plan, field),
         "dose_limit_mj_per_um2": plan.limits.dose_mj_per_um2,
         "disk_at_most_gb": pixels * (frames * fields + tiles * len(plan.scan.channels)) / 1e9,
     }

@@ -31,6 +31,8 @@ def summary(ledger: RunLedger) -> dict[str, Any]:
     for table in ("tile", "object", "field"):
         states = ledger.rows(table)["state"].value_counts().sort("state")
         numbers[f"{table}s"] = dict(states.iter_rows())
+    if len(joined := ledger.rows("joined")):
+        numbers["joined"] = dict(joined["state"].value_counts().sort("state").iter_rows())
     bursts = ledger.rows("burst", state="done")
     faults = ledger.rows("event").filter(~pl.col("kind").is_in(_QUIET))
     return numbers | {
@@ -59,19 +61,26 @@ def localizations(folder: str | os.PathLike[str], field: int, *, colour: int = 0
     parts = [Localizations.load(path / table_of(name)) for name in bursts["path"]]
     rows, columns = parts[0].meta.shape_px or (0, 0)
     pixel = parts[0].meta.pixel_size_nm or (0.0, 0.0)
-    corner = [1000 * float(place[f"{axis}_um"][0]) - size * count / 2
-              for axis, size, count in zip("xy", pixel, (columns, rows), strict=True)]  # fmt: skip
+    # where the stage said that it was
+    middle = [place[f"at_{axis}_um"][0] if place[f"at_{axis}_um"][0] is not None else place[f"{axis}_um"][0]
+              for axis in "xy"]  # fmt: skip
+    corner = [
+        1000 * float(at) - size * count / 2 for at, size, count in zip(middle, pixel, (columns, rows), strict=True)
+    ]
     meta = parts[0].meta.replace(n_frames=int(bursts["frames"].sum()), origin_nm=(corner[0], corner[1], 0.0))
     return Localizations(pl.concat([part.data for part in parts]), meta)
 
 
-def region_of(folder: str | os.PathLike[str], field: int, locs: Localizations) -> Region | None:
-    """Outlines of the objects of a field, in the coordinates of its table; None where they do not reach into it."""
+def region_of(folder: str | os.PathLike[str], objects: str, locs: Localizations) -> Region | None:
+    """Outlines of objects (their numbers, comma-separated), in the coordinates of a table of them.
+
+    None where they do not reach into it.
+    """
     import shapely
 
     with RunLedger(folder) as ledger:
-        numbers = [int(number) for number in ledger.rows("field", id=field)["objects"][0].split(",")]
-        outlines = shapely.from_wkb(ledger.rows("object").filter(pl.col("id").is_in(numbers))["outline"].to_list())
+        chosen = pl.col("id").is_in([int(number) for number in objects.split(",")])
+        outlines = shapely.from_wkb(ledger.rows("object").filter(chosen)["outline"].to_list())
     rows, columns = locs.meta.shape_px or (0, 0)
     width, height = locs.meta.pixel_size_nm or (0.0, 0.0)
     moved = shapely.transform(outlines, lambda um: 1000 * um - np.array(locs.meta.origin_nm[:2]))
@@ -86,7 +95,23 @@ def failed(ledger: RunLedger) -> list[str]:
         f"{name} {row['id'] + 1} was given up: {row['reason']}"
         for table, name in (("tile", "picture"), ("field", "field"))
         for row in ledger.rows(table, state="failed").iter_rows(named=True)
+    ] + [
+        f"Object {int(row['objects'].split(',')[0]) + 1} was not joined: {row['reason']}"
+        for row in ledger.rows("joined", state="failed").iter_rows(named=True)
     ]
+
+
+def not_followed(ledger: RunLedger) -> list[str]:
+    """One sentence for each covered object of which a field is missing, or whose overlaps do not fit."""
+    found = []
+    for row in ledger.rows("joined", state="done").iter_rows(named=True):
+        name = f"Object {int(row['objects'].split(',')[0]) + 1}"
+        if row["missing"]:
+            names = ", ".join(str(int(field) + 1) for field in row["missing"].split(","))
+            found.append(f"{name} is not complete: field {names} is missing")
+        if row["reason"]:
+            found.append(f"{name}: its fields lie where the stage said that they are, since {row['reason']}")
+    return found
 
 
 def nothing_found(ledger: RunLedger) -> list[str]:

@@ -45,6 +45,39 @@ class LaserLine(Config):
     highest_mw: Positive = 100.0
 
 
+class StageSpeed(Config):
+    """How the speed of the XY stage is set.
+
+    Attributes
+    ----------
+    properties
+        Its properties that set it: one, or one for each axis, such as `MotorSpeedX-S(mm/s)`.
+    um_s_per_unit
+        Speed for one unit of them.
+    highest_um_s
+        Never more than this.
+    """
+
+    properties: Annotated[tuple[str, ...], Field(min_length=1)]
+    um_s_per_unit: Positive = 1.0
+    highest_um_s: Positive = 1000.0
+
+
+class FrameInterval(Config):
+    """The property of the camera that sets the time from one frame of a sequence to the next.
+
+    Attributes
+    ----------
+    property
+        Its name.
+    ms_per_unit
+        Time for one unit of it.
+    """
+
+    property: str
+    ms_per_unit: Positive = 1.0
+
+
 class Channel(Config):
     """What is set for one kind of picture.
 
@@ -83,6 +116,11 @@ class Rig(Config):
         Radius of the disk that is exposed; 0: half the diagonal of the field.
     stage_tolerance_um, focus_tolerance_um
         How far from the wanted place counts as arrived.
+    stage_speed
+        How the speed of the stage is set; needed for continuous scans.
+    frame_interval
+        How the time between frames is set; without it, what a camera gives too often during a continuous scan is left
+        out.
     timeout_s
         Longest wait for a device; for a frame, beyond its exposure.
     buffer_mb
@@ -98,6 +136,8 @@ class Rig(Config):
     illumination_radius_um: NotNegative = 0.0
     stage_tolerance_um: Positive = 0.5
     focus_tolerance_um: Positive = 0.2
+    stage_speed: StageSpeed | None = None
+    frame_interval: FrameInterval | None = None
     timeout_s: Positive = 5.0
     buffer_mb: Annotated[int, Field(gt=0)] = 256
 

@@ -12,19 +12,20 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lucule.acquire import feedback, planner, writing
+from lucule.acquire import feedback, planner, scanning, writing
 from lucule.acquire.checkpoints import Checkpoints
 from lucule.acquire.control import Control, Stopped
+from lucule.acquire.covered import join_covered
 from lucule.acquire.engine import Engine, Skipped
 from lucule.acquire.faults import StageFault, WritingFault
-from lucule.acquire.finder import assemble, find_in_overview
+from lucule.acquire.finder import assemble, find_in_overview, find_in_tiles
 from lucule.acquire.focus import FocusLock, FocusSurface, autofocus
 from lucule.acquire.ledger import RunLedger
 from lucule.acquire.microscope import Microscope
 from lucule.acquire.plan import Imaging, Plan
 from lucule.acquire.planner import Region
 from lucule.acquire.results import table_of
-from lucule.acquire.worker import Worker, localize_burst, ring_correlation
+from lucule.acquire.worker import Worker, drift_of, localize_burst, ring_correlation
 from lucule.core import Progress, WorkError, package_version
 from lucule.core.files import atomic_path
 
@@ -106,6 +107,9 @@ class Run:
             self._find(regions)
             self._choose()
             self._image()
+            join_covered(
+                self.plan, self.folder, ledger=self.ledger, engine=self.engine, worker=self.worker, control=self.control
+            )
         except Stopped:
             stopped = True
             self.ledger.note("stop", "run", "stopped from outside; it can be resumed")
@@ -163,26 +167,89 @@ class Run:
                                             y_um=float(y), state="planned")  # fmt: skip
                             number += 1
         left = self._unfinished("tile")
+        if scan.mode == "continuous":
+            self._scan_rows(left)
+            return
         with self.progress.task("Scan", len(left), "pictures") as task:
             for tile in left:
                 self.control.point(f"scan, picture {tile['id'] + 1}")
                 self._piece("tile", tile["id"], f"picture {tile['id'] + 1}", partial(self._take_tile, tile))
                 task.advance()
 
-    def _take_tile(self, tile: dict[str, Any]) -> dict[str, Any]:
-        import tifffile
+    def _scan_rows(self, left: list[dict[str, Any]]) -> None:
+        """Move along the rows of a continuous scan; a row is done with all its tiles, or not at all."""
+        with self.progress.task("Scan", len(left), "pictures") as task:
+            for row in scanning.rows_of(left):
+                subject = f"row of {len(row)} pictures from {row[0]['id'] + 1}"
+                self.control.point(f"scan, {subject}")
+                try:
+                    taken = self.engine.attempt(subject, partial(self._take_row, row))
+                except Skipped as skipped:
+                    with self.ledger.together():
+                        for tile in row:
+                            self.ledger.put("tile", tile["id"], state="failed", reason=skipped.reason)
+                    continue
+                with self.checkpoints.written(), self.ledger.together():
+                    for tile, values in zip(row, taken, strict=True):
+                        self.ledger.put("tile", tile["id"], state="done", **values)
+                    self.checkpoints.name()
+                task.advance(len(row))
 
+    def _take_row(self, row: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Pictures of the tiles of a row, taken while the stage moves; each has the position it was taken at."""
+        scope, (width, _), channel = self.microscope, self.microscope.field_um, row[0]["channel"]
+        motion = scanning.motion_of(self.plan, channel, width_um=width, pixel_um=scope.pixel_size_um)
+        wanted = np.array([tile["x_um"] for tile in row])
+        before, after = wanted[0] - motion.run_up_um, wanted[-1] + motion.pitch_um
+        if scanning.is_backwards(row, len(self.plan.scan.channels)):
+            before, after = wanted[-1] + motion.run_up_um, wanted[0] - motion.pitch_um
+        ends = [self.affine.to_stage((x, row[0]["y_um"])) for x in (before, after)]
+        (x0, y0), (x1, y1) = ((float(x), float(y)) for x, y in ends)
+        if self.surface is not None:
+            scope.focus_to(self.surface.z_um((before + after) / 2, row[0]["y_um"]))
+        self._set_scan_light(channel)
+        # of frames that come more often than tiles do, those wait in memory that are the nearest to a tile so far
+        kept: dict[int, tuple[NDArray[Any], NDArray[np.float64]]] = {}
+        for frame, place in scope.along(
+            (x0, y0), (x1, y1), speed_um_s=motion.speed_um_s / self.affine.scale, interval_ms=motion.interval_ms
+        ):
+            self.control.frame = frame
+            self.control.beat()
+            at = self.affine.to_plane(place)
+            away = np.abs(wanted - at[0])
+            for number in np.flatnonzero(away <= motion.pitch_um).tolist():
+                if number not in kept or away[number] < abs(wanted[number] - kept[number][1][0]):
+                    kept[number] = frame, at
+        places = np.array([at[0] for _, at in kept.values()])
+        covered = len(kept) == len(row) and scanning.is_covered(
+            places, wanted, width_um=width, pitch_um=motion.pitch_um
+        )
+        if not covered:
+            raise StageFault("The pictures of the row leave a gap", received=f"{len(kept)} of {len(row)} places seen")
+        return [self._written(tile, *kept[number]) for number, tile in enumerate(row)]
+
+    def _set_scan_light(self, channel: str) -> None:
+        """Filters, exposure and laser for pictures of the scan."""
+        light = scanning.light_of(self.plan, channel)
+        self.microscope.set_channel(channel, power_mw=light.power_mw)
+        self.microscope.set_exposure(light.exposure_ms)
+
+    def _take_tile(self, tile: dict[str, Any]) -> dict[str, Any]:
         self._go(tile["x_um"], tile["y_um"])
-        self.microscope.set_channel(tile["channel"])
+        self._set_scan_light(tile["channel"])
         image = self.microscope.snap()
         self.control.frame = image
+        return self._written(tile, image, self.affine.to_plane(self.microscope.position_um))
+
+    def _written(self, tile: dict[str, Any], image: NDArray[Any], at: NDArray[np.float64]) -> dict[str, Any]:
+        import tifffile
+
         path = self.folder / "tiles" / f"{tile['id']:05d}.tif"
         try:
             with atomic_path(path) as temporary:
                 tifffile.imwrite(temporary, image)
         except OSError as error:
             raise WritingFault(f"The picture cannot be written: {error.strerror}", received=path) from error
-        at = self.affine.to_plane(self.microscope.position_um)
         return {"path": self._name(path), "x_um": float(at[0]), "y_um": float(at[1]), "z_um": self.microscope.z_um}
 
     def _name(self, path: Path) -> str:
@@ -242,10 +309,17 @@ class Run:
         if not seen.exists():
             self.ledger.note("find", region.name, "no picture of this region was taken")
             return []
+        settings = self.plan.objects
+        look = partial(self.worker.call, find_in_overview, seen, settings, out)
+        if settings.finder == "model":
+            own = {"region": region.name, "channel": self.plan.scan.channels[0], "state": "done"}
+            tiles = [
+                (self.folder / path, x, y)
+                for path, x, y in self.ledger.rows("tile", **own).select("path", "x_um", "y_um").iter_rows()
+            ]
+            look = partial(self.worker.call, find_in_tiles, tiles, self.microscope.pixel_size_um, settings, out)
         try:
-            reason = self.engine.attempt(
-                f"objects of {region.name}", lambda: self.worker.call(find_in_overview, seen, self.plan.objects, out)
-            )
+            reason = self.engine.attempt(f"objects of {region.name}", look)
         except Skipped as skipped:
             raise WorkError(f"The objects of {region.name} were not found: {skipped.reason}") from None
         if reason is not None:
@@ -264,7 +338,7 @@ class Run:
             start=self.affine.to_plane(self.microscope.position_um),
         )
         with self.ledger.together():
-            for number, field in enumerate(choice.fields.drop("group").iter_rows(named=True)):
+            for number, field in enumerate(choice.fields.iter_rows(named=True)):
                 self.ledger.put("field", number, position=number, state="planned", dose_mj_per_um2=0.0, **field)
                 for one in field["objects"].split(","):
                     self.ledger.put("object", int(one), state="chosen")
@@ -302,7 +376,8 @@ class Run:
             FocusLock(self.microscope).hold()
         elif focus.method == "software":
             autofocus(self.microscope, channel=focus.channel, range_um=focus.range_um, steps=focus.steps)
-        self.ledger.put("field", field["id"], z_um=self.microscope.z_um)
+        x, y = self.affine.to_plane(self.microscope.position_um)
+        self.ledger.put("field", field["id"], z_um=self.microscope.z_um, at_x_um=float(x), at_y_um=float(y))
 
     def _movie(self, field: dict[str, Any], colour: int, imaging: Imaging) -> str:
         """Take the bursts of one colour; tell why it ended."""
@@ -324,6 +399,7 @@ class Run:
             f"localize {path.name}",
             lambda: self.worker.call(localize_burst, path, self._camera(), burst.first_frame, table),
         )
+        drift = self._drift(before, table)
         resolution = None
         if self.plan.stop.frc_gain is not None and (burst.number + 1) & burst.number == 0:
             tables = [*(self.folder / table_of(name) for name in before["path"]), table]
@@ -341,8 +417,19 @@ class Run:
             "path": self._name(path), "localizations": seen.localizations, "density_per_um2": seen.density_per_um2,
             "sigma_nm": seen.sigma_nm, "activation_mw": burst.activation_mw,
             "next_activation_mw": decision.activation_mw, "frc_nm": resolution, "decision": decision.action,
-            "reason": decision.reason,
+            "reason": decision.reason, **drift,
         }  # fmt: skip
+
+    def _drift(self, before: pl.DataFrame, table: Path) -> dict[str, float | None]:
+        """Drift of a burst against the first one of its colour, as far as it can be told."""
+        if not len(before):
+            return {"drift_x_nm": 0.0, "drift_y_nm": 0.0, "drift_error_nm": 0.0}
+        known = before.filter(pl.col("drift_x_nm").is_not_null()).select("path", "drift_x_nm", "drift_y_nm")
+        earlier = [(self.folder / table_of(path), x, y) for path, x, y in known.iter_rows()]
+        drift = self.worker.call(drift_of, earlier, table)
+        if drift is None:
+            return {"drift_x_nm": None, "drift_y_nm": None, "drift_error_nm": None}
+        return {"drift_x_nm": drift.x_nm, "drift_y_nm": drift.y_nm, "drift_error_nm": drift.error_nm}
 
     def _record(self, burst: Burst) -> Path:
         """Expose and write one burst, where it belongs."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,37 @@ from lucule.simulate.widefield import SHAPES, psf_of
 
 # which stain a laser excites, and the power and exposure at which a stain gives the light of `simulate.widefield`
 STAINS: Final = {"405": "nucleus", "488": "cell"}
-READOUT: Final = "647"
+# which colour channel of the molecules a laser reads out
+READOUTS: Final = {"647": 0, "561": 1}
 ACTIVATION: Final = "405"
 STAIN_POWER_MW: Final = 1.0
 STAIN_EXPOSURE_MS: Final = 50.0
 _STAIN_NM: Final = 600.0
 # beyond this an image is a smear, and a wider blur only costs time
 _WIDEST_BLUR_PX: Final = 40.0
+_SHORTEST_WAY_PX: Final = 0.1
+
+
+class Travel(NamedTuple):
+    """A movement of the stage at constant speed: from, to, speed, and the time at which it began."""
+
+    start_um: tuple[float, float]
+    end_um: tuple[float, float]
+    speed_um_s: float
+    since_s: float
+
+    def at(self, time_s: float) -> tuple[float, float]:
+        """Where the stage is at a time."""
+        start, way = np.array(self.start_um), np.subtract(self.end_um, self.start_um)
+        length = float(np.hypot(*way))
+        gone = min(self.speed_um_s * (time_s - self.since_s) / length, 1.0) if length else 1.0
+        x, y = start + gone * way
+        return float(x), float(y)
+
+    @property
+    def until_s(self) -> float:
+        """Time at which it arrives."""
+        return self.since_s + float(np.hypot(*np.subtract(self.end_um, self.start_um))) / self.speed_um_s
 
 
 @dataclass
@@ -47,8 +71,12 @@ class Specimen:
         Powers that count as 1 for the dyes.
     thermal
         Return of the dyes without activation light, relative to that at `activation_mw`.
-    xy_um, z_um
-        Position of the stages.
+    z_um
+        Position of the focus drive.
+    error_um
+        How far the stage is from where it says that it is.
+    exposing
+        Whether a sequence of frames is being taken. Time goes on with the frames; in between it does not.
     powers_mw
         Power of each laser that is on.
     shutter_open, passes
@@ -63,12 +91,15 @@ class Specimen:
     readout_mw: float = 100.0
     activation_mw: float = 1.0
     thermal: float = 0.3
-    xy_um: tuple[float, float] = (0.0, 0.0)
+    error_um: tuple[float, float] = (0.0, 0.0)
+    exposing: bool = False
     z_um: float = 0.0
     powers_mw: dict[str, float] = field(default_factory=dict)
     shutter_open: bool = True
     passes: str | None = None
     frames: int = 0
+    _rest_um: tuple[float, float] = (0.0, 0.0)
+    _travel: Travel | None = None
 
     @cached_property
     def molecules(self) -> Microscope:
@@ -85,15 +116,48 @@ class Specimen:
         return sensor(self.molecules.camera, self.shape_px)
 
     @property
+    def xy_um(self) -> tuple[float, float]:
+        """Where the stage says that it is now."""
+        return self.stage_at(self.molecules.time_s)
+
+    def stage_at(self, time_s: float) -> tuple[float, float]:
+        """Where the stage says that it is at a time."""
+        return self._rest_um if self._travel is None else self._travel.at(time_s)
+
+    def move(self, x_um: float, y_um: float, *, speed_um_s: float) -> None:
+        """Send the stage to a place; speed 0 is at once."""
+        if speed_um_s > 0:
+            self._travel = Travel(self.xy_um, (x_um, y_um), speed_um_s, self.molecules.time_s)
+        else:
+            self._rest_um, self._travel = (x_um, y_um), None
+
+    def is_moving(self) -> bool:
+        """Whether the stage is on its way; where no frames are taken, time goes on until it has arrived."""
+        if self._travel is None:
+            return False
+        left = self._travel.until_s - self.molecules.time_s
+        if left > 0 and self.exposing:
+            return True
+        self.molecules.wait(max(left, 0.0))
+        self._rest_um, self._travel = self._travel.end_um, None
+        return False
+
+    @property
     def centre_um(self) -> tuple[float, float]:
         """Place on the slide in the middle of the image."""
-        x, y = self.axes @ np.asarray(self.xy_um)
+        return self._centre(self.xy_um)
+
+    def _centre(self, stage_um: tuple[float, float]) -> tuple[float, float]:
+        x, y = self.axes @ np.add(stage_um, self.error_um)
         return float(x), float(y)
 
     @property
     def defocus_nm(self) -> float:
         """Height of the focal plane above the slide, where it is looked at."""
-        return 1000 * self.z_um - float(np.dot(self.tilt_nm_per_um, self.centre_um))
+        return self._defocus_nm(self.centre_um)
+
+    def _defocus_nm(self, centre_um: tuple[float, float]) -> float:
+        return 1000 * self.z_um - float(np.dot(self.tilt_nm_per_um, centre_um))
 
     def prepare(self) -> None:
         """Compile what draws molecules, which takes seconds on a new machine: a camera is not asked for patience.
@@ -107,39 +171,63 @@ class Specimen:
             other.frame(1000 * x, 1000 * y, exposure_ms=100)
 
     def image(self, exposure_ms: float) -> NDArray[np.uint16]:
-        """Expose the camera once."""
+        """Expose the camera once.
+
+        A stage on its way blurs stains along it; molecules are drawn where they are in the middle of the exposure.
+        """
         lit = {name: power for name, power in self.powers_mw.items() if power > 0} if self.shutter_open else {}
         seen = {name for name in lit if self.passes in (None, name)}
-        x, y = self.centre_um
-        if READOUT in lit:
+        begun = self.molecules.time_s
+        first, last = (self._centre(self.stage_at(begun + part * exposure_ms / 1000)) for part in (0.0, 1.0))
+        x, y = (first[0] + last[0]) / 2, (first[1] + last[1]) / 2
+        # at most one colour in a frame: the one that is seen
+        readouts = sorted(READOUTS.keys() & lit, key=lambda name: name not in seen)
+        if readouts:
+            laser = readouts[0]
             molecules = self.molecules.frame(
                 1000 * x,
                 1000 * y,
-                focus_nm=self.defocus_nm,
-                power=lit[READOUT] / self.readout_mw,
+                focus_nm=self._defocus_nm((x, y)),
+                power=lit[laser] / self.readout_mw,
+                channel=READOUTS[laser],
                 activation=self.thermal + lit.get(ACTIVATION, 0.0) / self.activation_mw,
                 exposure_ms=exposure_ms,
             )
-            if READOUT in seen:
+            if laser in seen:
                 return molecules
         else:
             self.molecules.wait(exposure_ms / 1000)
         light = np.zeros(self.shape_px, np.float32)
         for name in sorted(seen & set(STAINS)):
             strength = lit[name] / STAIN_POWER_MW * exposure_ms / STAIN_EXPOSURE_MS
-            light += np.float32(strength) * self._stain(STAINS[name])
+            light += np.float32(strength) * self._stain(STAINS[name], (x, y))
+        light = self._smeared(light, np.subtract(last, first))
         self.frames += 1
         # a second stream of noise: frames of molecules have their own
         frames = expose(light[None], self._sensor, seed=self.seed + 1, first_frame=self.frames)
         counts: NDArray[np.uint16] = frames[0]
         return counts
 
-    def _stain(self, name: str) -> NDArray[np.float32]:
+    def _smeared(self, light: NDArray[np.float32], way_um: NDArray[np.float64]) -> NDArray[np.float32]:
+        """What the camera sees while the slide moves along a way: the mean over places on it."""
+        from scipy.ndimage import shift
+
+        way_px = 1000 * way_um / self.molecules.camera.pixel_size_nm
+        length = float(np.hypot(*way_px))
+        if length < _SHORTEST_WAY_PX:
+            return light
+        places = (np.arange(int(np.ceil(2 * length))) + 0.5) / np.ceil(2 * length) - 0.5
+        # when the field moves to the right, what is in it moves to the left
+        moved = [shift(light, -part * way_px[::-1], order=1, mode="nearest") for part in places]
+        mean: NDArray[np.float32] = np.mean(moved, axis=0, dtype=np.float32)
+        return mean
+
+    def _stain(self, name: str, centre_um: tuple[float, float]) -> NDArray[np.float32]:
         from scipy.ndimage import gaussian_filter
 
         pixel_nm = self.molecules.camera.pixel_size_nm[0]
         rows, columns = self.shape_px
-        x, y = self.centre_um
+        x, y = centre_um
         half = columns * pixel_nm / 2000, rows * pixel_nm / 2000
         bounds = (x - half[0], y - half[1], x + half[0], y + half[1])
         stained = [n for n in SHAPES if n == name and self._has(n)]
@@ -148,7 +236,7 @@ class Specimen:
         )
         image = taken.expected[0, :rows, :columns]
         psf = psf_of(Objective(), _STAIN_NM)
-        blur = psf.sigma_nm * abs(self.defocus_nm) / (psf.depth_nm or np.inf) / pixel_nm
+        blur = psf.sigma_nm * abs(self._defocus_nm(centre_um)) / (psf.depth_nm or np.inf) / pixel_nm
         sharp: NDArray[np.float32] = image if blur < 0.05 else gaussian_filter(image, min(blur, _WIDEST_BLUR_PX))
         return sharp
 

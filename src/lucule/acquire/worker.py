@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -13,11 +13,15 @@ import numpy as np
 import polars as pl
 
 from lucule.acquire.faults import FinderFault
+from lucule.acquire.shifts import Shift, shift_between
 from lucule.acquire.writing import read_burst
 from lucule.core import Camera, InputError, Localizations
 from lucule.core.executor import Executor, executor
 
 _BEAT_S: Final = 1.0
+# the drift of a burst is measured against so many before it
+_DRIFT_BURSTS: Final = 20
+_LARGEST_DRIFT_NM: Final = 500.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -79,6 +83,22 @@ def localize_burst(path: Path, camera: Camera, first_frame: int, out: Path) -> B
     locs = found.with_columns(frame=found["frame"].astype(np.uint32) + np.uint32(first_frame))
     locs.save(out)
     return BurstNumbers(len(locs), float(np.median(locs["sigma_x"])) if len(locs) else None)
+
+
+def drift_of(earlier: Sequence[tuple[Path, float, float]], table: Path) -> Shift | None:
+    """How far the sample has moved in a burst against the bursts before it; None where that cannot be told.
+
+    Parameters
+    ----------
+    earlier
+        Tables of earlier bursts, each with its own drift (x, y), nm, which is taken off.
+    table
+        Table of the burst.
+    """
+    known = [Localizations.load(path).xy() - np.array([x, y], np.float32) for path, x, y in earlier[-_DRIFT_BURSTS:]]
+    if not known:
+        return None
+    return shift_between(np.vstack(known), Localizations.load(table).xy(), reach_nm=_LARGEST_DRIFT_NM)
 
 
 def ring_correlation(tables: list[Path]) -> float | None:

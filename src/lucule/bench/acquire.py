@@ -9,12 +9,16 @@ fields on rings (Linke et al. 2025: 34 +- 9 nm on test spheres).
 
 from __future__ import annotations
 
+import multiprocessing
 import random
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,10 +32,13 @@ from lucule.acquire.ledger import RunLedger
 from lucule.acquire.microscope import Microscope
 from lucule.acquire.plan import Density, Objects, load_plan
 from lucule.acquire.worker import localize_burst
+from lucule.bench.parts import Rows, in_parts
+from lucule.core import SILENT, Progress
 from lucule.core.config import dump_yaml
 from lucule.core.errors import InputError
 
-KILLS: Final = 20
+SERIES: Final = 5
+KILLS: Final = 4  # in each series
 FRAMES: Final = 30_000
 BURST: Final = 1000
 RING_FIELDS: Final = 6
@@ -76,28 +83,34 @@ RINGS: Final[dict[str, Any]] = {
 }
 
 
-def run(*, seed: int) -> pl.DataFrame:
+def run(*, seed: int, folder: Path | None = None, progress: Progress = SILENT) -> pl.DataFrame:
     """One row for each measurement: value, unit, target where there is one."""
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        rows += _kills(Path(folder), seed)
-        rows += _rate(Path(folder))
-        rows += _fields(Path(folder))
-        rows += _density(seed)
-        rows += _rings(Path(folder))
+    kills: dict[str, Callable[[Path], list[Row]]] = {
+        f"kills_{number}": partial(_kills, seed=1000 * seed + number) for number in range(1, SERIES + 1)
+    }
+    measures: dict[str, Callable[[Path], list[Row]]] = {
+        **kills, "fields": _fields, "density": partial(_density, seed=seed), "rings": _rings, "rate": _rate,
+    }  # fmt: skip
+    parts = {name: partial(_in_a_folder, measure) for name, measure in measures.items()}
     schema = {"what": pl.String, "value": pl.Float64, "unit": pl.String, "target": pl.Float64}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    return in_parts(parts, schema=schema, folder=folder, progress=progress)
 
 
 Row = tuple[str, float | None, str, float | None]
 
 
-def _kills(folder: Path, seed: int) -> list[Row]:
+def _in_a_folder(measure: Callable[[Path], list[Row]]) -> Rows:
+    with tempfile.TemporaryDirectory() as folder:
+        rows = measure(Path(folder))
+    return [dict(zip(("what", "value", "unit", "target"), row, strict=True)) for row in rows]
+
+
+def _kills(folder: Path, *, seed: int) -> list[Row]:
     """Kill a run until it has ended by itself, `KILLS` times at least, and compare it with an undisturbed one."""
     plan = load_plan(SMALL).to_yaml(folder / "small.yaml")
     begun = time.monotonic()
     _command([str(plan), "--out", str(folder / "whole")]).wait()
-    # instants are spread over a whole run, which takes longer on a busy computer
+    # instants are spread over a whole run; the first one may have compiled, and a busy computer is slower
     whole_s = time.monotonic() - begun
     rng = random.Random(seed)
     kills = equal = opened = bursts = runs = 0
@@ -106,9 +119,10 @@ def _kills(folder: Path, seed: int) -> list[Row]:
         target = folder / f"killed_{runs}"
         arguments = [str(plan), "--out", str(target)]
         while True:
-            process_ = _command(arguments)
+            process_, begun = _command(arguments), time.monotonic()
             try:
                 process_.wait(timeout=rng.uniform(0.2, 1.0) * whole_s)
+                whole_s = min(whole_s, time.monotonic() - begun)
                 break
             except subprocess.TimeoutExpired:
                 process_.kill()
@@ -122,8 +136,8 @@ def _kills(folder: Path, seed: int) -> list[Row]:
                 bursts += 1
                 opened += writing.read_burst(target / path).shape == (frames, 64, 64)
     return [
-        (f"runs equal to an undisturbed one, after {kills} kills", 100 * equal / runs, "%", 100.0),
-        ("finished bursts that open", 100 * opened / bursts, "%", 100.0),
+        (f"{runs} runs, {kills} kills: equal to an undisturbed one", 100 * equal / runs, "%", 100.0),
+        (f"{runs} runs, {kills} kills: finished bursts that open", 100 * opened / bursts, "%", 100.0),
     ]
 
 
@@ -146,8 +160,27 @@ def _same(first: Path, second: Path) -> bool:
 
 
 def _rate(folder: Path) -> list[Row]:
-    """A long movie beside a cell, through camera, engine and disk."""
-    lost, memory = 0, []
+    """A long movie beside a cell, through camera, engine and disk; in a process of its own, for its peak of memory."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        lost, wall, cpu, memory = pool.submit(_long_movie, folder).result()
+    what = f"{FRAMES:,} frames of 256 x 256"
+    course: list[Row] = [
+        (f"{what}: peak of memory after burst {number}", memory[number - 1], "MiB", None)
+        for number in (1, 2, 5, 10, 20, 30)
+        if number <= len(memory)
+    ]
+    return [
+        (f"{what}: lost", float(lost), "frames", 0.0),
+        (f"{what}: end to end", FRAMES / wall, "frames/s", None),
+        (f"{what}: CPU time", 1000 * cpu / FRAMES, "ms/frame", None),
+        *course,
+        (f"{what}: memory added after the first burst", memory[-1] - memory[0], "MiB", 50.0),
+    ]
+
+
+def _long_movie(folder: Path) -> tuple[int, float, float, list[float]]:
+    """Frames lost, seconds, processor seconds, and the peak of memory (MiB) after each burst."""
+    memory = []
     with Microscope("simulated") as microscope:
         microscope.move_to(78.5, 135.9)
         microscope.set_channel("molecules")
@@ -158,16 +191,10 @@ def _rate(folder: Path) -> list[Row]:
                 path, microscope.frames(BURST), shape=(BURST, 256, 256), pixel_size_um=0.1, exposure_ms=20, notes={}
             )
             memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-            if number in (0, FRAMES // BURST - 1):
-                lost += BURST - len(writing.read_burst(path))
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    what = f"{FRAMES:,} frames of 256 x 256"
-    return [
-        (f"{what}: lost", float(lost), "frames", 0.0),
-        (f"{what}: end to end", FRAMES / wall, "frames/s", None),
-        (f"{what}: CPU time", 1000 * cpu / FRAMES, "ms/frame", None),
-        (f"{what}: memory added after the first burst", memory[-1] - memory[1], "MiB", 50.0),
-    ]
+    # afterwards: what is read to be checked is no memory of the acquisition
+    lost = FRAMES - sum(len(writing.read_burst(path)) for path in folder.glob("long_*.ome.zarr"))
+    return lost, wall, cpu, memory
 
 
 def _fields(folder: Path) -> list[Row]:
@@ -196,7 +223,7 @@ def _fields(folder: Path) -> list[Row]:
     ]
 
 
-def _density(seed: int) -> list[Row]:
+def _density(scratch: Path, *, seed: int) -> list[Row]:
     """Density over 10 s from too few and too many emitters: bursts of 2 s, new cells on `DENSITY_SLIDES` slides."""
     courses: dict[str, list[list[float]]] = {name: [] for name in STARTS}
     for number in range(DENSITY_SLIDES):
@@ -206,14 +233,14 @@ def _density(seed: int) -> list[Row]:
             specimen = microscope.specimen
             cells = specimen.slide.overview(seed=seed + number).select("x_um", "y_um").rows()
             _at(microscope, cells[0], USUAL_MW)
-            target = _seen(microscope, USUAL_MW).density_per_um2
+            target = _seen(microscope, USUAL_MW, scratch).density_per_um2
             for (name, factor), place in zip(STARTS.items(), cells[1:], strict=False):
                 # the density follows the sum of activation and return by itself
                 power = (USUAL_MW + specimen.thermal) * factor - specimen.thermal
                 density, course = Density(target_per_um2=target, start_mw=power), []
                 for _ in range(5):
                     _at(microscope, place, power)
-                    seen = _seen(microscope, power)
+                    seen = _seen(microscope, power, scratch)
                     course.append(seen.density_per_um2 / target)
                     power, _ = feedback.next_power(seen, density)
                 courses[name].append(course)
@@ -231,12 +258,11 @@ def _at(microscope: Microscope, place: tuple[float, float], activation_mw: float
     microscope.set_laser("405", activation_mw)
 
 
-def _seen(microscope: Microscope, power_mw: float, frames: int = 100) -> feedback.Seen:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "burst.ome.tif"
-        shape = (frames, *microscope.shape_px)
-        writing.write_burst(path, microscope.frames(frames), shape=shape, pixel_size_um=0.1, exposure_ms=20, notes={})
-        numbers = localize_burst(path, microscope.rig.camera, 0, Path(folder) / "burst.parquet")
+def _seen(microscope: Microscope, power_mw: float, scratch: Path, frames: int = 100) -> feedback.Seen:
+    path = scratch / "burst.ome.tif"
+    shape = (frames, *microscope.shape_px)
+    writing.write_burst(path, microscope.frames(frames), shape=shape, pixel_size_um=0.1, exposure_ms=20, notes={})
+    numbers = localize_burst(path, microscope.rig.camera, 0, scratch / "burst.parquet")
     area = float(np.prod(microscope.field_um))
     return feedback.Seen(frames, numbers.localizations, numbers.localizations / (frames * area), activation_mw=power_mw)
 

@@ -49,6 +49,7 @@ def slide_map(
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure as NewFigure
     from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import withStroke
 
     rows, columns = image.shape
     extent = (corner_um[0], corner_um[0] + columns * pixel_um, corner_um[1] + rows * pixel_um, corner_um[1])
@@ -67,14 +68,18 @@ def slide_map(
         colour = STATE_COLOURS.get(row["state"], MUTED)
         axes.add_patch(Rectangle(corner, *field_um, fill=False, edgecolor=colour, lw=1.3, zorder=4))
         axes.annotate(str(row["id"] + 1), corner, color=colour, fontsize=8, fontweight="bold", xytext=(2, -2),
-                      textcoords="offset points", va="top", zorder=5)  # fmt: skip
+                      textcoords="offset points", va="top", zorder=5,
+                      path_effects=[withStroke(linewidth=2, foreground="black")])  # fmt: skip
     axes.set_xlim(extent[:2])
     axes.set_ylim(extent[2:])
     axes.tick_params(colors=MUTED, labelsize=8, length=2)
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.set_xlabel("µm", color=MUTED, fontsize=9)
-    entitle(axes, "Slide", f"{len(objects)} objects, {len(fields)} fields in the order in which they were taken")
+    counts = [
+        f"{len(rows)} {name}{'' if len(rows) == 1 else 's'}" for name, rows in (("object", objects), ("field", fields))
+    ]
+    entitle(axes, "Slide", f"{', '.join(counts)} in the order in which they were taken")
     return figure
 
 

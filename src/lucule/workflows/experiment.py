@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from lucule.core import SILENT, Config, InputError, Progress
+from lucule.core import SILENT, Config, InputError, Localizations, Progress
 from lucule.core.config import dump_yaml
 from lucule.core.files import atomic_path, write_text
 from lucule.workflows import clusters
@@ -34,6 +34,9 @@ from lucule.workflows.batch import (
 SECTIONS_FILE: Final = "sections.json"
 RUN_FOLDER: Final = "run"
 FIELDS_FOLDER: Final = "fields"
+# how tables of fields, and of objects that several fields cover, are named
+FIELD: Final = "field_"
+OBJECT: Final = "object_"
 
 
 class Settings(Config):
@@ -142,7 +145,7 @@ def analyse(
     resolutions = {outcome.name: _resolution(Path(outcome.source)) for outcome in outcomes if outcome.error is None}
     failures = (*done.failures, *(f"{outcome.name} failed. {outcome.error}" for outcome in outcomes if outcome.error))
     warnings = (*failures, *done.notes)
-    _save_sections(folder, path.stem, outcomes, resolutions, warnings)
+    _save_sections(folder, path.stem, outcomes, resolutions, warnings, settings)
     summary = {**_flat(done.numbers), **_medians(outcomes, list(resolutions.values()))}
     outcome = Outcome(folder.name, str(path), summary, warnings, exit_code=1 if failures else 0)
     save_outcome(outcome, folder / OUTCOME_FILE)
@@ -157,31 +160,47 @@ def _analyse_field(path: Path, folder: Path, settings: clusters.Settings, progre
 
 
 def _tables(folder: Path, settings: Settings) -> list[Path]:
-    """Localizations of each finished field as a file, with the outlines of its objects beside it."""
-    from lucule import io
+    """Localizations as files, with the outlines of the objects beside them: of each field that was finished, and of
+    each object that several fields cover, in the place of these.
+    """
     from lucule.acquire import results
     from lucule.acquire.ledger import RunLedger
 
-    with RunLedger(folder / RUN_FOLDER) as ledger:
-        numbers = ledger.rows("field", state="done")["id"].to_list()
+    run_folder, fields = folder / RUN_FOLDER, folder / FIELDS_FOLDER
+    with RunLedger(run_folder) as ledger:
+        joined = ledger.rows("joined", state="done", colour=settings.colour).to_dicts()
+        done = ledger.rows("field", state="done").select("id", "objects").rows()
+    covered = {int(number) for row in joined for number in row["fields"].split(",")}
     found = []
-    for number in numbers:
-        locs = results.localizations(folder / RUN_FOLDER, number, colour=settings.colour)
-        if not len(locs):
+    for number, objects in done:
+        if number in covered:
             continue
-        path = folder / FIELDS_FOLDER / f"field_{number + 1:03d}.parquet"
+        path = fields / f"{FIELD}{number + 1:03d}.parquet"
         if not path.exists():
-            region = results.region_of(folder / RUN_FOLDER, number, locs)
-            if region is not None:
-                io.regions.write_geojson(region, path.with_suffix(".geojson"))
-            locs.save(path)
+            _save(results.localizations(run_folder, number, colour=settings.colour), path, run_folder, objects)
         found.append(path)
-    return found
+    for row in joined:
+        path = fields / f"{OBJECT}{int(row['objects'].split(',')[0]) + 1:03d}.parquet"
+        # a field that was given up may have been taken since
+        _save(Localizations.load(run_folder / row["path"]), path, run_folder, row["objects"])
+        found.append(path)
+    return [path for path in found if path.exists()]
+
+
+def _save(locs: Localizations, path: Path, run_folder: Path, objects: str) -> None:
+    from lucule import io
+    from lucule.acquire import results
+
+    if not len(locs):
+        return
+    region = results.region_of(run_folder, objects, locs)
+    if region is not None:
+        io.regions.write_geojson(region, path.with_suffix(".geojson"))
+    locs.save(path)
 
 
 def _resolution(path: Path) -> float | None:
     from lucule import process
-    from lucule.core import Localizations
 
     try:
         return process.frc(Localizations.load(path), compare=False).resolution_nm
@@ -216,6 +235,7 @@ def _save_sections(
     outcomes: Sequence[Outcome],
     resolutions: dict[str, float | None],
     warnings: Sequence[str],
+    settings: Settings,
 ) -> None:
     from lucule.acquire.experiment import plan_of
     from lucule.acquire.finder import Overview
@@ -226,13 +246,14 @@ def _save_sections(
     plan = plan_of(run_folder)
     with RunLedger(run_folder) as ledger:
         tables = {table: ledger.rows(table) for table in ("tile", "object", "field", "burst", "event")}
+        joined = ledger.rows("joined", colour=settings.colour)
         width, height = ledger.kept("field_um")
     overviews = {}
     for region in tables["tile"].filter(pl.col("state") == "done")["region"].unique(maintain_order=True):
         seen = Overview.load(run_folder / "overview" / f"{region}_{plan.scan.channels[0]}.npz")
         overviews[region] = (seen.image, seen.corner_um, seen.pixel_um)
     density = plan.imaging[0].density
-    numbers = {int(outcome.name.removeprefix("field_")) - 1: outcome for outcome in outcomes}
+    numbers = _by_number(outcomes, FIELD)
     section = report.experiment_section(
         name,
         overviews=overviews,
@@ -243,6 +264,10 @@ def _save_sections(
         field_um=(width, height),
         titles={number: outcome.name for number, outcome in numbers.items() if not outcome.error},
         resolution_nm={number: resolutions.get(outcome.name) for number, outcome in numbers.items()},
+        joined=joined,
+        object_titles={
+            number: outcome.name for number, outcome in _by_number(outcomes, OBJECT).items() if not outcome.error
+        },
         target_per_um2=density.target_per_um2 if density else None,
         plan=dump_yaml(plan.model_dump(mode="json", exclude_unset=True)),
         warnings=warnings,
@@ -250,6 +275,12 @@ def _save_sections(
     with atomic_path(folder / SECTION_FILE) as temporary:
         section.save(temporary)
     write_text(folder / SECTIONS_FILE, json.dumps([outcome.name for outcome in outcomes if not outcome.error]))
+
+
+def _by_number(outcomes: Sequence[Outcome], kind: str) -> dict[int, Outcome]:
+    """Outcomes of fields, or of objects, by their number in the ledger."""
+    own = [outcome for outcome in outcomes if outcome.name.startswith(kind)]
+    return {int(outcome.name.removeprefix(kind)) - 1: outcome for outcome in own}
 
 
 def write_report(out: Path, outcomes: Sequence[Outcome], settings: Settings) -> Path:

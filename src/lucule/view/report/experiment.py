@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +24,8 @@ def experiment_section(
     field_um: tuple[float, float],
     titles: Mapping[int, str],
     resolution_nm: Mapping[int, float | None],
+    joined: pl.DataFrame | None = None,
+    object_titles: Mapping[int, str] | None = None,
     target_per_um2: float | None = None,
     plan: str = "",
     warnings: Sequence[str] = (),
@@ -42,6 +46,8 @@ def experiment_section(
         Field -> title of its own section.
     resolution_nm
         Field -> Fourier ring correlation.
+    joined, object_titles
+        Objects that several fields cover, as the ledger has them, and the title of the section of each.
     target_per_um2
         Wanted density of emitters.
     plan
@@ -72,6 +78,8 @@ def experiment_section(
         )
         blocks.append(Gallery((course,), title="Imaging", size="large"))
     blocks.append(_fields(fields, bursts, titles, resolution_nm))
+    if joined is not None and joined.height:
+        blocks.append(_joined(joined, object_titles or {}))
     if events.height:
         text = "\n".join(f"{row['kind']}: {row['subject']}: {row['message']}" for row in events.iter_rows(named=True))
         blocks.append(Code("Decisions and faults", text))
@@ -119,3 +127,38 @@ def _fields(
         )
     columns = ("Field", "State", "x, µm", "y, µm", "Frames", "Spots", "FRC, nm", "Dose, mJ/µm²", "Why it ended")
     return Table(columns, tuple(rows), title="Fields")
+
+
+def _joined(joined: pl.DataFrame, titles: Mapping[int, str]) -> Table:
+    """What was done about the objects that several fields cover."""
+    rows = []
+    for row in joined.iter_rows(named=True):
+        number = int(row["objects"].split(",")[0])
+        label = str(number + 1)
+        overlaps = json.loads(row["overlaps"] or "[]")
+        followed = sum(overlap["note"] is None for overlap in overlaps)
+        moved = [math.hypot(*shift) for shift in json.loads(row["corrections"] or "[]")]
+        notes = [row["reason"]] if row["reason"] else []
+        notes += [f"without field {_listed(row['missing'])}"] if row["missing"] else []
+        notes += [f"{_listed(o['fields'])}: {o['note']}" for o in overlaps if o["note"] and not row["reason"]]
+        rows.append(
+            (
+                Link(label, titles[number]) if number in titles else label,
+                _listed(row["fields"]),
+                row["localizations"],
+                row["twice"],
+                f"{followed} of {len(overlaps)}",
+                max(moved, default=None),
+                row["residual_nm"],
+                "; ".join(notes),
+            )
+        )
+    columns = ("Object", "Fields", "Spots", "Left out: seen twice", "Overlaps that fit", "Moved by up to, nm",
+               "Left over, nm", "Notes")  # fmt: skip
+    return Table(columns, tuple(rows), title="Objects joined from several fields")
+
+
+def _listed(fields: str | Sequence[int]) -> str:
+    """Fields as people count them."""
+    numbers = [int(number) for number in (fields.split(",") if isinstance(fields, str) else fields) if number != ""]
+    return ", ".join(str(number + 1) for number in numbers)
