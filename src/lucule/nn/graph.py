@@ -9,7 +9,6 @@ before it, so that a table of any size can be worked through chunk by chunk with
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +19,6 @@ _HARMONICS: Final = 8  # 3 of degree 1 and 5 of degree 2
 _HEADS: Final = 4
 _FIELDS: Final = 4  # equivariant channels
 _CHUNK: Final = 16_384
-_DROPPED: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,34 +131,6 @@ class GraphLayer(nn.Module):
         return states + self.update(torch.cat((normed, attended, largest, strength), dim=-1)), new_fields
 
 
-class FieldReadout(nn.Module):
-    """What all points of a field say together of the class of each of them.
-
-    Weak clusters give each of their points little confidence. That there are many such points in a field, where
-    randomness has few, says more than any one of them.
-
-    Parameters
-    ----------
-    width
-        Channels of a point.
-    classes
-        Number of classes.
-    """
-
-    def __init__(self, width: int, classes: int) -> None:
-        super().__init__()
-        self.told = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
-        self.drop = nn.Dropout(_DROPPED)
-        self.verdict = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, classes))
-        # in the beginning it changes nothing
-        nn.init.zeros_(self.verdict[-1].weight)
-        nn.init.zeros_(self.verdict[-1].bias)
-
-    def forward(self, normed: Tensor, mean: Tensor) -> Tensor:
-        """What is added to the logits `(n, classes)`: of states `(n, width)`, and means of `told` `(n or 1, width)`."""
-        return self.verdict(torch.cat((normed, self.drop(mean).expand(len(normed), -1)), dim=-1))
-
-
 class GraphNetwork(nn.Module):
     """Classes of points and affinities of neighbour pairs.
 
@@ -174,8 +144,6 @@ class GraphNetwork(nn.Module):
         Number of classes, 0 = background.
     width, layers
         Size of the network.
-    readout
-        Whether the field as a whole has its say in the classes; see `FieldReadout`.
     """
 
     def __init__(
@@ -187,7 +155,6 @@ class GraphNetwork(nn.Module):
         classes: int,
         width: int = 64,
         layers: int = 5,
-        readout: bool = False,
     ) -> None:
         super().__init__()
         self.symmetric = symmetric_features
@@ -197,7 +164,6 @@ class GraphNetwork(nn.Module):
         self.layers = nn.ModuleList(GraphLayer(width, pair_features) for _ in range(layers))
         self.final = nn.LayerNorm(width)
         self.classes = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, classes))
-        self.readout = FieldReadout(width, classes) if readout else None
         half = width // 2
         self.together = nn.Linear(width, half)
         self.apart = nn.Linear(width, half, bias=False)
@@ -219,26 +185,15 @@ class GraphNetwork(nn.Module):
 
     def tell_field(self, states: Tensor) -> None:
         """Add the context of one whole field to the states `(n, width)` of its points, in place."""
-        mean = _mean_over(states, self.summary)
-        for c in chunks(len(states)):
+        parts = chunks(len(states))
+        mean = torch.stack([self.summary(states[c].float()).sum(dim=0, dtype=torch.float64) for c in parts]).sum(dim=0)
+        mean = (mean / len(states)).float()[None]
+        for c in parts:
             states[c] = self.add_context(states[c].float(), mean)
 
-    def read(self, normed: Tensor, field: Tensor, fields: int) -> Tensor:
-        """Class logits `(n, classes)` from the normed last states of points of several fields."""
-        if self.readout is None:
-            return self.classes(normed)
-        return self.classes(normed) + self.readout(
-            normed, _field_means(self.readout.told(normed), field, fields)[field]
-        )
-
-    def probabilities(self, states: Tensor) -> Tensor:
-        """Probabilities of the classes, `(n, classes)`, from the last states of one whole field."""
-        normed = (self.final(states[c].float()) for c in chunks(len(states)))
-        read = self.readout
-        if read is None:
-            return torch.cat([self.classes(part).softmax(dim=1) for part in normed])
-        mean = _mean_over(states, lambda part: read.told(self.final(part)))
-        return torch.cat([(self.classes(part) + read(part, mean)).softmax(dim=1) for part in normed])
+    def class_logits(self, states: Tensor) -> Tensor:
+        """Logits `(n, classes)` from the last states."""
+        return self.classes(self.final(states))
 
     def shown(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """What affinities need of each point, `(n, width / 2)` twice."""
@@ -271,7 +226,7 @@ class GraphNetwork(nn.Module):
                 states = self.add_context(states, _field_means(self.summary(states), field, fields)[field])
             states, directed = layer(states, directed, layer.shared(states), directed, pairs)
         shown = self.shown(states)
-        return self.read(self.final(states), field, fields), self.affinity_logits(shown, shown, pairs)
+        return self.class_logits(states), self.affinity_logits(shown, shown, pairs)
 
 
 CONTEXT_BEFORE: Final = (1, 3)
@@ -281,12 +236,6 @@ CONTEXT_BEFORE: Final = (1, 3)
 def chunks(size: int) -> list[slice]:
     """Parts of so many points that are worked on one after the other, for the memory."""
     return [slice(first, min(first + _CHUNK, size)) for first in range(0, size, _CHUNK)]
-
-
-def _mean_over(states: Tensor, told: Callable[[Tensor], Tensor]) -> Tensor:
-    """Mean of what all points of one field tell, `(1, width)`."""
-    sums = [told(states[c].float()).sum(dim=0, dtype=torch.float64) for c in chunks(len(states))]
-    return (torch.stack(sums).sum(dim=0) / len(states)).float()[None]
 
 
 def _field_means(values: Tensor, field: Tensor, fields: int) -> Tensor:

@@ -15,7 +15,6 @@ ROOMS: Final = {
     "graph": "lucule.classify.graph",
     "lines": "lucule.classify.lines",
     "localize": "lucule.localize",
-    "readout": "lucule.workflows.readout",
     "segment": "lucule.segment.packaged",
     "subsets": "lucule.classify.subsets",
 }

@@ -54,24 +54,19 @@ def start(network: GraphNetwork, columns: Columns, graph: Graph) -> tuple[Tensor
 
 
 @torch.inference_mode()
-def exchange(network: GraphNetwork, states: Tensor, points: Points, index: Indices, task: Task) -> _Tiles:
-    """All layers; `states` and `points`, which `start` gives, go in, and `states` are changed."""
-    tiles, fields = _Tiles(index), states.new_zeros(len(index), _FIELDS)
+def run(network: GraphNetwork, states: Tensor, points: Points, index: Indices, task: Task) -> tuple[Floats, Floats]:
+    """Probabilities `(n, classes)` and log-odds of pairs `(n, ranks)`, 0 where there is none.
+
+    `states`, which `start` gives, are changed. The task advances by `n` for each layer and once more.
+    """
+    n, tiles = len(index), _Tiles(index)
+    fields = states.new_zeros(n, _FIELDS)
     for place, layer in enumerate(network.layers):
         if place in CONTEXT_BEFORE:
             network.tell_field(states)
         _exchange(layer, tiles, points, states, fields, task)
-    return tiles
-
-
-@torch.inference_mode()
-def run(network: GraphNetwork, states: Tensor, points: Points, index: Indices, task: Task) -> tuple[Floats, Floats]:
-    """Probabilities `(n, classes)` and log-odds of pairs `(n, ranks)`, 0 where there is none.
-
-    `states` are changed. The task advances by `n` for each layer and once more.
-    """
-    tiles = exchange(network, states, points, index, task)
-    probability = network.probabilities(states).numpy()
+    del fields
+    probability = torch.cat([network.class_logits(states[c].float()).softmax(dim=1) for c in chunks(n)]).numpy()
     log_odds, last = np.zeros(index.shape, np.float32), AffinityWeights.of(network)
     bias = network.pair.bias.numpy() / 2  # added twice, once for each point
     together = ShownWeights.of(network.final, network.together, bias)

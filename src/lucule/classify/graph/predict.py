@@ -88,18 +88,6 @@ class GraphModel:
             _rename(index, ordered, neighbours)
         return Affinities(probability, neighbours, log_odds)
 
-    def last_states(self, locs: Localizations) -> NDArray[np.float16]:
-        """Normed states after the last layer, `(n, width)`, of a table of one field, from which classes are read."""
-        graph, order = neighbour_graph(_points(locs, np.arange(len(locs))))
-        graph = graph.ordered(order)
-        states, seen = compiled.start(self.network, columns_of(locs, order), graph)
-        with torch.inference_mode(), SILENT.task("") as task:
-            compiled.exchange(self.network, states, seen, graph.index, task)
-            normed = self.network.final(states.float())
-        result = np.empty(normed.shape, np.float16)
-        result[order] = normed.numpy()
-        return result
-
     def _look(
         self, locs: Localizations, rows: NDArray[np.int64], progress: Progress
     ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
@@ -183,7 +171,7 @@ def run(
             states[c], new_directed[c] = layer(states[c], directed[c], shared, directed, near(c))
             task.advance(c.stop - c.start)
         directed = new_directed
-    probability = network.probabilities(states)
+    probability = torch.cat([network.class_logits(states[c]).softmax(dim=1) for c in parts])
     shown = tuple(torch.cat(both) for both in zip(*(network.shown(states[c]) for c in parts), strict=True))
     log_odds = torch.empty(index.shape)
     for c in parts:

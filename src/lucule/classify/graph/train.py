@@ -41,7 +41,7 @@ class Recipe(BaseRecipe):
     width, layers
         Size of the network.
     start
-        Model whose weights the training starts from, by name or folder, without its readout; None: new weights.
+        Model whose weights the training starts from, by name or folder; None: new weights.
     classes
         Names of the classes, 0 first; they are those of the simulated fields.
     fields
@@ -64,11 +64,11 @@ class Recipe(BaseRecipe):
     validation_steps: int = Field(default=20, gt=0)
 
 
-def build(*, width: int, layers: int, classes: int, readout: bool = False) -> GraphNetwork:
+def build(*, width: int, layers: int, classes: int) -> GraphNetwork:
     """Build the network with new weights."""
     return GraphNetwork(
         point_features=POINT_FEATURES, pair_features=PAIR_FEATURES, symmetric_features=SYMMETRIC_FEATURES,
-        classes=classes, width=width, layers=layers, readout=readout,
+        classes=classes, width=width, layers=layers,
     )  # fmt: skip
 
 
@@ -142,8 +142,7 @@ def _first(recipe: Recipe) -> GraphNetwork:
     if recipe.start is not None:
         packaged = find(recipe.start)
         wanted = {"width": recipe.width, "layers": recipe.layers}
-        options = {name: value for name, value in packaged.card.options.items() if name != "readout"}
-        if packaged.card.task != recipe.task or options != wanted:
+        if packaged.card.task != recipe.task or packaged.card.options != wanted:
             raise InputError(
                 f"Training cannot start from {packaged.card.name}: it is another network",
                 received=f"task {packaged.card.task}, {packaged.card.options}", allowed=f"task graph, {wanted}",
@@ -153,8 +152,7 @@ def _first(recipe: Recipe) -> GraphNetwork:
                 f"Training cannot start from {packaged.card.name}: it tells other classes apart",
                 received=packaged.card.classes, allowed=", ".join(recipe.classes),
             )  # fmt: skip
-        # a readout fits the states that it was made for
-        network.load_state_dict({n: value for n, value in packaged.state().items() if not n.startswith("readout.")})
+        network.load_state_dict(packaged.state())
     return network
 
 
