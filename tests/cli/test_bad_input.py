@@ -83,6 +83,11 @@ def test_very_many_identical_points(n, model, tmp_path, lucule) -> None:
     assert any("duplicate" in warning.lower() for warning in answer.json["warnings"])
 
 
+def test_no_path_is_broken_in_a_message(tmp_path, cell, lucule) -> None:
+    absent = tmp_path / ("long_" * 30) / "absent.roi"
+    assert str(absent) in lucule("run", "clusters", cell, "--out", tmp_path / "out", "--region", absent).err
+
+
 def test_wrong_settings_are_named(tmp_path, cell, lucule) -> None:
     for arguments, message in (
         (["--set", "modle=XPILJZ"], "modle is not a known key"),

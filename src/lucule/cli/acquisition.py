@@ -77,5 +77,5 @@ def _page(folder: Path, control: Any, port: int | None) -> Any:
     from lucule.cli.terminal import errors
 
     page = LivePage(folder, control, port=port)
-    errors.print(f"Live page: {page.url}")
+    errors.print(f"Live page: {page.url}", soft_wrap=True)
     return page

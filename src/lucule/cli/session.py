@@ -91,11 +91,11 @@ def session(*, inputs: Any, as_json: bool) -> Iterator[Session]:
         sys.stdout.write(jsonlib.dumps(_plain(answer), allow_nan=False) + "\n")
     else:
         for warning in run.warnings:
-            errors.print(f"[yellow]warning[/] {_escape(warning)}")
+            errors.print(f"[yellow]warning[/] {_escape(warning)}", soft_wrap=True)
         if run.results:
             show_results(console, run.results)
     if failure is not None:
-        errors.print(f"[red]error[/] {_escape(failure)}")
+        errors.print(f"[red]error[/] {_escape(failure)}", soft_wrap=True)  # no path is broken
     if run.exit_code:
         raise typer.Exit(run.exit_code)
 
