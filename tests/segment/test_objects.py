@@ -99,6 +99,17 @@ def test_without_the_second_pass_borders_cut_objects() -> None:
     assert result.duplicates > 0.3
 
 
+def test_a_rim_at_the_side_of_a_window_is_no_object_of_its_own() -> None:
+    """Of the rim of an object alone, networks paint beyond it."""
+    whole = Found(shapely.Point(60, 50).buffer(20), 1, 0.9)
+    rim, beside = Found(shapely.box(70, 44, 150, 56), 1, 0.7), Found(shapely.box(70, 80, 90, 95), 1, 0.8)
+    shared = whole.outline.intersection(rim.outline).area / rim.outline.area
+    assert 0.05 < shared < 0.2
+    windows = [Window(0, 100, 0, 100), Window(0, 100, 70, 200)]
+    found = merge([[whole], [rim, beside]], windows, 1, (100, 200), guard=4)
+    assert [item.confidence for item in found] == [0.9, 0.8]
+
+
 def test_objects_larger_than_any_window_are_joined() -> None:
     labels = np.zeros((300, 300), np.int32)
     labels[140:160, 10:290] = 1

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # two outlines are the same object when they share so much of the smaller one
 _SAME: Final = 0.5
 _CUT_SAME: Final = 0.2
+# a piece at the side of a window is of an object that was seen as a whole: of a rim alone a network paints beyond it
+_CUT_KNOWN: Final = 0.05
 _LARGEST_PX: Final = 400_000_000
 
 SCHEMA: Final[dict[str, Any]] = {
@@ -117,20 +119,19 @@ def merge(
         inside = [item for item in objects if window.inside(item.outline.bounds, shape, guard)]
         chosen = {id(item) for item in inside}
         # in the second pass only what no tile showed as a whole is new
-        whole += inside if number < first else _new(inside, whole)
+        whole += inside if number < first else _new(inside, whole, _SAME)
         cut += [item for item in objects if id(item) not in chosen]
     if cut:
-        whole += _joined(_new(cut, whole))
+        whole += _joined(_new(cut, whole, _CUT_KNOWN))
     return sorted(whole, key=lambda item: (item.outline.centroid.y, item.outline.centroid.x))
 
 
-def _new(items: list[Found], known: list[Found]) -> list[Found]:
-    """Those items that do not share most of themselves, or of it, with one that is known."""
+def _new(items: list[Found], known: list[Found], least: float) -> list[Found]:
+    """Those items that do not share a part `least` of themselves, or of it, with one that is known."""
     if not items or not known:
         return list(items)
-    owners, others = _overlapping(items, known, _SAME)
+    owners, _ = _overlapping(items, known, least)
     seen = set(owners.tolist())
-    del others
     return [item for number, item in enumerate(items) if number not in seen]
 
 
