@@ -141,7 +141,7 @@ def _range(distance: float, seed: int) -> Rows:
 def _found(what: str, locs: Localizations, clear: NDArray[np.bool_] | None = None) -> Rows:
     """Labels of the network alone, of the double lines made of them, and of what filters and fits leave of those."""
     said = LineModel.load("lines").predict(locs.xy())
-    grouped = group_by_centre(locs.xy(), said.chance, said.centre_nm)
+    grouped = group_by_centre(said.chance, said.centre_nm)
     number = complete(locs.xy(), errors_nm(locs), grouped)[0] if sure(said.chance, grouped) else grouped
     filtered, _ = follow_up(locs, number)
     fitted = np.where(measure(locs, filtered).off_lines, -1, filtered)

@@ -199,7 +199,7 @@ def find(
         return locs.with_columns(label=label, p_label=probability, cluster=number)
     said = lines.LineModel.load(settings.model, device).predict(locs.xy(), progress=progress)
     if boxes is None:
-        number, chance = group_by_centre(locs.xy(), said.chance, said.centre_nm), said.chance
+        number, chance = group_by_centre(said.chance, said.centre_nm), said.chance
         if sure(chance, number):
             number, joined = complete(locs.xy(), errors_nm(locs), number, settings.lines)
             chance = np.where(joined > 0, joined, chance)

@@ -27,17 +27,17 @@ def test_a_small_group_that_is_doubtful_is_none() -> None:
     sizes, places = (1500, 1200, 100, 100), np.array([[0, 0], [3000, 0], [6000, 0], [9000, 0]])
     centre = np.repeat(places, sizes, axis=0) + rng.normal(0, 50, (sum(sizes), 2))
     chance = np.repeat([0.99, 0.7, 0.7, 0.95], sizes)
-    number = group_by_centre(centre, chance, centre)
+    number = group_by_centre(chance, centre)
     # doubtful but large, and small but certain, are kept
     assert [int(number[i]) for i in (0, 1500, 2700, 2800)] == [0, 1, -1, 2]
-    assert group_by_centre(centre, np.ones(len(centre)), centre).max() == 3
+    assert group_by_centre(np.ones(len(centre)), centre).max() == 3
 
 
 def test_a_low_chance_counts_where_all_are_low() -> None:
     rng = np.random.default_rng(6)
     centre = np.repeat([[0, 0], [3000, 0]], 400, axis=0) + rng.normal(0, 50, (800, 2))
     chance = np.repeat([0.98, 0.4, 0.35, 0.1], [300, 100, 300, 100])
-    number = group_by_centre(centre, chance, centre)
+    number = group_by_centre(chance, centre)
     assert [int((number[a:b] >= 0).sum()) for a, b in ((0, 300), (300, 400), (400, 700), (700, 800))] == [
         300,
         0,
@@ -48,9 +48,8 @@ def test_a_low_chance_counts_where_all_are_low() -> None:
 
 def test_neighbours_in_a_row_are_told_apart() -> None:
     rng = np.random.default_rng(1)
-    xy = np.vstack([two_lines(rng, 500, [0, 0]), two_lines(rng, 400, [2000, 0])])
     centre = np.repeat([[0.0, 0.0], [2000.0, 0.0]], [500, 400], axis=0) + rng.normal(0, 100, (900, 2))
-    number = group_by_centre(xy, np.ones(900), centre)
+    number = group_by_centre(np.ones(900), centre)
     assert (number[:500] == 0).all()
     assert (number[500:] == 1).all()
 
@@ -58,9 +57,9 @@ def test_neighbours_in_a_row_are_told_apart() -> None:
 def test_background_and_few_localizations_are_no_object() -> None:
     rng = np.random.default_rng(2)
     xy = rng.uniform(0, 20_000, (3000, 2))
-    assert (group_by_centre(xy, np.zeros(3000), xy) == -1).all()
-    assert (group_by_centre(xy[:20], np.ones(20), np.zeros((20, 2))) == -1).all()
-    assert len(group_by_centre(np.empty((0, 2)), np.empty(0), np.empty((0, 2)))) == 0
+    assert (group_by_centre(np.zeros(3000), xy) == -1).all()
+    assert (group_by_centre(np.ones(20), np.zeros((20, 2))) == -1).all()
+    assert len(group_by_centre(np.empty(0), np.empty((0, 2)))) == 0
 
 
 def test_dbscan_agrees_with_scikit_learn() -> None:

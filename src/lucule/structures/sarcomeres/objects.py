@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from lucule.core import Region
 from lucule.space import NeighbourGrid, components
 
+Floats = NDArray[np.float64]
+
 FEWEST: Final = 50
 # chosen on fields of the scenes of the training with other seeds
 _LEAST: Final = 0.05
@@ -19,6 +21,7 @@ _CERTAIN: Final = 0.9
 _SMALL: Final = 0.1
 _ALMOST_USUAL: Final = 0.25
 _SURE: Final = 0.6
+_PLAIN: Final = 0.9
 _BIN_NM: Final = 40.0
 _SMOOTH_BINS: Final = 2.5
 _APART_NM: Final = 600.0
@@ -27,21 +30,19 @@ _FIRST_STEP_NM: Final = 1000.0
 _STEP_NM: Final = 500.0
 
 
-def group_by_centre(
-    xy: NDArray[Any], chance: NDArray[Any], centre_nm: NDArray[Any], *, fewest: int = FEWEST
-) -> NDArray[np.int32]:
+def group_by_centre(chance: NDArray[Any], centre_nm: NDArray[Any], *, fewest: int = FEWEST) -> NDArray[np.int32]:
     """Number the double lines: localizations that point to the same centre are one.
 
     How many of the localizations around a centre belong to it is judged by what is said of most of them: where the
     chances are high, a lower one is background beside the lines; where few molecules are left, all chances are low. A
     clump of a few dyes may look like a piece of a double line: what has less than a tenth of the localizations that
-    are usual in this table, and no high chance, is none. Very low chances count only beside double lines with good
-    ones, and for groups that are not much smaller.
+    are usual in this table, and no high chance, is none. Very low chances count only where few molecules are left, so
+    that even double lines have chances below 0.9, and for groups that are not much smaller than these.
 
     Parameters
     ----------
-    xy, chance
-        Positions `(n, 2)` nm, and how likely each is on a double line `(n,)`; a label, 0 or 1, will do.
+    chance
+        How likely each localization is on a double line `(n,)`; a label, 0 or 1, will do.
     centre_nm
         `(n, 2)`, where each localization has the centre of its double line.
     fewest
@@ -55,20 +56,28 @@ def group_by_centre(
     Examples
     --------
     >>> rng = np.random.default_rng(1)
-    >>> xy = rng.normal(0, 200, (400, 2)) + np.repeat([[0, 0], [3000, 0]], 200, axis=0)
     >>> centre = np.repeat([[0.0, 0.0], [3000.0, 0.0]], 200, axis=0) + rng.normal(0, 60, (400, 2))
-    >>> np.bincount(group_by_centre(xy, np.ones(400), centre)).tolist()
+    >>> np.bincount(group_by_centre(np.ones(400), centre)).tolist()
     [200, 200]
     """
+    likely = np.asarray(chance, np.float64)
+    votes = np.asarray(centre_nm, np.float64)
+    found = _grouped(likely, votes, fewest, _CANDIDATE)
+    if _SURE <= _chance_of_most(likely, found) < _PLAIN:
+        found = _grouped(likely, votes, fewest, _LEAST)
+    return by_size(found, fewest)
+
+
+def _grouped(likely: Floats, centre_nm: Floats, fewest: int, least: float) -> NDArray[np.int32]:
+    """Number of the group of each localization whose chance is above `least`, -1 for the others."""
     from scipy import ndimage
     from scipy.spatial import cKDTree
 
-    found = np.full(len(xy), -1, np.int32)
-    likely = np.asarray(chance, np.float64)
-    if np.count_nonzero(likely > _CANDIDATE) < fewest:
+    found = np.full(len(likely), -1, np.int32)
+    rows = np.flatnonzero(likely > least)
+    if len(rows) < fewest:
         return found
-    rows = np.flatnonzero(likely > _LEAST)
-    votes = np.asarray(centre_nm, np.float64)[rows]
+    votes = centre_nm[rows]
     corner = votes.min(axis=0) - _APART_NM
     bins = np.floor((votes - corner) / _BIN_NM).astype(np.int64)
     shape = tuple(bins.max(axis=0) + 1 + int(_APART_NM / _BIN_NM))
@@ -86,19 +95,15 @@ def group_by_centre(
     order = np.flatnonzero(near)[np.argsort(nearest[near], kind="stable")]
     groups = np.split(rows[order], np.flatnonzero(np.diff(nearest[order])) + 1)
     usual = _usual(np.array([len(group) for group in groups]))
-    doubtful = np.zeros(len(xy), np.bool_)
     for number, group in enumerate(groups):
         if not len(group):
             continue
         clear = group[likely[group] > _CANDIDATE]
         middle = float(np.median(likely[clear if len(clear) >= fewest else group]))
-        least = 0.0 if middle >= _CERTAIN else _SMALL if middle >= _CANDIDATE else _ALMOST_USUAL
-        if len(group) >= least * usual:
+        part = 0.0 if middle >= _CERTAIN else _SMALL if middle >= _CANDIDATE else _ALMOST_USUAL
+        if len(group) >= part * usual:
             found[group[likely[group] >= middle / 2]] = number
-            doubtful[group] = middle < _CANDIDATE
-    if not sure(likely, found):
-        found[doubtful | (likely <= _CANDIDATE)] = -1
-    return by_size(found, fewest)
+    return found
 
 
 def sure(chance: NDArray[Any], number: NDArray[np.int32]) -> bool:
@@ -106,13 +111,18 @@ def sure(chance: NDArray[Any], number: NDArray[np.int32]) -> bool:
 
     In tables of something else all chances are low. Very low ones, which count only beside good ones, are not asked.
     """
+    return _chance_of_most(chance, number) >= _SURE
+
+
+def _chance_of_most(chance: NDArray[Any], number: NDArray[np.int32]) -> float:
+    """Median over localizations of the median chance of their double line; 0 where there is none."""
     inside = np.flatnonzero(number >= 0)
     if not len(inside):
-        return False
+        return 0.0
     groups = np.split(inside[np.argsort(number[inside], kind="stable")], np.cumsum(np.bincount(number[inside]))[:-1])
     middles = np.concatenate([np.full(len(group), np.median(chance[group])) for group in groups if len(group)])
     asked = middles[middles >= _CANDIDATE]
-    return bool(len(asked) and np.median(asked) >= _SURE)
+    return float(np.median(asked)) if len(asked) else 0.0
 
 
 def _usual(counts: NDArray[np.int64]) -> float:
