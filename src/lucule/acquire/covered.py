@@ -27,7 +27,6 @@ def join_covered(
 
     A field that was given up is missing in the table, and the record says so; when it is taken after all, the object is
     joined again.
-
     """
     if plan.objects.large != "cover":
         return

@@ -236,7 +236,8 @@ class XYStage(_Faulty, XYStageDevice):
         self.set_position_um(0, 0)
 
     def stop(self) -> None:
-        """Movements are immediate."""
+        """Stay where it is."""
+        self._slide.specimen.move(*self._slide.specimen.xy_um, speed_um_s=0)
 
     def set_origin_x(self) -> None:
         """Refuse: the slide has its own origin."""

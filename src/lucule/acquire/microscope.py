@@ -342,14 +342,7 @@ class Microscope:
         InputError
             The settings of the microscope do not say how, or the stage has no such property.
         """
-        speed, stage = self.rig.stage_speed, self.core.getXYStageDevice()
-        if speed is None:
-            raise InputError(
-                "A continuous scan needs a stage whose speed can be set",
-                received="a microscope without stage_speed",
-                allowed="stage_speed: {properties: [...], um_s_per_unit: ...} in its settings",
-                next_step="add it, or scan with mode: sequential",
-            )
+        speed, stage = self.rig.speed_of_stage(), self._stage
         known = self.core.getDevicePropertyNames(stage)
         for name in speed.properties:
             if name not in known or self.core.isPropertyReadOnly(stage, name):
@@ -405,8 +398,7 @@ class Microscope:
     @contextlib.contextmanager
     def _speed(self, um_s: float) -> Iterator[None]:
         """The stage at a speed; afterwards at that of before."""
-        speed = self.rig.stage_speed
-        assert speed is not None  # noqa: S101 (checked by check_speed)
+        speed = self.rig.speed_of_stage()
         before = {name: self.core.getProperty(self._stage, name) for name in speed.properties}
         try:
             for name in speed.properties:

@@ -141,6 +141,23 @@ class Rig(Config):
     timeout_s: Positive = 5.0
     buffer_mb: Annotated[int, Field(gt=0)] = 256
 
+    def speed_of_stage(self) -> StageSpeed:
+        """How the speed of the stage is set.
+
+        Raises
+        ------
+        InputError
+            The settings do not say.
+        """
+        if self.stage_speed is None:
+            raise InputError(
+                "A continuous scan needs a stage whose speed can be set",
+                received="a microscope without stage_speed",
+                allowed="stage_speed: {properties: [...], um_s_per_unit: ...} in its settings",
+                next_step="add it, or scan with mode: sequential",
+            )
+        return self.stage_speed
+
     @model_validator(mode="after")
     def _known(self) -> Self:
         for name, channel in self.channels.items():

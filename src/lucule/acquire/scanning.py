@@ -94,13 +94,7 @@ def motion_of(plan: Plan, channel: str, *, width_um: float, pixel_um: float) -> 
     InputError
         The speed of the stage cannot be set.
     """
-    scan, stage = plan.scan, plan.microscope.stage_speed
-    if stage is None:
-        raise InputError(
-            "A continuous scan needs a stage whose speed can be set",
-            received="a microscope without stage_speed",
-            next_step="say how in the settings of the microscope, or scan with mode: sequential",
-        )
+    scan, stage = plan.scan, plan.microscope.speed_of_stage()
     exposure_s = light_of(plan, channel).exposure_ms / 1000
     pitch = width_um * (1 - scan.overlap_percent / 100)
     seen_um = max(round((scan.overview_pixel_um or pixel_um) / pixel_um), 1) * pixel_um

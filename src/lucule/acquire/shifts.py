@@ -8,6 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lucule.process.drift.pictures import correlation, picture, vertex
+
 Floats = NDArray[np.float64]
 
 # pixel of the correlation, width of its smoothing, and width beyond which it is background (nm)
@@ -111,16 +113,10 @@ def _counted(a: Floats, b: Floats, reach_nm: float) -> Floats:
     )
 
     def spectrum(points: Floats) -> NDArray[np.complex128]:
-        cell = np.floor((points - low) / _PIXEL_NM).astype(np.int64)
-        flat = (cell[:, 0] % shape[0]) * shape[1] + cell[:, 1] % shape[1]
-        # the square root keeps one bright bead from deciding alone
-        image = np.sqrt(np.bincount(flat, minlength=shape[0] * shape[1])).reshape(shape)
-        found: NDArray[np.complex128] = fft.rfft2(image)
+        found: NDArray[np.complex128] = fft.rfft2(picture(np.floor((points - low) / _PIXEL_NM).astype(np.int64), shape))
         return found
 
-    pairs = fft.irfft2(np.conj(spectrum(a)) * spectrum(near), shape)
-    offsets = np.arange(-reach, reach + 1)
-    window = pairs[np.ix_(offsets % shape[0], offsets % shape[1])]
+    window = correlation(spectrum(a), spectrum(near), shape, reach)
     fine = ndimage.gaussian_filter(window, _SMOOTHING_NM / _PIXEL_NM, mode="nearest")
     wide = ndimage.gaussian_filter(window, _BACKGROUND_NM / _PIXEL_NM, mode="nearest")
     found: Floats = fine - wide
@@ -133,12 +129,7 @@ def _top(counts: Floats) -> Floats | None:
     if min(i, j) < 1 or max(i, j) > len(counts) - 2:
         return None
     near = counts[i - 1 : i + 2, j - 1 : j + 2]
-    return np.array([i + _vertex(near[:, 1]), j + _vertex(near[1, :])])
-
-
-def _vertex(values: Floats) -> float:
-    bend = values[0] - 2 * values[1] + values[2]
-    return float(np.clip(0.5 * (values[0] - values[2]) / bend, -1, 1)) if bend < 0 else 0.0
+    return np.array([i + vertex(near[:, 1]), j + vertex(near[1, :])])
 
 
 def _agreeing(parts: Floats, top: Floats) -> float:

@@ -13,6 +13,7 @@ from numba import get_num_threads
 from numpy.typing import NDArray
 
 from lucule.core import WorkError
+from lucule.process.drift.pictures import correlation, picture, vertex
 from lucule.process.drift.segments import Segments
 
 Floats = NDArray[np.float64]
@@ -54,12 +55,9 @@ def correlate(
     shape = tuple(int(fft.next_fast_len(min(int(side) + 2, _LARGEST_PX), real=True)) for side in extent)
     reach = min(int(reach_nm / pixel_nm), min(shape) // 2 - 3)
     cell = np.floor(points / pixel_nm).astype(np.int64)
-    flat = (cell[:, 0] % shape[0]) * shape[1] + cell[:, 1] % shape[1]
 
     def spectrum(i: int) -> NDArray[np.complex64]:
-        rows = flat[segments.starts[i] : segments.starts[i + 1]]
-        # the square root keeps one bright bead from deciding alone
-        image = np.sqrt(np.bincount(rows, minlength=shape[0] * shape[1])).reshape(shape).astype(np.float32)
+        image = picture(cell[segments.starts[i] : segments.starts[i + 1]], shape).astype(np.float32)
         found: NDArray[np.complex64] = fft.rfft2(image - image.mean(), workers=1)
         return found
 
@@ -92,13 +90,10 @@ def _shift(
     a: NDArray[np.complex64], b: NDArray[np.complex64], shape: tuple[int, ...], reach: int
 ) -> tuple[float, float] | None:
     """Shift of b against a, pixels; None where no peak stands out."""
-    from scipy import fft, ndimage
+    from scipy import ndimage
 
-    correlation = fft.irfft2(np.conj(a) * b, shape, workers=1)
-    offsets = np.arange(-reach, reach + 1)
-    window = correlation[np.ix_(offsets % shape[0], offsets % shape[1])]
     # structure is wider than a pixel, and so is its peak
-    smooth = ndimage.gaussian_filter(window, 1.0)
+    smooth = ndimage.gaussian_filter(correlation(a, b, shape, reach), 1.0)
     peak = np.unravel_index(int(np.argmax(smooth)), smooth.shape)
     middle = float(np.median(smooth))
     spread = 1.4826 * float(np.median(np.abs(smooth - middle)))
@@ -107,12 +102,7 @@ def _shift(
         return None
     # the top of the peak is a parabola, in the logarithm for a Gaussian one
     base = np.log(np.maximum(smooth[i - 1 : i + 2, j - 1 : j + 2] - middle, 1e-12))
-    return offsets[i] + _vertex(base[:, 1]), offsets[j] + _vertex(base[1, :])
-
-
-def _vertex(values: Floats) -> float:
-    bend = values[0] - 2 * values[1] + values[2]
-    return float(np.clip(0.5 * (values[0] - values[2]) / bend, -1, 1)) if bend < 0 else 0.0
+    return i - reach + vertex(base[:, 1]), j - reach + vertex(base[1, :])
 
 
 def _fitted(matrix: Floats, shifts: Floats) -> Floats:
