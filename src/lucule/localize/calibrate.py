@@ -7,6 +7,7 @@ deviations and a logistic one for the probabilities, the threshold with the best
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -15,16 +16,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit, logit
+from torch import Tensor
 
 from lucule.core import SILENT, Progress
 from lucule.localize.decode import decode
 from lucule.localize.matching import match
-from lucule.localize.predict import Laws, Predictor, load, placed, raw_output
+from lucule.localize.predict import Emitters, Laws, Predictor, load, placed, raw_output
 from lucule.localize.recipe import Recipe
 from lucule.localize.scenes import SceneSettings, prepare
 from lucule.localize.scores import Scores, calibration_error, score
 from lucule.models import Card, Packaged, find, save
-from lucule.simulate.crlb import noise_of
+from lucule.simulate.crlb import Noise, noise_of
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -35,6 +37,7 @@ _THRESHOLDS: Final = np.round(np.arange(0.25, 0.76, 0.05), 2)
 # with fewer pairs the predicted standard deviations are left as they are
 _FEWEST: Final = 200
 _NEWTON_STEPS: Final = 25
+_SMALLEST_STEP: Final = 1e-6
 # between these quantiles a Gaussian has one standard deviation to each side
 _LOW, _HIGH = 0.1587, 0.8413
 _CALIBRATED: Final = ("sigma_law", "p_law", "threshold")
@@ -54,8 +57,8 @@ class Validation:
     difference, sigma, said
         Of the pairs: localization minus truth, and standard deviations after and before refinement, of x, y, z and the
         logarithm of the photons.
-    pair_p
-        Probability of the pairs.
+    moved, pair_p
+        How far refinement moved the pairs, in standard deviations; their probability.
     weight, pair_weight
         Weights of localizations and pairs, so that every scene counts alike, however many emitters it has.
     emitters
@@ -68,6 +71,7 @@ class Validation:
     difference: Floats
     sigma: Floats
     said: Floats
+    moved: Floats
     pair_p: Floats
     weight: Floats
     pair_weight: Floats
@@ -127,9 +131,8 @@ def validate(
     with progress.task("Validate", batches, "batches") as task:
         for number in range(batches):
             batch = stage.batch(number, generator.manual_seed(seed + number))
-            raw = torch.cat([raw_output(predictor, scene) for scene in batch.photons])
-            frames = batch.photons.flatten(0, 1).cpu().numpy()
-            found = placed(predictor, decode(raw, threshold=_LEAST), frames, noise)
+            frames = batch.photons.shape[1]
+            found = _joined([_of_scene(predictor, scene, noise) for scene in batch.photons], frames)
             own = np.column_stack([found.values[:, :3], np.log(found.values[:, 3])])
             true = np.stack([getattr(batch.truth, n).cpu().numpy() for n in ("x", "y", "z", "photons")], axis=1)
             true[:, :3] *= unit
@@ -137,26 +140,43 @@ def validate(
             hit = np.ones(len(own), bool)
             hit[pairs.wrong] = False
             difference = own[pairs.found] - true[pairs.true]
-            sigma, said = found.errors[pairs.found], found.said[pairs.found]
-            scene = found.frame // batch.photons.shape[1]
+            sigma, said, moved = (of[pairs.found] for of in (found.errors, found.said, found.moved))
+            scene = found.frame // frames
             weight = 1 / np.bincount(scene)[scene] if len(scene) else np.empty(0)
             pair_p, pair_weight = found.p[pairs.found], weight[pairs.found]
-            parts.append((own[:, :2], found.p, hit, difference, sigma, said, pair_p, weight, pair_weight, len(true)))
+            parts.append(
+                (own[:, :2], found.p, hit, difference, sigma, said, moved, pair_p, weight, pair_weight, len(true))
+            )
             task.advance()
     *arrays, emitters = zip(*parts, strict=True)
     return Validation(*(np.concatenate(part) for part in arrays), sum(emitters))
 
 
+def _of_scene(predictor: Predictor, scene: Tensor, noise: Noise) -> Emitters:
+    found = decode(raw_output(predictor, scene), threshold=_LEAST)
+    return placed(predictor, found, scene.cpu().numpy(), noise)
+
+
+def _joined(scenes: Sequence[Emitters], frames: int) -> Emitters:
+    """Emitters of scenes of so many frames each, with frames numbered through all of them."""
+    frame = np.concatenate([scene.frame + number * frames for number, scene in enumerate(scenes)])
+    others = ("p", "values", "errors", "said", "moved")
+    return Emitters(frame, *(np.concatenate([getattr(scene, name) for scene in scenes]) for name in others))
+
+
 def calibrated(card: Card, found: Validation) -> Card:
     """Card with the laws of standard deviations and probabilities, the best threshold, and the scores there."""
-    laws = [sigma_law(found.difference[:, k], found.sigma[:, k], found.said[:, k], found.pair_weight) for k in range(4)]
+    laws = [
+        sigma_law(found.difference[:, k], found.sigma[:, k], found.said[:, k], found.moved, found.pair_weight)
+        for k in range(4)
+    ]
     law = p_law(found.p, found.hit, found.weight)
     tried = {float(t): scores_at(found, float(t)) for t in _THRESHOLDS}
     # without any pair there is no efficiency, and no threshold is better than another
     best = max(tried, key=lambda t: np.nan_to_num(tried[t].efficiency_3d, nan=-np.inf))
     scores = {name: getattr(tried[best], name) for name in _ON_CARD}
     for k, name in enumerate("xyz"):
-        pulls = found.difference[:, k] / Laws(laws, law).sigma(found.sigma[:, k], found.said[:, k], k)
+        pulls = found.difference[:, k] / Laws(laws, law).sigma(found.sigma[:, k], found.said[:, k], found.moved, k)
         scores[f"pull_{name}"] = _width(pulls, found.pair_weight) if len(pulls) else float("nan")
     scores["calibration_error"] = calibration_error(Laws(laws, law).p(found.p), found.hit)
     features = card.features | {
@@ -169,23 +189,27 @@ def calibrated(card: Card, found: Validation) -> Card:
     return card.replace(features=features, scores=kept | new)
 
 
-def sigma_law(difference: Floats, sigma: Floats, said: Floats, weight: Floats) -> tuple[float, float, float]:
-    """Fit `a`, `b` and `c` of exp(a) sigma^b said^c to the size of the differences.
+def sigma_law(
+    difference: Floats, sigma: Floats, said: Floats, moved: Floats, weight: Floats
+) -> tuple[float, float, float, float]:
+    """Fit `a`, `b`, `c` and `d` of exp(a) sigma^b said^c (1 + moved)^d to the size of the differences.
 
     The exponents come from a regression of the logarithm of the absolute difference, which a few pairs of neighbours
     that were mistaken for each other hardly disturb, and the factor from the width of the pulls between quantiles. The
-    fit of one emitter does not know that its neighbours are uncertain; the network does.
+    fit of one emitter does not know that its neighbours are uncertain, or that there is one more; the network does, and
+    its disagreement with the frame shows.
     """
     if len(sigma) < _FEWEST:
-        return 0.0, 1.0, 0.0
-    inputs = np.stack([np.ones(len(sigma)), np.log(sigma), np.log(said)], axis=1)
+        return 0.0, 1.0, 0.0, 0.0
+    inputs = np.stack([np.ones(len(sigma)), np.log(sigma), np.log(said), np.log1p(moved)], axis=1)
     size = np.log(np.maximum(np.abs(difference), 1e-3 * sigma))
     # of all exponents that fit equally well those nearest to the fit's own errors, where the two say the same
-    start = np.array([0.0, 1.0, 0.0])
+    start = np.array([0.0, 1.0, 0.0, 0.0])
     root = np.sqrt(weight / weight.mean())
     change, *_ = np.linalg.lstsq(inputs * root[:, None], (size - inputs @ start) * root, rcond=1e-6)
-    b, c = float(start[1] + change[1]), float(start[2] + change[2])
-    return float(np.log(_width(difference / (sigma**b * said**c), weight))), b, c
+    _, b, c, d = (float(value) for value in start + change)
+    shape = sigma**b * said**c * (1 + moved) ** d
+    return float(np.log(_width(difference / shape, weight))), b, c, d
 
 
 def p_law(p: Floats, hit: NDArray[np.bool_], weight: Floats) -> tuple[float, float]:
@@ -195,12 +219,24 @@ def p_law(p: Floats, hit: NDArray[np.bool_], weight: Floats) -> tuple[float, flo
         return 1.0, 0.0
     relative = weight / weight.mean()
     inputs = np.stack([logit(np.clip(p, 1e-4, 1 - 1e-4)), np.ones(len(p))], axis=1)
+    signed = np.where(hit[:, None], inputs, -inputs)
+
+    def surprise(law: Floats) -> float:
+        return float(relative @ np.logaddexp(0, -(signed @ law)))
+
+    now = surprise(law)
     for _ in range(_NEWTON_STEPS):
         chance = expit(inputs @ law)
         slope = inputs.T @ (relative * (hit - chance))
         # a weak pull towards small laws keeps the steps finite where the classes hardly overlap
         curvature = (inputs * (relative * chance * (1 - chance))[:, None]).T @ inputs + 1e-3 * np.eye(2)
-        law = law + np.linalg.solve(curvature, slope)
+        change = np.linalg.solve(curvature, slope)
+        # a whole step may lead too far
+        while (then := surprise(law + change)) > now and np.abs(change).max() > _SMALLEST_STEP:
+            change = 0.5 * change
+        if then >= now:
+            break
+        law, now = law + change, then
     return float(law[0]), float(law[1])
 
 

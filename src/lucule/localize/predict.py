@@ -40,6 +40,9 @@ logger = logging.getLogger(__name__)
 _TILE_PX: Final = 256
 # frames of 64 x 64 pixels in a block; larger frames come in smaller blocks
 _BLOCK: Final = 128
+_FEWEST_FRAMES: Final = 8
+# frames on each side that say where an emitter is, see `lucule.localize.refine`
+_REACH: Final = 2
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,14 @@ class Laws:
     Attributes
     ----------
     of_sigma
-        `a`, `b` and `c` of exp(a) s^b n^c, for x, y, z in nm and for the logarithm of the photons; s is the standard
-        deviation after refinement, n the network's.
+        `a`, `b`, `c` and `d` of exp(a) s^b n^c (1 + m)^d, for x, y, z in nm and for the logarithm of the photons; s is
+        the standard deviation after refinement, n the network's, m how far refinement moved the emitter, in s.
     of_p
         `a` and `b` of logistic(a logit(p) + b).
 
     Examples
     --------
-    >>> laws = Laws([(0.0, 1.0, 0.0)] * 4, (2.0, 0.5))
+    >>> laws = Laws([(0.0, 1.0, 0.0, 0.0)] * 4, (2.0, 0.5))
     >>> round(float(laws.said(laws.p(0.3))), 6)
     0.3
     """
@@ -64,10 +67,10 @@ class Laws:
     of_sigma: Sequence[Sequence[float]]
     of_p: Sequence[float]
 
-    def sigma(self, refined: Floats, said: Floats, column: int) -> Floats:
+    def sigma(self, refined: Floats, said: Floats, moved: Floats, column: int) -> Floats:
         """Calibrated standard deviations of column 0 (x) to 3 (photons)."""
-        a, b, c = self.of_sigma[column]
-        calibrated: Floats = np.exp(a) * refined**b * said**c
+        a, b, c, d = self.of_sigma[column]
+        calibrated: Floats = np.exp(a) * refined**b * said**c * (1 + moved) ** d
         return calibrated
 
     def p(self, said: ArrayLike) -> Floats:
@@ -129,7 +132,7 @@ class Predictor:
     def laws(self) -> Laws:
         """What calibrates its errors and probabilities."""
         features = self.card.features
-        return Laws(features.get("sigma_law", [(0.0, 1.0, 0.0)] * 4), features.get("p_law", (1.0, 0.0)))
+        return Laws(features.get("sigma_law", [(0.0, 1.0, 0.0, 0.0)] * 4), features.get("p_law", (1.0, 0.0)))
 
 
 def load(
@@ -252,7 +255,7 @@ def localize(
             lambda block: _find(predictor, block, pixels, float(predictor.laws.said(limit))),
             size=_block(rows, columns),
             pixel_size_nm=used.pixel_size_nm,
-            reach=predictor.network.context // 2,
+            reach=predictor.network.context // 2 + _REACH,
             saturation=min(used.saturation, 2 ** (source.info.camera.bit_depth or 64) - 1),
             keep=keep and Keep(Path(keep), fingerprint(source.fingerprint(), identity, package_version())),
             progress=progress,
@@ -275,19 +278,23 @@ def localize(
 
 
 def _block(rows: int, columns: int) -> int:
-    return max(_BLOCK * 64 * 64 // (min(rows, 2 * _TILE_PX) * min(columns, 2 * _TILE_PX)), 4)
+    return max(_BLOCK * 64 * 64 // (min(rows, 2 * _TILE_PX) * min(columns, 2 * _TILE_PX)), _FEWEST_FRAMES)
 
 
 def _find(predictor: Predictor, block: Block, pixels: Sensor, threshold: float) -> pl.DataFrame:
-    """Find the emitters of a block of frames."""
+    """Find the emitters of a block of frames; those of the frames around have a say in where they are."""
     photons = to_photons(block.counts, pixels)
-    spare = (block.own.start, len(photons) - block.own.stop)
+    seen = slice(max(block.own.start - _REACH, 0), min(block.own.stop + _REACH, len(photons)))
+    spare = (seen.start, len(photons) - seen.stop)
     found = [_tile(predictor, photons, tile, spare, threshold) for tile in _tiles(*photons.shape[1:])]
     merged = Found(*(np.concatenate([getattr(f, name) for f in found]) for name in ("frame", "row", "column")),
                    np.concatenate([f.values for f in found]))  # fmt: skip
     order = np.lexsort((merged.column, merged.row, merged.frame))
     found_here = Found(merged.frame[order], merged.row[order], merged.column[order], merged.values[order])
-    return _columns(predictor, placed(predictor, found_here, photons[block.own], noise_of(pixels)))
+    table = _columns(predictor, placed(predictor, found_here, photons[seen], noise_of(pixels)))
+    frame = pl.col("frame").cast(pl.Int64) - (block.own.start - seen.start)
+    own = table.with_columns(frame).filter(pl.col("frame").is_between(0, block.own.stop - block.own.start - 1))
+    return own.with_columns(pl.col("frame").cast(pl.UInt32))
 
 
 def _tiles(rows: int, columns: int) -> list[tuple[slice, slice]]:
@@ -352,6 +359,8 @@ class Emitters:
         Standard deviations of x, y, z in nm and of the logarithm of the photons, `(n, 4)`.
     said
         The same before refinement.
+    moved
+        How far refinement moved them sideways, in standard deviations after it.
     """
 
     frame: NDArray[np.int64]
@@ -359,28 +368,32 @@ class Emitters:
     values: Floats
     errors: Floats
     said: Floats
+    moved: Floats
 
 
 def placed(predictor: Predictor, found: Found, photons: NDArray[np.float32], noise: Noise) -> Emitters:
-    """Give what was found in a block of frames its units, and refine it on these frames `(n, rows, columns)`."""
+    """Give what was found in consecutive frames `(n, rows, columns)` its units, and refine it on these frames."""
     width, height = predictor.camera.pixel_size_nm
     said = found.values.astype(np.float64)
     unit = np.array([width, height, predictor.z_scale_nm])
     values = np.column_stack([said[:, 1:4] * unit, np.exp(said[:, [4, 9]])])
+    moved = np.zeros(len(values))
     errors = before = np.column_stack([said[:, 5:8] * unit, said[:, 8]])
     if predictor.refined and len(values):
         low, high = predictor.kernel.z_range_nm
         values[:, 2] = np.clip(values[:, 2], low, high)
         starts = np.searchsorted(found.frame, np.arange(len(photons) + 1)).astype(np.int64)
         in_photons = np.column_stack([errors[:, :3], errors[:, 3] * values[:, 3]])
-        values, spread = refine(photons, starts, values, in_photons, predictor.kernel, noise)
+        first = values[:, :2]
+        values, spread = refine(photons, starts, values, in_photons, predictor.kernel, noise, reach=_REACH)
         errors = np.column_stack([spread[:, :3], spread[:, 3] / values[:, 3]])
-    return Emitters(found.frame, said[:, 0], values, errors, before)
+        moved = np.hypot(*(values[:, :2] - first).T) / np.hypot(*spread[:, :2].T)
+    return Emitters(found.frame, said[:, 0], values, errors, before, moved)
 
 
 def _columns(predictor: Predictor, found: Emitters) -> pl.DataFrame:
     x, y, z, photons, background = found.values.T
-    x_err, y_err, z_err = (predictor.laws.sigma(found.errors[:, k], found.said[:, k], k) for k in range(3))
+    x_err, y_err, z_err = (predictor.laws.sigma(found.errors[:, k], found.said[:, k], found.moved, k) for k in range(3))
     return pl.DataFrame(
         {
             "frame": found.frame.astype(np.uint32),

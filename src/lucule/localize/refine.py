@@ -1,10 +1,14 @@
-"""From the network's places to the most probable ones: all emitters of a frame are fitted to it, from where they are.
+"""From the network's places to the most probable ones: all emitters are fitted to their frames, from where they are.
 
 The network finds and separates emitters and knows their neighbours in time; a short training leaves its places with an
-error that does not fall with the light. Here the frame itself has a say: position, photons and local background of
-every emitter are moved to the maximum of the likelihood of the frame times a Gaussian around what the network said
+error that does not fall with the light. Here the frames themselves have a say: position, photons and local background
+of every emitter are moved to the maximum of the likelihood of the frame times a Gaussian around what the network said
 (maximum a posteriori). Bright, separate emitters come close to the precision of a fit; where spots overlap or are
-faint, the network's word stands.
+faint, the network's word stands; so it does where the frame would lead far away from it.
+
+A molecule that is on for several frames is in one place in all of them. Emitters of consecutive frames that agree
+within their errors are linked (`lucule.localize.links`), and each hears what the frames of the others say about its
+place.
 
 Emitters are visited in turn, each time with the light of all others taken off, and take Fisher scoring steps with the
 noise of the camera (Mortensen et al. 2010, Nat Methods 7:377; Huang et al. 2013, Nat Methods 10:653).
@@ -18,19 +22,30 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from lucule.localize.links import around, link
 from lucule.simulate.crlb import Noise
 from lucule.simulate.optics import Kernel, kernels
 from lucule.simulate.optics.kernels import Model
 
 Floats: TypeAlias = NDArray[np.float64]
 
-TRUST: Final = 0.5
-"""Factor of the network's standard deviations. It was best on tubes of low and of high density that are used for
-nothing else; at 1, faint emitters lose what the network has seen of them in the neighbouring frames."""
-_HALF_PX: Final = 6
+TRUST: Final = 1.0
+"""Factor of the network's standard deviations."""
+_ROUNDS: Final = 2
+# share of what the whole PSF says about x, y, z, on a background per pixel of so many photons of one, that the pixels
+# looked at say; fewest and most of these to each side
+_SHARE, _BACKGROUND = 0.98, 0.01
+_LEAST_PX, _MOST_PX = 4, 12
+# steps of depth for which these pixels are counted
+_HALVES_NM: Final = 50.0
 _SWEEPS: Final = 12
-_ENOUGH_NM: Final = 0.2
+# an emitter rests when a step gains less log likelihood
+_ENOUGH: Final = 5e-3
 _LARGEST_STEP_NM: Final = 40.0
+# farther from the network's place, in its standard deviations, the network is right more often than the frame
+_LOST_SIGMA: Final = 3.5
+# weight that holds an emitter where it is
+_HELD: Final = 1e4
 # the network's background is trusted to this part of itself
 _BACKGROUND_SPREAD: Final = 0.3
 _PARAMETERS: Final = 5
@@ -45,13 +60,14 @@ def refine(
     noise: Noise,
     *,
     trust: float = TRUST,
+    reach: int = 0,
 ) -> tuple[Floats, Floats]:
     """Move emitters to their most probable places.
 
     Parameters
     ----------
     photons
-        Frames in photons, `(frames, rows, columns)`.
+        Consecutive frames in photons, `(frames, rows, columns)`.
     starts
         First emitter of each frame, and their number at the end, `(frames + 1,)`.
     said
@@ -61,94 +77,184 @@ def refine(
     kernel, noise
         PSF and noise of the camera.
     trust
-        Factor of these standard deviations; the larger, the more the frame counts.
+        Factor of these standard deviations; the larger, the more the frames count.
+    reach
+        So many frames before and after an emitter's own may say where it is; 0: its own frame alone.
 
     Returns
     -------
     The five parameters, and the standard deviations of x, y, z, photons and background, each `(n, 5)`.
     """
     spread = np.column_stack([trust * sigma, _BACKGROUND_SPREAD * said[:, 4] + 1.0])
-    found = np.array(said, dtype=np.float64)
-    error = np.empty_like(found)
-    excess = noise.excess / noise.efficiency
+    word = np.zeros((len(said), _PARAMETERS, _PARAMETERS))
+    word[:, range(_PARAMETERS), range(_PARAMETERS)] = 1 / spread**2
+    word_pull = said / spread**2
+    found, information = np.array(said, dtype=np.float64), word.copy()
+    light = np.ascontiguousarray(photons, dtype=np.float32)
     low, high = kernel.z_range_nm
-    _refine(
-        np.ascontiguousarray(photons, dtype=np.float32), starts, np.ascontiguousarray(said), spread, kernel.model,
-        excess, noise.photons_per_pixel, low, high, found, error,
-    )  # fmt: skip
-    return found, error
+    camera = (noise.excess / noise.efficiency, noise.photons_per_pixel)
+    halves = _halves(kernel.model, np.arange(low, high + _HALVES_NM, _HALVES_NM))
+
+    def solve(precision: Floats, pull: Floats, active: NDArray[np.bool_]) -> None:
+        _solve(
+            light, starts, precision, pull, active, kernel.model, camera, (low, high), halves, found, information
+        )  # fmt: skip
+
+    solve(word, word_pull, np.ones(len(said), bool))
+    lost = _lost(found, said, sigma)
+    if lost.any():
+        found[lost] = said[lost]
+        word[lost] *= _HELD
+        word_pull[lost] *= _HELD
+        frame = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+        solve(word, word_pull, np.isin(frame, frame[lost]))
+    others = around(link(starts, found[:, :3], _of_place(information)), reach)
+    # who is held in place has nothing to say to others, and need not listen
+    linked = (others >= 0) & ~lost[others] & ~lost[:, None]
+    precision, pull = word, word_pull
+    for _ in range(_ROUNDS if linked.any() else 0):
+        # what the frame of each says without its prior: information, and information times place
+        known = _of_place(information)
+        evidence = known - precision[:, :3, :3]
+        says = np.einsum("nij,nj->ni", known, found[:, :3]) - pull[:, :3]
+        precision, pull = word.copy(), word_pull.copy()
+        precision[:, :3, :3] += np.einsum("nk,nkij->nij", linked, evidence[others])
+        pull[:, :3] += np.einsum("nk,nki->ni", linked, says[others])
+        solve(precision, pull, linked.any(axis=1))
+    errors = np.sqrt(np.diagonal(np.linalg.inv(information), axis1=1, axis2=2))
+    lost |= _lost(found, said, sigma)
+    found[lost], errors[lost] = said[lost], spread[lost]
+    errors[lost, :4] = sigma[lost]
+    return found, errors
+
+
+def _lost(found: Floats, said: Floats, sigma: Floats) -> NDArray[np.bool_]:
+    """Emitters whose frame disagrees with the network: as a rule it holds one more, which the network has not found."""
+    moved = (found[:, :3] - said[:, :3]) / sigma[:, :3]
+    far: NDArray[np.bool_] = (moved**2).sum(axis=1) > _LOST_SIGMA**2
+    return far
+
+
+def _of_place(information: Floats) -> Floats:
+    """Information about x, y, z while photons and background are not known, `(n, 3, 3)`."""
+    mixed = information[:, :3, 3:]
+    return information[:, :3, :3] - mixed @ np.linalg.solve(information[:, 3:, 3:], mixed.transpose(0, 2, 1))
+
+
+@njit(cache=True)
+def _halves(model: Model, depths: Floats) -> NDArray[np.int64]:
+    """Pixels to each side of an emitter that say most of what is to be known of its place, for each depth."""
+    middle_x, middle_y = 0.5 * model.pixel[0], 0.5 * model.pixel[1]
+    side = 2 * _MOST_PX + 1
+    patch, known = np.empty((4, side, side)), np.empty((3, side, side))
+    halves = np.full(len(depths), _MOST_PX, np.int64)
+    for depth in range(len(depths)):
+        kernels.patch(model, middle_x, middle_y, depths[depth], -_MOST_PX, -_MOST_PX, patch)
+        for k in range(3):
+            known[k] = patch[k + 1] ** 2 / (np.maximum(patch[0], 0.0) + _BACKGROUND)
+        for half in range(_LEAST_PX, _MOST_PX):
+            inner = slice(_MOST_PX - half, _MOST_PX + half + 1)
+            enough = True
+            for k in range(3):
+                enough &= known[k, inner, inner].sum() >= _SHARE * known[k].sum()
+            if enough:
+                halves[depth] = half
+                break
+    return halves
 
 
 @njit(cache=True, parallel=True)
-def _refine(
+def _solve(
     photons: NDArray[np.float32],
     starts: NDArray[np.int64],
-    said: Floats,
-    spread: Floats,
+    precision: Floats,
+    pull: Floats,
+    active: NDArray[np.bool_],
     model: Model,
-    excess: float,
-    dark: float,
-    low: float,
-    high: float,
+    camera: tuple[float, float],
+    depths: tuple[float, float],
+    halves: NDArray[np.int64],
     found: Floats,
-    error: Floats,
+    information: Floats,
 ) -> None:
+    """Move the emitters of all frames, in place; active ones first, and whoever they disturb."""
     for frame in prange(photons.shape[0]):
-        first, last = starts[frame], starts[frame + 1]
-        if last > first:
+        own = slice(starts[frame], starts[frame + 1])
+        if active[own].any():
             _frame(
-                photons[frame], said[first:last], spread[first:last], model, excess, dark, low, high,
-                found[first:last], error[first:last],
+                photons[frame], precision[own], pull[own], active[own].copy(), model, camera, depths, halves,
+                found[own], information[own],
             )  # fmt: skip
 
 
 @njit(cache=True)
 def _frame(
     photons: NDArray[np.float32],
-    said: Floats,
-    spread: Floats,
+    precision: Floats,
+    pull: Floats,
+    active: NDArray[np.bool_],
     model: Model,
-    excess: float,
-    dark: float,
-    low: float,
-    high: float,
+    camera: tuple[float, float],
+    depths: tuple[float, float],
+    halves: NDArray[np.int64],
     found: Floats,
-    error: Floats,
+    information: Floats,
 ) -> None:
-    n = len(said)
-    rows, columns = photons.shape
-    side = 2 * _HALF_PX + 1
-    patches = np.zeros((n, 4, side, side))
-    corner = np.empty((n, 2), np.int64)
-    light = np.zeros((rows, columns))
+    n = len(found)
+    half, corner = np.empty(n, np.int64), np.empty((n, 2), np.int64)
+    largest = 0
     for i in range(n):
-        corner[i, 0] = int(said[i, 1] // model.pixel[1]) - _HALF_PX
-        corner[i, 1] = int(said[i, 0] // model.pixel[0]) - _HALF_PX
-        kernels.patch(model, found[i, 0], found[i, 1], found[i, 2], corner[i, 0], corner[i, 1], patches[i])
-        _add(light, patches[i, 0], corner[i], found[i, 3])
-    information, step = np.empty((_PARAMETERS, _PARAMETERS)), np.empty(_PARAMETERS)
-    for sweep in range(_SWEEPS):
-        moved = 0.0
+        half[i] = halves[int(min(max(found[i, 2] - depths[0], 0) / _HALVES_NM, len(halves) - 1))]
+        corner[i, 0] = int(found[i, 1] // model.pixel[1]) - half[i]
+        corner[i, 1] = int(found[i, 0] // model.pixel[0]) - half[i]
+        largest = max(largest, 2 * half[i] + 1)
+    patches = np.zeros((n, 4 * largest * largest))
+    light = np.zeros(photons.shape)
+    for i in range(n):
+        patch = _patch(patches, half, i)
+        kernels.patch(model, found[i, 0], found[i, 1], found[i, 2], corner[i, 0], corner[i, 1], patch)
+        _add(light, patch[0], corner[i], found[i, 3])
+    step = np.empty(_PARAMETERS)
+    for _ in range(_SWEEPS):
+        if not active.any():
+            return
         for i in range(n):
-            _add(light, patches[i, 0], corner[i], -found[i, 3])
+            if not active[i]:
+                continue
+            patch = _patch(patches, half, i)
+            _add(light, patch[0], corner[i], -found[i, 3])
             _normal_equations(
-                photons, light, patches[i], corner[i], said[i], spread[i], found[i], excess, dark, information, step
+                photons, light, patch, corner[i], precision[i], pull[i], found[i], camera, information[i], step
             )
-            change = np.linalg.solve(information, step)
+            change = np.linalg.solve(information[i], step)
             for k in range(3):
                 found[i, k] += min(max(change[k], -_LARGEST_STEP_NM), _LARGEST_STEP_NM)
-                moved = max(moved, abs(change[k]))
-            found[i, 2] = min(max(found[i, 2], low), high)
+            found[i, 2] = min(max(found[i, 2], depths[0]), depths[1])
             found[i, 3] = min(max(found[i, 3] + change[3], 0.5 * found[i, 3]), 2 * found[i, 3])
             found[i, 4] = max(found[i, 4] + change[4], 0.1)
-            kernels.patch(model, found[i, 0], found[i, 1], found[i, 2], corner[i, 0], corner[i, 1], patches[i])
-            _add(light, patches[i, 0], corner[i], found[i, 3])
-            if sweep == _SWEEPS - 1 or moved < _ENOUGH_NM:
-                inverse = np.linalg.inv(information)
-                for k in range(_PARAMETERS):
-                    error[i, k] = np.sqrt(inverse[k, k])
-        if moved < _ENOUGH_NM:
-            return
+            kernels.patch(model, found[i, 0], found[i, 1], found[i, 2], corner[i, 0], corner[i, 1], patch)
+            _add(light, patch[0], corner[i], found[i, 3])
+            active[i] = 0.5 * (change @ step) >= _ENOUGH
+            if active[i]:
+                _wake(active, corner, half, i)
+
+
+@njit(cache=True, inline="always")
+def _patch(patches: Floats, half: NDArray[np.int64], i: int) -> Floats:
+    side = 2 * half[i] + 1
+    return patches[i, : 4 * side * side].reshape((4, side, side))
+
+
+@njit(cache=True)
+def _wake(active: NDArray[np.bool_], corner: NDArray[np.int64], half: NDArray[np.int64], i: int) -> None:
+    """Neighbours of an emitter that has moved are to be looked at again."""
+    for j in range(len(active)):
+        reach = half[i] + half[j]
+        if (
+            abs(corner[i, 0] + half[i] - corner[j, 0] - half[j]) <= reach
+            and abs(corner[i, 1] + half[i] - corner[j, 1] - half[j]) <= reach
+        ):
+            active[j] = True
 
 
 @njit(cache=True)
@@ -158,39 +264,67 @@ def _add(light: Floats, patch: Floats, corner: NDArray[np.int64], photons: float
             light[corner[0] + r, corner[1] + c] += photons * patch[r, c]
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath={"contract", "nsz", "arcp", "reassoc"})
 def _normal_equations(
     photons: NDArray[np.float32],
     others: Floats,
     patch: Floats,
     corner: NDArray[np.int64],
-    said: Floats,
-    spread: Floats,
+    precision: Floats,
+    pull: Floats,
     at: Floats,
-    excess: float,
-    dark: float,
+    camera: tuple[float, float],
     information: Floats,
     step: Floats,
 ) -> None:
-    """Fisher information and score of one emitter, with the light of the others and the network's word."""
-    slope = np.empty(_PARAMETERS)
-    information[:] = 0.0
-    for k in range(_PARAMETERS):
-        information[k, k] = 1 / spread[k] ** 2
-        step[k] = (said[k] - at[k]) / spread[k] ** 2
-    slope[4] = 1.0
+    """Fisher information and score of one emitter, with the light of the others and what was known before."""
+    excess, dark = camera
+    information[:] = precision
+    step[:] = pull - precision @ at
+    n, b = at[3], at[4]
+    # sums over pixels by name, so that the compiler keeps them in registers: derivatives by x, y, z (of one photon),
+    # photons (p) and background (1)
+    xx = xy = yy = xz = yz = zz = xp = yp = zp = pp = x1 = y1 = z1 = p1 = w1 = 0.0
+    dx = dy = dz = dp = d1 = 0.0
+    left, right = max(0, -corner[1]), min(patch.shape[2], photons.shape[1] - corner[1])
     for r in range(max(0, -corner[0]), min(patch.shape[1], photons.shape[0] - corner[0])):
-        for c in range(max(0, -corner[1]), min(patch.shape[2], photons.shape[1] - corner[1])):
-            seen = photons[corner[0] + r, corner[1] + c]
-            expected = max(others[corner[0] + r, corner[1] + c] + at[3] * patch[0, r, c] + at[4], 0.01)
-            weight = 1 / (excess * (expected + dark))
-            for k in range(3):
-                slope[k] = at[3] * patch[k + 1, r, c]
-            slope[3] = patch[0, r, c]
-            for k in range(_PARAMETERS):
-                step[k] += weight * slope[k] * (seen - expected)
-                for m in range(k + 1):
-                    information[k, m] += weight * slope[k] * slope[m]
+        light, by_x, by_y, by_z = patch[0, r], patch[1, r], patch[2, r], patch[3, r]
+        seen, other = photons[corner[0] + r], others[corner[0] + r]
+        for c in range(left, right):
+            p, x, y, z = light[c], by_x[c], by_y[c], by_z[c]
+            expected = max(other[corner[1] + c] + n * p + b, 0.01)
+            weight = 1 / (expected + dark)
+            wx, wy, wz, wp = weight * x, weight * y, weight * z, weight * p
+            more = seen[corner[1] + c] - expected
+            xx += wx * x
+            xy += wx * y
+            yy += wy * y
+            xz += wx * z
+            yz += wy * z
+            zz += wz * z
+            xp += wx * p
+            yp += wy * p
+            zp += wz * p
+            pp += wp * p
+            x1 += wx
+            y1 += wy
+            z1 += wz
+            p1 += wp
+            w1 += weight
+            dx += wx * more
+            dy += wy * more
+            dz += wz * more
+            dp += wp * more
+            d1 += weight * more
+    sums = (
+        (n * n * xx, n * n * xy, n * n * xz, n * xp, n * x1),
+        (n * n * xy, n * n * yy, n * n * yz, n * yp, n * y1),
+        (n * n * xz, n * n * yz, n * n * zz, n * zp, n * z1),
+        (n * xp, n * yp, n * zp, pp, p1),
+        (n * x1, n * y1, n * z1, p1, w1),
+    )
+    slopes = (n * dx, n * dy, n * dz, dp, d1)
     for k in range(_PARAMETERS):
-        for m in range(k):
-            information[m, k] = information[k, m]
+        step[k] += slopes[k] / excess
+        for m in range(_PARAMETERS):
+            information[k, m] += sums[k][m] / excess

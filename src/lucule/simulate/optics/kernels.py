@@ -256,6 +256,51 @@ def _dot(w: tuple[float, float, float, float], line: NDArray[np.float32], n: int
     return float(w[0] * line[n] + w[1] * line[n + 1] + w[2] * line[n + 2] + w[3] * line[n + 3])
 
 
+@njit(cache=True, inline="always")
+def _inside(cell: int, cells: int, stride: int, size: int) -> tuple[int, int]:
+    """First pixel that lies on the spline, and the one after the last, of `size` pixels from `cell` on."""
+    first = (-cell + stride - 1) // stride if cell < 0 else 0
+    return first, min((cells - 1 - cell) // stride + 1 if cell < cells else 0, size)
+
+
+@njit(cache=True, fastmath={"contract", "nsz", "arcp"})
+def _slab(
+    model: Model,
+    field: tuple[int, int, float, float],
+    plane: int,
+    by_z: tuple[float, float, float, float],
+    top: int,
+    left: int,
+    out: NDArray[np.float32],
+) -> None:
+    """Sum 4 planes (x up to 4 nodes of the field) of the coefficients from (top, left) on."""
+    i, j, fx, fy = field
+    out[:] = 0
+    for dj in range(2):
+        share_y = fy if dj else 1 - fy
+        for di in range(2):
+            share = share_y * (fx if di else 1 - fx)
+            if share == 0:
+                continue
+            a, b = np.float32(share * by_z[0]), np.float32(share * by_z[1])
+            c, d = np.float32(share * by_z[2]), np.float32(share * by_z[3])
+            planes = model.coefficients[j + dj, i + di]
+            for r in range(out.shape[0]):
+                p0, p1 = planes[plane, top + r], planes[plane + 1, top + r]
+                p2, p3 = planes[plane + 2, top + r], planes[plane + 3, top + r]
+                for n in range(out.shape[1]):
+                    out[r, n] += a * p0[left + n] + b * p1[left + n] + c * p2[left + n] + d * p3[left + n]
+
+
+@njit(cache=True, fastmath={"contract", "nsz", "arcp"})
+def _four_rows(
+    slab: NDArray[np.float32], row: int, w: tuple[float, float, float, float], out: NDArray[np.float32]
+) -> None:
+    a, b, c, d = np.float32(w[0]), np.float32(w[1]), np.float32(w[2]), np.float32(w[3])
+    for n in range(out.size):
+        out[n] = a * slab[row, n] + b * slab[row + 1, n] + c * slab[row + 2, n] + d * slab[row + 3, n]
+
+
 @njit(cache=True)
 def _patch_spline(model: Model, x: float, y: float, z: float, row: int, column: int, out: NDArray[np.float64]) -> None:
     z0, step, per_pixel, centre_x, centre_y = model.knots
@@ -263,40 +308,47 @@ def _patch_spline(model: Model, x: float, y: float, z: float, row: int, column: 
     plane = min(max(floor(u), 0), model.coefficients.shape[2] - 4)
     by_z, slope_z = weights(u - plane), slopes(u - plane)
     field = _nodes(model, x, y)
-    cells_y, cells_x = model.coefficients.shape[3] - 3, model.coefficients.shape[4] - 3
     varies = model.coefficients.shape[0] * model.coefficients.shape[1] > 1
-    lines = np.empty((7, model.coefficients.shape[4]), dtype=np.float32)
+    stride = int(per_pixel)
+    v = ((row + 0.5) - y / model.pixel[1]) * per_pixel + centre_y
+    w = ((column + 0.5) - x / model.pixel[0]) * per_pixel + centre_x
+    cell_y, cell_x = floor(v), floor(w)
+    # pixels are whole numbers of knots apart, so that all have the same weights
+    by_y, slope_y, by_x, slope_x = weights(v - cell_y), slopes(v - cell_y), weights(w - cell_x), slopes(w - cell_x)
+    r0, r1 = _inside(cell_y, model.coefficients.shape[3] - 3, stride, out.shape[1])
+    c0, c1 = _inside(cell_x, model.coefficients.shape[4] - 3, stride, out.shape[2])
+    out[:] = 0
+    if r0 >= r1 or c0 >= c1:
+        return
+    top, left = cell_y + stride * r0, cell_x + stride * c0
+    slabs = np.empty((6 if varies else 2, stride * (r1 - r0 - 1) + 4, stride * (c1 - c0 - 1) + 4), dtype=np.float32)
+    lines = np.empty((7 if varies else 3, slabs.shape[2]), dtype=np.float32)
+    _slab(model, field, plane, by_z, top, left, slabs[0])
+    _slab(model, field, plane, slope_z, top, left, slabs[1])
+    if varies:  # the PSF at the nodes on both sides, for its change over the field
+        i, j, fx, fy = field
+        _slab(model, (i, j, 0.0, fy), plane, by_z, top, left, slabs[2])
+        _slab(model, (i, j, 1.0, fy), plane, by_z, top, left, slabs[3])
+        _slab(model, (i, j, fx, 0.0), plane, by_z, top, left, slabs[4])
+        _slab(model, (i, j, fx, 1.0), plane, by_z, top, left, slabs[5])
     # a position that grows moves the pixel back on the spline
     dx, dy, dz = -per_pixel / model.pixel[0], -per_pixel / model.pixel[1], 1 / step
-    out[:] = 0
-    for r in range(out.shape[1]):
-        v = ((row + r + 0.5) - y / model.pixel[1]) * per_pixel + centre_y
-        cell_y = floor(v)
-        if cell_y < 0 or cell_y >= cells_y:
-            continue
-        by_y, slope_y = weights(v - cell_y), slopes(v - cell_y)
-        _collapse(model, field, plane, cell_y, by_z, by_y, lines[0])
-        _collapse(model, field, plane, cell_y, by_z, slope_y, lines[1])
-        _collapse(model, field, plane, cell_y, slope_z, by_y, lines[2])
-        if varies:  # the PSF at the nodes on both sides, for its change over the field
-            i, j, fx, fy = field
-            _collapse(model, (i, j, 0.0, fy), plane, cell_y, by_z, by_y, lines[3])
-            _collapse(model, (i, j, 1.0, fy), plane, cell_y, by_z, by_y, lines[4])
-            _collapse(model, (i, j, fx, 0.0), plane, cell_y, by_z, by_y, lines[5])
-            _collapse(model, (i, j, fx, 1.0), plane, cell_y, by_z, by_y, lines[6])
-        for c in range(out.shape[2]):
-            w = ((column + c + 0.5) - x / model.pixel[0]) * per_pixel + centre_x
-            cell_x = floor(w)
-            if cell_x < 0 or cell_x >= cells_x:
-                continue
-            by_x, slope_x = weights(w - cell_x), slopes(w - cell_x)
-            out[0, r, c] = _dot(by_x, lines[0], cell_x)
-            out[1, r, c] = _dot(slope_x, lines[0], cell_x) * dx
-            out[2, r, c] = _dot(by_x, lines[1], cell_x) * dy
-            out[3, r, c] = _dot(by_x, lines[2], cell_x) * dz
+    for r in range(r0, r1):
+        first = stride * (r - r0)
+        _four_rows(slabs[0], first, by_y, lines[0])
+        _four_rows(slabs[0], first, slope_y, lines[1])
+        _four_rows(slabs[1], first, by_y, lines[2])
+        for k in range(3, len(lines)):
+            _four_rows(slabs[k - 1], first, by_y, lines[k])
+        for c in range(c0, c1):
+            n = stride * (c - c0)
+            out[0, r, c] = _dot(by_x, lines[0], n)
+            out[1, r, c] = _dot(slope_x, lines[0], n) * dx
+            out[2, r, c] = _dot(by_x, lines[1], n) * dy
+            out[3, r, c] = _dot(by_x, lines[2], n) * dz
             if varies:
-                out[1, r, c] += (_dot(by_x, lines[4], cell_x) - _dot(by_x, lines[3], cell_x)) / model.nodes[0]
-                out[2, r, c] += (_dot(by_x, lines[6], cell_x) - _dot(by_x, lines[5], cell_x)) / model.nodes[1]
+                out[1, r, c] += (_dot(by_x, lines[4], n) - _dot(by_x, lines[3], n)) / model.nodes[0]
+                out[2, r, c] += (_dot(by_x, lines[6], n) - _dot(by_x, lines[5], n)) / model.nodes[1]
 
 
 @njit(cache=True, parallel=True)
