@@ -15,6 +15,7 @@ from lucule.localize.fitting import fit_block, prepare
 from lucule.localize.matching import MatchSettings, match
 from lucule.simulate import load_camera
 from lucule.simulate.camera import expose, sensor
+from lucule.simulate.crlb import crlb
 from lucule.simulate.optics import Gaussian, Spline, Stack, compile_psf, save_stack
 
 PHOTONS, BACKGROUND, FRAMES, SIZE = 3000.0, 30.0, 100, 64
@@ -71,6 +72,34 @@ def test_light_widths_and_goodness_are_true(fitted):
     if model in ("gaussian", "elliptical"):
         assert np.median(locs["sigma_x"]) == pytest.approx(130, abs=2)
         assert np.median(locs["sigma_y"]) == pytest.approx(130, abs=2)
+
+
+def test_the_region_of_a_lone_fit_grows_with_the_spot():
+    pixels = sensor(load_camera("ideal"), (SIZE, SIZE))
+    fitter = prepare(pixels, "tetrapod")
+    focus = int(np.abs(fitter.bank.z_nm).argmin())
+    assert (fitter.sides % 2 == 1).all()
+    assert (np.diff(fitter.sides[: focus + 1]) <= 0).all()
+    assert (np.diff(fitter.sides[focus:]) >= 0).all()
+    assert fitter.sides[0] >= fitter.sides[focus] + 8
+    for z, side in zip(fitter.bank.z_nm, fitter.sides, strict=True):
+        errors = [crlb(fitter.kernel, pixels, 3250, 3250, z, 2000, 30, roi_px=px) for px in (int(side), 41)]
+        for axis in ("x_err", "y_err", "z_err"):
+            assert getattr(errors[0], axis)[0] < 1.03 * getattr(errors[1], axis)[0]
+    # a region that was asked for is every fit's; so is that of fits together
+    for settings in (FitSettings(roi_px=15), FitSettings(multi=True)):
+        other = prepare(pixels, "tetrapod", settings)
+        assert set(other.sides) == {other.side}
+    assert prepare(sensor(load_camera("ideal"), (26, 40)), "tetrapod").sides.max() == 25
+
+
+def test_lone_spots_out_of_focus_reach_the_bound(lab):
+    camera, kernel = load_camera("ideal"), compile_psf("vectorial_astigmatic", 100)
+    scene = lab.alone(kernel, camera, frames=400, photons=1000, background=10, z=(500, 500), seed=8)
+    locs = fit(scene.movie, camera=camera, psf="vectorial_astigmatic")
+    found = lab.judged(locs, scene, kernel, camera, 1000, 10)
+    # 1600 fits; a region for all depths gave 1.12
+    assert np.sqrt((found.over_bound**2).mean(axis=0)).max() < 1.10
 
 
 def test_the_table_says_how_it_was_made(fitted):

@@ -102,7 +102,7 @@ def alone(fitter: Fitter, light: NDArray[np.float32], frame: Ints, found: Floats
 
         def work(a: int, b: int) -> None:
             spots.fit_psf(
-                light, fitter.pixels, fitter.side, kernel.model, depth, bounds, fitter.bank.z_nm, frame, found, a, b,
+                light, fitter.pixels, fitter.sides, kernel.model, depth, bounds, fitter.bank.z_nm, frame, found, a, b,
                 values, errors, quality,
             )  # fmt: skip
 
