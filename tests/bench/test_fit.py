@@ -52,7 +52,7 @@ def test_the_parts_are_small_picasso_stands_beside_and_what_was_measured_is_kept
     parts = bench._parts(2)
     # one for each model and each of what is done with it: none is longer than some minutes
     assert {f"single_{m.name}_{c}" for m in bench.MODELS for c in bench.CAMERAS} <= parts.keys()
-    assert {"speed_spline_picasso", "phantoms_low_picasso", "phantoms_high_multi"} <= parts.keys()
+    assert {"speed_spline_picasso", "phantoms_low_picasso", "phantoms_low_multi"} <= parts.keys()
     calls = []
 
     def measure(name):
