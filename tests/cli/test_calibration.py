@@ -127,6 +127,7 @@ def test_what_cannot_be_measured_must_be_named(lucule, frames):
     assert "--pixel-size-nm" in answer.err
 
 
+@pytest.mark.slow
 def test_pupil(lucule, tmp_path):
     psf = load_psf("tetrapod", z_range_nm=(-800, 800))
     kernel, rng = compile_psf(psf.replace(zernike_nm={7: 40.0}), 110), np.random.default_rng(1)

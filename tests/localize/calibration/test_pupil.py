@@ -28,6 +28,7 @@ def frames(psf, number, density, seed):
     return expose(light, CAMERA, seed=seed)
 
 
+@pytest.mark.slow
 def test_aberrations_are_found():
     found = pupil_from_movie(frames(START.replace(zernike_nm=TRUE), 40, 6, 32), CAMERA, START)
     off = np.array([found.psf.zernike_nm[mode] - TRUE.get(mode, 0.0) for mode in range(5, 16)])
@@ -38,6 +39,7 @@ def test_aberrations_are_found():
     assert found.summary()["zernike_nm"].keys() == {str(mode) for mode in range(5, 16)}
 
 
+@pytest.mark.slow
 def test_nothing_is_made_up_where_there_is_no_aberration():
     found = pupil_from_movie(frames(START, 30, 6, 33), CAMERA, START)
     assert np.sqrt(np.square(list(found.psf.zernike_nm.values())).sum()) < 5

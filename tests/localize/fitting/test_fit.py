@@ -12,6 +12,8 @@ import pytest
 from lucule.core import Camera, InputError
 from lucule.localize import FitSettings, fit
 from lucule.localize.fitting import fit_block, prepare
+from lucule.localize.fitting.block import alone, candidates, in_photons
+from lucule.localize.fitting.spots import DEGREES
 from lucule.localize.matching import MatchSettings, match
 from lucule.simulate import load_camera
 from lucule.simulate.camera import expose, sensor
@@ -91,6 +93,19 @@ def test_the_region_of_a_lone_fit_grows_with_the_spot():
         other = prepare(pixels, "tetrapod", settings)
         assert set(other.sides) == {other.side}
     assert prepare(sensor(load_camera("ideal"), (26, 40)), "tetrapod").sides.max() == 25
+
+
+def test_the_region_is_smaller_where_another_spot_is_near(lab):
+    camera, kernel = load_camera("ideal"), compile_psf("vectorial_astigmatic", 100)
+    # the first stands alone in its frame; of the second frame's two, each is in the other's larger region
+    xyz = np.array([[3250.0, 3250, 500], [2150, 3250, 500], [4350, 3250, 500]])
+    movie = lab.taken(kernel, camera, np.array([0, 1, 1]), xyz, 20_000, 10, 2, 1)
+    fitter = prepare(sensor(camera, (SIZE, SIZE)), "vectorial_astigmatic")
+    light = in_photons(fitter, movie)
+    fits = alone(fitter, light, *candidates(fitter, light))
+    sides = np.sqrt(fits.quality[:, DEGREES] + 5).round().astype(int)
+    assert fitter.sides.max() > fitter.side
+    assert sides.tolist() == [fitter.sides.max(), fitter.side, fitter.side]
 
 
 def test_lone_spots_out_of_focus_reach_the_bound(lab):

@@ -102,8 +102,8 @@ def alone(fitter: Fitter, light: NDArray[np.float32], frame: Ints, found: Floats
 
         def work(a: int, b: int) -> None:
             spots.fit_psf(
-                light, fitter.pixels, fitter.sides, kernel.model, depth, bounds, fitter.bank.z_nm, frame, found, a, b,
-                values, errors, quality,
+                light, fitter.pixels, fitter.sides, fitter.side, kernel.model, depth, bounds, fitter.bank.z_nm, frame,
+                found, a, b, values, errors, quality,
             )  # fmt: skip
 
     else:

@@ -26,7 +26,7 @@ Model = Literal["gaussian", "elliptical", "astigmatic", "spline"]
 _WIDTH_NM: Final = 130.0
 # the region that a movie is searched with loses this much precision at most, for light of a common brightness
 _PRECISION_LOST: Final = 0.07
-# and the region of a fit alone, which is chosen by the depth where a spot was found
+# the region of a fit that no other disturbs loses this much; it is chosen by the depth where the spot was found
 _PRECISION_LOST_ALONE: Final = 0.02
 # a smaller region is better where neighbours stand in it
 _PRECISION_LOST_CROWDED: Final = 0.25
