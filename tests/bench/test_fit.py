@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,27 @@ def test_lone_emitters_are_fitted_at_the_bound(rows, model):
     # the largest mean of five places with 40 emitters each
     assert abs(rows["bias", model, "largest bias / bound x"]) < 5 * rows["bias", model, "its standard error x"]
     assert rows["bias", model, "its standard error y"] == pytest.approx(40**-0.5, rel=0.5)
+
+
+def test_the_parts_are_small_picasso_stands_beside_and_what_was_measured_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "find_spec", lambda _: True)
+    parts = bench._parts(2)
+    # one for each model and each of what is done with it: none is longer than some minutes
+    assert {f"single_{m.name}_{c}" for m in bench.MODELS for c in bench.CAMERAS} <= parts.keys()
+    assert {"speed_spline_picasso", "phantoms_low_picasso", "phantoms_low_multi"} <= parts.keys()
+    calls = []
+
+    def measure(name):
+        calls.append(name)
+        if name == "b" and calls.count("b") == 1:
+            raise KeyboardInterrupt
+        return [bench._row("x", "y", name, 1.0)]
+
+    monkeypatch.setattr(bench, "_parts", lambda _: {name: partial(measure, name) for name in "abc"})
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(seed=2, folder=tmp_path)
+    assert bench.run(seed=2, folder=tmp_path)["quantity"].to_list() == ["a", "b", "c"]
+    assert calls == ["a", "b", "b", "c"]
 
 
 def test_places_on_the_pixel_are_as_asked_for():

@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from lucule.localize.calibration import load_psf_file
-from lucule.simulate import bead_stack, load_camera
+from lucule.simulate import bead_stack, load_camera, load_psf
 from lucule.simulate.camera import expose
 from lucule.simulate.optics import compile_psf
 
@@ -125,3 +125,22 @@ def test_what_cannot_be_measured_must_be_named(lucule, frames):
     answer = lucule("calibrate", "camera", frames / "dark.tif", frames / "flat_1.tif", "--kind", "scmos")
     assert answer.exit_code == 2
     assert "--pixel-size-nm" in answer.err
+
+
+@pytest.mark.slow
+def test_pupil(lucule, tmp_path):
+    psf = load_psf("tetrapod", z_range_nm=(-800, 800))
+    kernel, rng = compile_psf(psf.replace(zernike_nm={7: 40.0}), 110), np.random.default_rng(1)
+    light = np.full((30, 80, 80), 20, np.float32)
+    for image in light:
+        image += kernel.image(*rng.uniform(2200, 6600, (2, 1)), rng.uniform(-600, 600, 1), 15_000.0, image.shape)
+    tifffile.imwrite(tmp_path / "movie.tif", expose(light, load_camera("ideal", pixel_size_nm=110), seed=1))
+    psf.to_yaml(tmp_path / "start.yaml")
+    load_camera("ideal", pixel_size_nm=110).to_yaml(tmp_path / "camera.yaml")
+    call = ("calibrate", "pupil", tmp_path / "movie.tif", "--psf", tmp_path / "start.yaml", "--camera",
+            tmp_path / "camera.yaml", "--json")  # fmt: skip
+    answer = lucule(*call, "--out", tmp_path / "psf.yaml")
+    assert answer.exit_code == 0, answer.err
+    assert answer.json["results"]["zernike_nm"]["7"] == pytest.approx(40, abs=4)
+    assert load_psf(tmp_path / "psf.yaml").zernike_nm[7] == pytest.approx(40, abs=4)
+    assert lucule(*call, "--out", tmp_path / "psf.h5").exit_code == 2

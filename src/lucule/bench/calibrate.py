@@ -15,7 +15,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -25,9 +27,9 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.optimize import least_squares
 
-from lucule.bench.parts import Rows
+from lucule.bench.parts import Rows, in_parts
 from lucule.bench.picasso_spline import BOX_PX, quiet
-from lucule.core import Camera
+from lucule.core import SILENT, Camera, Progress
 from lucule.localize.calibration import PsfSettings, calibrate_camera, calibrate_psf, camera_from_movie
 from lucule.simulate import BeadMovie, bead_stack, load_camera, load_psf, movie
 from lucule.simulate.camera import expose, sensor
@@ -46,15 +48,18 @@ _DARK_FRAMES, _FLAT_PHOTONS = 200, (20.0, 80.0, 200.0, 500.0)
 _MOVIE_FRAMES: Final = 200
 
 
-def run(*, seed: int) -> pl.DataFrame:
+def run(*, seed: int, folder: Path | None = None, progress: Progress = SILENT) -> pl.DataFrame:
     """One row for each measurement: value, unit, target where there is one."""
-    rows: Rows = []
     kernel = compile_psf(load_psf("vectorial_astigmatic", z_range_nm=(-1000, 1000)), _PIXEL_NM)
+    parts: dict[str, Callable[[], Rows]] = {}
     for name in CAMERAS:
-        rows += _psf(name, kernel, seed)
-        rows += _camera(name, seed)
+        parts[f"psf_{name}"] = partial(_psf, name, kernel, seed)
+        parts[f"command_{name}"] = partial(_command, name, kernel, seed)
+        if find_spec("picasso") is not None:
+            parts[f"picasso_{name}"] = partial(_picasso, name, kernel, seed)
+        parts[f"camera_{name}"] = partial(_camera, name, seed)
     schema = {"what": pl.String, "method": pl.String, "value": pl.Float64, "unit": pl.String, "target": pl.Float64}
-    return pl.DataFrame(rows, schema=schema)
+    return in_parts(parts, schema=schema, folder=folder, progress=progress)
 
 
 def _row(what: str, method: str, value: float | None, unit: str, target: float | None = None) -> dict[str, Any]:
@@ -75,32 +80,43 @@ def _beads(kernel: Kernel, camera: Camera, seed: int) -> BeadMovie:
                       tilt_nm_per_um=(6.0, -4.0), bleached=0.2, background=_BACKGROUND, seed=seed)  # fmt: skip
 
 
+def _what(camera: str) -> str:
+    return f"PSF: {BEADS} beads, {PLANES} planes, {camera}"
+
+
 def _psf(name: str, kernel: Kernel, seed: int) -> Rows:
     camera = load_camera(name, pixel_size_nm=_PIXEL_NM)
     beads = _beads(kernel, camera, seed)
-    what = f"PSF: {BEADS} beads, {PLANES} planes, {name}"
-    settings = PsfSettings(step_nm=STEP_NM)
+    what, settings = _what(name), PsfSettings(step_nm=STEP_NM)
     calibrate_psf(beads.counts[:, :128], camera, settings=settings)
     found, seconds = _timed(lambda: calibrate_psf(beads.counts, camera, settings=settings))
     ours = found.kernel()
-    rows = [
-        _row(what, "lucule", found.quality["beads_used"], "beads used"),
-        _row(what, "lucule", seconds, "s CPU"),
-        _row(what, "lucule", _command_seconds(beads.counts, name), "s CPU, the command", 10.0),
-        *_compared(what, "lucule", lambda x, y, z: _patch(ours, x, y, z), kernel),
-    ]
     x = _PIXEL_NM * (ours.roi_px + np.linspace(0.1, 0.9, len(_DEPTHS_NM)))
     bounds = [crlb(k, load_camera("ideal"), x, x, _DEPTHS_NM, 5000, 50, roi_px=ours.roi_px) for k in (ours, kernel)]
     ratios = [float(np.mean(getattr(bounds[0], e) / getattr(bounds[1], e))) for e in ("x_err", "y_err", "z_err")]
-    rows.append(_row(what, "lucule", 100 * max(abs(r - 1) for r in ratios), "% off in the bound", 5.0))
-    if find_spec("picasso") is not None:
-        template, seconds = _picasso(beads.counts, camera)
-        rows += [
-            _row(what, "Picasso", template[1], "beads used"),
-            _row(what, "Picasso", seconds, "s CPU"),
-            *_compared(what, "Picasso", _interpolated(template[0]), kernel),
-        ]
-    return rows
+    return [
+        _row(what, "lucule", found.quality["beads_used"], "beads used"),
+        _row(what, "lucule", seconds, "s CPU"),
+        *_compared(what, "lucule", lambda x, y, z: _patch(ours, x, y, z), kernel),
+        _row(what, "lucule", 100 * max(abs(r - 1) for r in ratios), "% off in the bound", 5.0),
+    ]
+
+
+def _command(name: str, kernel: Kernel, seed: int) -> Rows:
+    beads = _beads(kernel, load_camera(name, pixel_size_nm=_PIXEL_NM), seed)
+    return [_row(_what(name), "lucule", _command_seconds(beads.counts, name), "s CPU, the command", 10.0)]
+
+
+def _picasso(name: str, kernel: Kernel, seed: int) -> Rows:
+    """Picasso's template of the same beads, those that it finds itself."""
+    camera = load_camera(name, pixel_size_nm=_PIXEL_NM)
+    (template, used), seconds = _template(_beads(kernel, camera, seed).counts, camera)
+    what, method = _what(name), f"Picasso, {BOX_PX} px, planes averaged by {_BINNED}"
+    return [
+        _row(what, method, used, "beads used"),
+        _row(what, method, seconds, "s CPU"),
+        *_compared(what, method, _interpolated(template), kernel),
+    ]
 
 
 def _command_seconds(counts: NDArray[np.uint16], camera: str) -> float:
@@ -127,7 +143,7 @@ def _patch(kernel: Kernel, x: float, y: float, z: float) -> Floats:
     return light
 
 
-def _picasso(counts: NDArray[np.uint16], camera: Camera) -> tuple[tuple[Floats, int], float]:
+def _template(counts: NDArray[np.uint16], camera: Camera) -> tuple[tuple[Floats, int], float]:
     """Averaged PSF `(z, y, x)` and how many beads it holds; CPU seconds."""
     settings = {
         "Baseline": float(camera.baseline),  # type: ignore[arg-type]

@@ -35,18 +35,14 @@ from lucule.simulate.optics import Kernel, compile_psf
 
 SIZE: Final = 64
 SPEED_FRAMES, EMITTERS_PER_FRAME = 1000, 1.25
+_SPEED_CAMERA: Final = "smlm_challenge"
+_SPEED: Final = f"{SIZE} x {SIZE} px, {EMITTERS_PER_FRAME} emitters/frame"
 PHOTONS, BACKGROUND = 3000.0, 30.0
 SINGLE_FRAMES: Final = 250
 DEPTHS_NM: Final = (-500, -250, 0, 250, 500)
 LIGHT: Final = ((1000.0, 10.0), (5000.0, 50.0), (20_000.0, 200.0))
 CAMERAS: Final = ("ideal", "smlm_challenge", "prime95b")
-# name, PSF of the frames, PSF of the fit, settings
-MODELS: Final = (
-    ("gaussian", "gaussian_2d", None, FitSettings()),
-    ("elliptical", "gaussian_2d", None, FitSettings(model="elliptical")),
-    ("astigmatic", "astigmatic", "astigmatic", FitSettings()),
-    ("spline", "vectorial_astigmatic", "vectorial_astigmatic", FitSettings()),
-)
+PHANTOM_METHODS: Final = ("alone", "multi", "network")
 PAIRS: Final = (1.0, 1.5, 2.0, 3.0)
 # bias: emitters of each setting, their places on a pixel along each axis, light, depths, camera
 BIAS_EMITTERS: Final = 20_000
@@ -60,12 +56,50 @@ _PICASSO_GRADIENT: Final = 3000.0
 Floats: TypeAlias = NDArray[np.float64]
 
 
+class Model(NamedTuple):
+    """A fit: its name, the PSF of the frames, that of the fit, its settings, and the fits of Picasso beside it."""
+
+    name: str
+    made_with: str
+    psf: str | None
+    settings: FitSettings
+    picasso: tuple[str, ...]
+
+
+MODELS: Final = (
+    Model("gaussian", "gaussian_2d", None, FitSettings(), ("gaussmle-spherical", "gausslq-spherical")),
+    Model("elliptical", "gaussian_2d", None, FitSettings(model="elliptical"), ("gaussmle", "gausslq")),
+    Model("astigmatic", "astigmatic", "astigmatic", FitSettings(), ()),
+    Model("spline", "vectorial_astigmatic", "vectorial_astigmatic", FitSettings(), ("spline-mle",)),
+)
+
+
 def run(*, seed: int, folder: Path | None = None, progress: Progress = SILENT) -> pl.DataFrame:
     """Measure the fits, and Picasso where it is installed."""
-    measures = {"speed": _speed, "single": _single, "bias": _bias, "pairs": _pairs, "phantoms": _phantoms}
-    parts = {name: partial(measure, seed) for name, measure in measures.items()}
     schema = {"what": pl.String, "method": pl.String, "quantity": pl.String, "value": pl.Float64}
-    return in_parts(parts, schema=schema, folder=folder, progress=progress)
+    return in_parts(_parts(seed), schema=schema, folder=folder, progress=progress)
+
+
+def _parts(seed: int) -> dict[str, Callable[[], Rows]]:
+    """What is measured; each part makes its own data, so that any of them can be measured alone."""
+    parts: dict[str, Callable[[], Rows]] = {}
+    picasso = find_spec("picasso") is not None
+    for model in MODELS:
+        parts[f"speed_{model.name}"] = partial(_speed, model, seed)
+        if picasso and model.picasso:
+            parts[f"speed_{model.name}_picasso"] = partial(_picasso_speed, model, seed)
+    for model in MODELS:
+        for camera in CAMERAS:
+            parts[f"single_{model.name}_{camera}"] = partial(_single, model, camera, seed)
+    for model in MODELS:
+        parts[f"bias_{model.name}"] = partial(_bias, model, seed)
+    parts["pairs"] = partial(_pairs, seed)
+    for density in DENSITIES:
+        for method in PHANTOM_METHODS:
+            parts[f"phantoms_{density[0]}_{method}"] = partial(_phantoms, density, method, seed)
+        if picasso:
+            parts[f"phantoms_{density[0]}_picasso"] = partial(_picasso_phantoms, density, seed)
+    return parts
 
 
 def _row(what: str, method: str, quantity: str, value: float) -> dict[str, Any]:
@@ -94,41 +128,37 @@ def _sparse(kernel: Kernel, camera: Camera, seed: int) -> NDArray[np.uint16]:
     return expose(light, camera, seed=seed)
 
 
-def _speed(seed: int) -> Rows:
-    camera = load_camera("smlm_challenge")
-    what = f"{SIZE} x {SIZE} px, {EMITTERS_PER_FRAME} emitters/frame"
-    rows = []
-    for name, made_with, psf, settings in MODELS:
-        movie = _sparse(compile_psf(made_with, 100), camera, seed)
-        fitter = prepare(sensor(camera, (SIZE, SIZE)), psf, settings)
-        light = in_photons(fitter, movie)
-        frame, found = candidates(fitter, light)
-        method = f"lucule, {name}, {fitter.side} px"
-        seconds = _seconds(partial(alone, fitter, light, frame, found))
-        rows.append(_row(what, method, "fits/s of a core", len(frame) / seconds))
-        rows.append(_row(what, method, "frames/s of a core", len(movie) / _seconds(partial(fit_block, fitter, movie))))
-        together = prepare(sensor(camera, (SIZE, SIZE)), psf, settings.replace(multi=True))
-        seconds = _seconds(partial(fit_block, together, movie))
-        rows.append(_row(what, f"{method}, multi", "frames/s of a core", len(movie) / seconds))
-        if find_spec("picasso"):
-            rows += _picasso_speed(what, name, movie, made_with, camera, seed)
-    return rows
+def _speed(model: Model, seed: int) -> Rows:
+    camera = load_camera(_SPEED_CAMERA)
+    movie = _sparse(compile_psf(model.made_with, 100), camera, seed)
+    fitter = prepare(sensor(camera, (SIZE, SIZE)), model.psf, model.settings)
+    light = in_photons(fitter, movie)
+    frame, found = candidates(fitter, light)
+    sides = sorted({int(side) for side in fitter.sides})
+    method = f"lucule, {model.name}, {' to '.join(str(side) for side in sides[:: max(len(sides) - 1, 1)])} px"
+    seconds = _seconds(partial(alone, fitter, light, frame, found))
+    whole = _seconds(partial(fit_block, fitter, movie))
+    together = prepare(sensor(camera, (SIZE, SIZE)), model.psf, model.settings.replace(multi=True))
+    joint = _seconds(partial(fit_block, together, movie))
+    return [
+        _row(_SPEED, method, "fits/s of a core", len(frame) / seconds),
+        _row(_SPEED, method, "frames/s of a core", len(movie) / whole),
+        _row(_SPEED, f"lucule, {model.name}, {together.side} px, multi", "frames/s of a core", len(movie) / joint),
+    ]
 
 
-def _picasso_speed(what: str, model: str, movie: NDArray[np.uint16], psf: str, camera: Camera, seed: int) -> Rows:
+def _picasso_speed(model: Model, seed: int) -> Rows:
     """Picasso's fits of the same frames: the same model, one thread."""
-    methods = {"gaussian": ("gaussmle-spherical", "gausslq-spherical"), "elliptical": ("gaussmle", "gausslq"),
-               "spline": ("spline-mle",)}.get(model, ())  # fmt: skip
+    camera, kernel = load_camera(_SPEED_CAMERA), compile_psf(model.made_with, 100)
+    movie = _sparse(kernel, camera, seed)
     rows = []
-    for method in methods:
-        calibration = None
-        if method == "spline-mle":
-            calibration = picasso_spline.calibrated(compile_psf(psf, 100), camera, seed).calibration
+    for method in model.picasso:
+        calibration = picasso_spline.calibrated(kernel, camera, seed).calibration if method == "spline-mle" else None
         box = picasso_spline.BOX_PX if calibration else _PICASSO_BOX
         name = f"Picasso, {method}, {box} px"
         spent = picasso_spline.timed(movie, camera, method, box, _PICASSO_GRADIENT, calibration)
-        rows.append(_row(what, name, "fits/s of a core", spent.spots / spent.fits))
-        rows.append(_row(what, name, "frames/s of a core", len(movie) / spent.whole))
+        rows.append(_row(_SPEED, name, "fits/s of a core", spent.spots / spent.fits))
+        rows.append(_row(_SPEED, name, "frames/s of a core", len(movie) / spent.whole))
     return rows
 
 
@@ -178,47 +208,43 @@ def _errors(kernel: Kernel, camera: Camera, psf: str | None, settings: FitSettin
     return _Errors(pairs, pairs.difference_nm[:, : len(axes)], bounds, said)
 
 
-def _single(seed: int) -> Rows:
-    """Error over bound and pulls of single emitters anywhere on the pixels, by model, camera, light and depth."""
+def _single(model: Model, of_camera: str, seed: int) -> Rows:
+    """Error over bound and pulls of single emitters anywhere on the pixels, by light and depth."""
     offsets = np.random.default_rng(seed).uniform(-4, 4, (4 * SINGLE_FRAMES, 2))
     rows = []
-    for name, made_with, psf, settings in MODELS:
-        kernel = compile_psf(made_with, 100)
-        for of_camera, light, z in product(CAMERAS, LIGHT, DEPTHS_NM if psf else (0,)):
-            camera = load_camera(of_camera)
-            scene = _lone(kernel, camera, z, light, offsets, seed)
-            pairs, difference, bound, said = _errors(kernel, camera, psf, settings, scene, light[1])
-            what = f"alone, {of_camera}, {light[0]:g} photons on {light[1]:g}, z = {z} nm"
-            for k, (a, ratio) in enumerate(zip("xyz", error_over_bound(difference, bound), strict=False)):
-                pulls = np.quantile(difference[:, k] / said[:, k], [0.1587, 0.8413])
-                rows.append(_row(what, name, f"error / bound {a}", ratio))
-                rows.append(_row(what, name, f"pull width {a}", np.diff(pulls)[0] / 2))
-            rows.append(_row(what, name, "recall", len(pairs.true) / len(scene.frame)))
-            rows.append(_row(what, name, "false alarms per frame", len(pairs.wrong) / SINGLE_FRAMES))
+    kernel, camera = compile_psf(model.made_with, 100), load_camera(of_camera)
+    for light, z in product(LIGHT, DEPTHS_NM if model.psf else (0,)):
+        scene = _lone(kernel, camera, z, light, offsets, seed)
+        pairs, difference, bound, said = _errors(kernel, camera, model.psf, model.settings, scene, light[1])
+        what = f"alone, {of_camera}, {light[0]:g} photons on {light[1]:g}, z = {z} nm"
+        for k, (a, ratio) in enumerate(zip("xyz", error_over_bound(difference, bound), strict=False)):
+            pulls = np.quantile(difference[:, k] / said[:, k], [0.1587, 0.8413])
+            rows.append(_row(what, model.name, f"error / bound {a}", ratio))
+            rows.append(_row(what, model.name, f"pull width {a}", np.diff(pulls)[0] / 2))
+        rows.append(_row(what, model.name, "recall", len(pairs.true) / len(scene.frame)))
+        rows.append(_row(what, model.name, "false alarms per frame", len(pairs.wrong) / SINGLE_FRAMES))
     return rows
 
 
-def _bias(seed: int) -> Rows:
+def _bias(model: Model, seed: int) -> Rows:
     """Mean error over bound at fixed places on the pixel: the largest of all places, and its standard error."""
     rng = np.random.default_rng(seed)
     place = rng.integers(len(PLACES_PX), size=(BIAS_EMITTERS, 2))
     offsets = rng.integers(-4, 4, place.shape) + np.array(PLACES_PX)[place]
-    camera = load_camera(BIAS_CAMERA)
+    kernel, camera = compile_psf(model.made_with, 100), load_camera(BIAS_CAMERA)
     rows = []
-    for name, made_with, psf, settings in MODELS:
-        kernel = compile_psf(made_with, 100)
-        for light, z in product(BIAS_LIGHT, BIAS_DEPTHS_NM if psf else (0,)):
-            scene = _lone(kernel, camera, z, light, offsets, seed)
-            pairs, difference, bound, _ = _errors(kernel, camera, psf, settings, scene, light[1])
-            what = f"bias, {BIAS_CAMERA}, {light[0]:g} photons on {light[1]:g}, z = {z} nm"
-            for k in range(difference.shape[1]):
-                # what the pixels do to x depends on the place along x; depth has no place of its own
-                own = place[pairs.true, k] if k < 2 else np.zeros(len(difference), np.int64)
-                relative = difference[:, k] / bound[:, k]
-                groups = [relative[own == p] for p in np.unique(own)]
-                worst = max(groups, key=lambda group: abs(group.mean()))
-                rows.append(_row(what, name, f"largest bias / bound {'xyz'[k]}", worst.mean()))
-                rows.append(_row(what, name, f"its standard error {'xyz'[k]}", worst.std() / np.sqrt(len(worst))))
+    for light, z in product(BIAS_LIGHT, BIAS_DEPTHS_NM if model.psf else (0,)):
+        scene = _lone(kernel, camera, z, light, offsets, seed)
+        pairs, difference, bound, _ = _errors(kernel, camera, model.psf, model.settings, scene, light[1])
+        what = f"bias, {BIAS_CAMERA}, {light[0]:g} photons on {light[1]:g}, z = {z} nm"
+        for k in range(difference.shape[1]):
+            # what the pixels do to x depends on the place along x; depth has no place of its own
+            own = place[pairs.true, k] if k < 2 else np.zeros(len(difference), np.int64)
+            relative = difference[:, k] / bound[:, k]
+            groups = [relative[own == p] for p in np.unique(own)]
+            worst = max(groups, key=lambda group: abs(group.mean()))
+            rows.append(_row(what, model.name, f"largest bias / bound {'xyz'[k]}", worst.mean()))
+            rows.append(_row(what, model.name, f"its standard error {'xyz'[k]}", worst.std() / np.sqrt(len(worst))))
     return rows
 
 
@@ -249,34 +275,39 @@ def _pairs(seed: int) -> Rows:
     return rows
 
 
-def _phantoms(seed: int) -> Rows:
-    """Blinking tubes of low and high density, as in `bench localize`: fits, the packaged network, and Picasso."""
-    recipe = Recipe.parse(find(MODEL).card.recipe, source="recipe of the model")
-    kernel, camera = recipe.kernel(), recipe.camera_used()
-    predictor = room.load(MODEL)
-    picasso = picasso_spline.calibrated(kernel, camera, seed) if find_spec("picasso") else None
-    rows = []
-    for name, activation_per_s, frames in DENSITIES:
-        phantom = three_tubes(recipe, activation_per_s, frames, seed)
-        what = f"three tubes, {name} density"
-        methods: dict[str, Callable[..., Any]] = {
-            "alone": partial(room.fit, camera=camera, psf=recipe.psf),
-            "multi": partial(room.fit, camera=camera, psf=recipe.psf, settings=FitSettings(multi=True)),
-            "network": partial(room.localize, model=predictor),
-        }
-        for method, work in methods.items():
-            work(phantom.movie[:20])  # compiles
-            start = time.process_time()
-            locs = work(phantom.movie)
-            seconds = time.process_time() - start
-            table = {a: locs[a].astype(np.float64) for a in ("frame", "x", "y", "z")}
-            rows += scored(what, method, table, phantom)
-            rows.append(_row(what, method, "frames/s of a core", frames / seconds))
-        if picasso is not None:
-            tuning = three_tubes(recipe, activation_per_s, frames // 5, seed + 1000)
-            locs = picasso.localize(phantom.movie, _tuned(picasso, tuning))
-            rows += scored(what, "Picasso, spline MLE", locs, phantom)
-    return rows
+def _phantoms(density: tuple[str, float, int], method: str, seed: int) -> Rows:
+    """Blinking tubes, as in `bench localize`: fits alone, fits together, or the packaged network."""
+    recipe = _recipe()
+    name, activation_per_s, frames = density
+    phantom = three_tubes(recipe, activation_per_s, frames, seed)
+    what = f"three tubes, {name} density"
+    work: Callable[..., Any]
+    if method == "network":
+        work = partial(room.localize, model=room.load(MODEL))
+    else:
+        settings = FitSettings(multi=method == "multi")
+        work = partial(room.fit, camera=recipe.camera_used(), psf=recipe.psf, settings=settings)
+    work(phantom.movie[:20])  # compiles
+    start = time.process_time()
+    locs = work(phantom.movie)
+    seconds = time.process_time() - start
+    table = {a: locs[a].astype(np.float64) for a in ("frame", "x", "y", "z")}
+    return [*scored(what, method, table, phantom), _row(what, method, "frames/s of a core", frames / seconds)]
+
+
+def _picasso_phantoms(density: tuple[str, float, int], seed: int) -> Rows:
+    """Picasso's spline fit of the same frames, with the threshold that is best on others."""
+    recipe = _recipe()
+    name, activation_per_s, frames = density
+    fit = picasso_spline.calibrated(recipe.kernel(), recipe.camera_used(), seed)
+    tuning = three_tubes(recipe, activation_per_s, frames // 5, seed + 1000)
+    phantom = three_tubes(recipe, activation_per_s, frames, seed)
+    locs = fit.localize(phantom.movie, _tuned(fit, tuning))
+    return scored(f"three tubes, {name} density", "Picasso, spline MLE", locs, phantom)
+
+
+def _recipe() -> Recipe:
+    return Recipe.parse(find(MODEL).card.recipe, source="recipe of the model")
 
 
 def _tuned(fit: picasso_spline.Fit, tuning: Phantom) -> float:

@@ -1,4 +1,4 @@
-"""`lucule calibrate psf|camera`: the optics and the camera from measurements, before anything is localized."""
+"""`lucule calibrate psf|pupil|camera`: the optics and the camera from measurements, before anything is localized."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PlotOption = Annotated[
     typer.Option("--plot", help="Quality page (.png, .svg or .pdf); default: a .png beside the output."),
 ]
 
-calibrate = typer.Typer(help="PSF from beads; camera from dark and flat frames.", no_args_is_help=True)
+calibrate = typer.Typer(help="PSF from beads or a movie; camera from dark and flat frames.", no_args_is_help=True)
 
 
 @calibrate.command()
@@ -64,6 +64,31 @@ def psf(
 
         save_figure(pages.psf_page(found), page)
         run.results = found.summary() | {"written": str(out), "plot": str(page)}
+
+
+@calibrate.command()
+def pupil(
+    movie: Annotated[Path, typer.Argument(help="An ordinary movie, with some spots that stand alone.")],
+    psf: Annotated[str, typer.Option(help="The start: a packaged PSF with a pupil (tetrapod, ...) or a YAML file.")],
+    camera: Annotated[str, typer.Option(help="A packaged camera or a YAML file.")],
+    out: Annotated[Path, typer.Option("--out", help="PSF to write (.yaml), for --psf of other commands.")],
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Find the aberrations of a PSF (Zernike coefficients of its pupil) in a movie, where no beads were taken."""
+    with session(inputs=movie, as_json=json) as run:
+        from lucule.localize import calibration as room
+        from lucule.simulate import load_camera, load_psf
+
+        if out.suffix.lower() not in (".yaml", ".yml"):
+            raise InputError("This PSF is a YAML file", received=out.name, allowed="a name ending in .yaml")
+        start, sensor = load_psf(psf), load_camera(camera)
+        if dry_run:
+            run.plan(start, read=str(movie), camera=camera, write=str(out))
+            return
+        found = room.pupil_from_movie(movie, sensor, start, progress=run.progress)
+        run.warnings += found.warnings
+        run.results = found.summary() | {"written": str(found.psf.to_yaml(out))}
 
 
 @calibrate.command()

@@ -102,8 +102,8 @@ def alone(fitter: Fitter, light: NDArray[np.float32], frame: Ints, found: Floats
 
         def work(a: int, b: int) -> None:
             spots.fit_psf(
-                light, fitter.pixels, fitter.side, kernel.model, depth, bounds, fitter.bank.z_nm, frame, found, a, b,
-                values, errors, quality,
+                light, fitter.pixels, fitter.sides, fitter.side, kernel.model, depth, bounds, fitter.bank.z_nm, frame,
+                found, a, b, values, errors, quality,
             )  # fmt: skip
 
     else:
@@ -157,12 +157,17 @@ def together(fitter: Fitter, light: NDArray[np.float32], fits: Fits) -> Fits:
     return Fits(np.repeat(np.arange(frames), counts), values[used], errors[used], quality[used])
 
 
+def goodness_of_fit(fits: Fits) -> Floats:
+    """Chance of a worse fit by noise alone, `(n,)`."""
+    degrees = fits.quality[:, spots.DEGREES]
+    variance = 2 * degrees + fits.quality[:, spots.MORE]
+    # a gamma distribution with the mean and the variance that chi squared has for light of a few photons
+    chance: Floats = gammaincc(degrees**2 / variance, np.maximum(fits.quality[:, spots.CHI], 0) * degrees / variance)
+    return chance
+
+
 def _table(fitter: Fitter, fits: Fits) -> pl.DataFrame:
     values, errors, quality = fits.values, fits.errors, fits.quality
-    degrees = quality[:, spots.DEGREES]
-    variance = 2 * degrees + quality[:, spots.MORE]
-    # a gamma distribution with the mean and the variance that chi squared has for light of a few photons
-    p = gammaincc(degrees**2 / variance, np.maximum(quality[:, spots.CHI], 0) * degrees / variance)
     table = pl.DataFrame(
         {
             "frame": fits.frame.astype(np.uint32),
@@ -177,7 +182,7 @@ def _table(fitter: Fitter, fits: Fits) -> pl.DataFrame:
             "sigma_x": values[:, spots.SIGMA_X],
             "sigma_y": values[:, spots.SIGMA_Y],
             "log_likelihood": quality[:, spots.RATIO].astype(np.float32),
-            "p_fit": p.astype(np.float32),
+            "p_fit": goodness_of_fit(fits).astype(np.float32),
         }
     )
     table = table.drop(["sigma_x", "sigma_y"] if fitter.has_depth else ["z", "z_err"])

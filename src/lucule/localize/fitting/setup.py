@@ -19,12 +19,15 @@ from lucule.simulate.optics import Astigmatic, Gaussian, Kernel, compile_psf
 from lucule.simulate.optics.psf import PSF
 
 Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
 Model = Literal["gaussian", "elliptical", "astigmatic", "spline"]
 
 # start of the width of a Gaussian, nm: in focus at NA 1.3 to 1.5 and 550 to 700 nm
 _WIDTH_NM: Final = 130.0
-# the region loses this much precision at most, for light of a common brightness
+# the region that a movie is searched with loses this much precision at most, for light of a common brightness
 _PRECISION_LOST: Final = 0.07
+# the region of a fit that no other disturbs loses this much; it is chosen by the depth where the spot was found
+_PRECISION_LOST_ALONE: Final = 0.02
 # a smaller region is better where neighbours stand in it
 _PRECISION_LOST_CROWDED: Final = 0.25
 # most emitters lie in this part of the depth range, or within this distance of the focus
@@ -69,7 +72,9 @@ class Fitter:
     bank, threshold
         Filters, and the height of a candidate.
     side
-        Side of the region of a fit, pixels.
+        Side of the filters, and of the region of fits together, pixels.
+    sides
+        Side of the region of a fit alone by the filter that found the spot, `(k,)` pixels.
     sensor, pixels
         The camera's pixels, and their noise as compiled code needs it.
     """
@@ -80,6 +85,7 @@ class Fitter:
     bank: Bank
     threshold: float
     side: int
+    sides: Ints
     sensor: Sensor
     pixels: Pixels
 
@@ -137,6 +143,9 @@ def prepare(pixels: Sensor, psf: PSF | str | None = None, settings: FitSettings 
             next_step="use larger frames, or a smaller region (roi_px)",
         )
     bank = make_bank(kernel, side)
+    sides = np.full(len(bank.z_nm), side)
+    if model in ("astigmatic", "spline") and settings.roi_px is None and not settings.multi:
+        sides = _regions_by_depth(kernel, bank.z_nm, min(shape))
     noise = noise_of(pixels)
     floor = floor_of(pixels).astype(np.float32)
     weight = (bank.filters**2).mean(axis=0)
@@ -152,7 +161,7 @@ def prepare(pixels: Sensor, psf: PSF | str | None = None, settings: FitSettings 
         fourth / noise.efficiency**3,
     )
     threshold = bank.threshold(settings.false_alarms, shape[0] * shape[1])
-    return Fitter(settings, model, kernel, bank, threshold, side, pixels, numbers)
+    return Fitter(settings, model, kernel, bank, threshold, side, sides, pixels, numbers)
 
 
 def _natural(kernel: Kernel) -> Model:
@@ -183,23 +192,41 @@ def _in_focus(kernel: Kernel) -> Kernel:
 
 
 def _region(kernel: Kernel, model: Model, lost: float) -> int:
-    """Smallest side that loses no more than this part of the precision."""
-    most = min(kernel.roi_px, _MOST_ROI_PX)
+    """Smallest side that loses no more than this part of the precision at the depths where most emitters lie."""
     if model in ("gaussian", "elliptical"):
-        return max(most, _LEAST_ROI_PX)
+        return max(_largest(kernel), _LEAST_ROI_PX)
     low, high = kernel.z_range_nm
     below, above = (min(_MOST_USED * end, max(_USUAL_NM, _USED * end)) for end in (-low, high))
-    z = np.linspace(-below, above, 9)
+    return int(_enough(kernel, np.linspace(-below, above, 9), lost).max())
+
+
+def _regions_by_depth(kernel: Kernel, z_of_filter: Floats, frame: int) -> Ints:
+    """Side for each filter that is enough half way to its neighbours, and fits into a frame of that many pixels."""
+    low, high = kernel.z_range_nm
+    between = 0.5 * (z_of_filter[1:] + z_of_filter[:-1])
+    depths = np.stack([np.append(low, between), z_of_filter, np.append(between, high)])
+    sides = _enough(kernel, depths.ravel(), _PRECISION_LOST_ALONE).reshape(depths.shape).max(axis=0)
+    return np.minimum(sides, frame - 1 + frame % 2)
+
+
+def _largest(kernel: Kernel) -> int:
+    return min(kernel.roi_px, _MOST_ROI_PX)
+
+
+def _enough(kernel: Kernel, z_nm: Floats, lost: float) -> Ints:
+    """Smallest side at each depth that loses no more than this part of the precision."""
     photons, background = _COMMON_LIGHT
     middle = 0.5 * np.array(kernel.pixel_size_nm)
     plain = Camera(kind="ideal", pixel_size_nm=kernel.pixel_size_nm)
 
     def bound(side: int) -> Floats:
-        found = crlb(kernel, plain, middle[0], middle[1], z, photons, background, roi_px=side)
+        found = crlb(kernel, plain, middle[0], middle[1], z_nm, photons, background, roi_px=side)
         return np.stack([found.x_err, found.y_err, found.z_err])
 
+    most = _largest(kernel)
     whole = bound(most)
-    for side in range(_LEAST_ROI_PX, most, 2):
-        if np.all(bound(side) < (1 + lost) * whole):
-            return side
-    return most
+    sides = np.full(len(z_nm), most)
+    for side in range(most - 2, _LEAST_ROI_PX - 1, -2):
+        good = (bound(side) < (1 + lost) * whole).all(axis=0)
+        sides[good & (sides == side + 2)] = side
+    return sides

@@ -79,7 +79,8 @@ def fit_gaussians(
 def fit_psf(
     frames: Image,
     pixels: Pixels,
-    side: int,
+    side_of_filter: Ints,
+    side_crowded: int,
     model: Model,
     depth: int,
     bounds: Floats,
@@ -92,15 +93,28 @@ def fit_psf(
     errors: Floats,
     quality: Floats,
 ) -> None:
-    """Fit the PSF to each candidate from `first` to `last`, from one depth or from two; lengths are nm."""
-    seen, own = np.empty((side, side)), np.empty((side, side))
-    dark = np.zeros(side * side)
-    at, error, light = np.empty(5), np.empty(5), np.empty(side * side)
+    """Fit the PSF to each candidate from `first` to `last`, from one depth or from two; lengths are nm.
+
+    The region is as large as the filter that found the candidate says, `(k,)` pixels: a spot out of focus spreads.
+    Where the light of another candidate would fall into it, it is not larger than `side_crowded`.
+    """
+    most = side_of_filter.max()
+    dark_most = np.zeros(most * most)
+    seen_most, own_most, light_most = np.empty(most * most), np.empty(most * most), np.empty(most * most)
+    at, error = np.empty(5), np.empty(5)
     for i in range(first, last):
+        side = side_of_filter[int(found[i, detect.DEPTH])]
+        if found[i, detect.SECOND] >= 0:
+            # both starts are compared on the same pixels
+            side = max(side, side_of_filter[int(found[i, detect.SECOND])])
+        if side > side_crowded and _has_neighbour(frame, found, i, side):
+            side = side_crowded
+        size = side * side
+        flat, flat_own, dark, light = seen_most[:size], own_most[:size], dark_most[:size], light_most[:size]
+        seen, own = flat.reshape((side, side)), flat_own.reshape((side, side))
         row = corner_of(int(found[i, detect.ROW]), side, frames.shape[1])
         column = corner_of(int(found[i, detect.COLUMN]), side, frames.shape[2])
         cut(frames[frame[i]], pixels.floor, row, column, seen, own)
-        flat, flat_own = seen.reshape(-1), own.reshape(-1)
         best = inf
         for start in (detect.DEPTH, detect.SECOND):
             k = int(found[i, start])
@@ -118,7 +132,20 @@ def fit_psf(
                 ratio, chi, more = goodness(flat, light, flat_own, pixels.scale, pixels.fourth)
                 _store(at[1], at[2], at[3], at[4], at[0], 0.0, 0.0, values[i])
                 _store(error[1], error[2], error[3], error[4], error[0], 0.0, 0.0, errors[i])
-                rate(ratio, chi, more, reached, side * side - 4 - depth, quality[i])
+                rate(ratio, chi, more, reached, size - 4 - depth, quality[i])
+
+
+@njit(cache=True, nogil=True)
+def _has_neighbour(frame: Ints, found: Floats, i: int, side: int) -> bool:
+    """Whether another candidate of the frame is closer than `side` along both axes; frames are sorted."""
+    for step in (-1, 1):
+        j = i + step
+        while 0 <= j < frame.size and frame[j] == frame[i]:
+            apart = abs(found[j, detect.ROW] - found[i, detect.ROW])
+            if max(apart, abs(found[j, detect.COLUMN] - found[i, detect.COLUMN])) < side:
+                return True
+            j += step
+    return False
 
 
 @njit(cache=True, nogil=True)
