@@ -24,7 +24,7 @@ from lucule.structures.axons.course import DEGREE, STEP_NM, Course, resampled, s
 Floats = NDArray[np.float64]
 
 # least blur of the wall in each round, nm: from the mean of the molecules to the edges, lest one edge be the middle
-_SHARPER_NM: Final = (100.0, 40.0, 18.0, 12.0)
+_SHARPER_NM: Final = (40.0, 18.0, 12.0)
 _SCORINGS: Final = 10
 _FEWEST: Final = 8
 # dyes of one antibody do not tell the middle independently of one another; so far from each other they lie

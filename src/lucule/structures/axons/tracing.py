@@ -50,8 +50,10 @@ _CLEANEST: Final = 0.02
 _FEWEST: Final = 5
 _SURE: Final = 6.0
 _LARGEST_FIELD_PX: Final = 6_000_000
-# log likelihood by which an arc must explain more than the line that was followed, which may bend more freely
+# log likelihood by which an arc must explain more than the line that was followed, and for each um that it is longer:
+# labels of the background lie on it, too
 _SURELY: Final = 10.0
+_SURELY_EACH_UM: Final = 5.0
 
 
 class TraceSettings(Config):
@@ -90,7 +92,7 @@ class Axon:
     length_error
         Standard error of the length of its middle, as a fraction; NaN where too few molecules tell it.
     labels
-        How many labels the molecules are: those within 30 nm of each other count as one.
+        How many labels the molecules are: see `centre.labels`.
     """
 
     course: Course
@@ -158,7 +160,10 @@ def _explaining(
     rest = _trimmed(course, xy, width)
     followed = stretch_of(course if rest is None else rest, xy, parts, elsewhere)
     arc = arc_near(course, xy, parts, elsewhere)
-    if arc is None or arc[1].gain < followed.gain + _SURELY:
+    if arc is None:
+        return rest, width
+    longer = max(arc[0].length_nm - (0.0 if rest is None else rest.length_nm), 0.0) / 1000
+    if arc[1].gain < followed.gain + _SURELY + _SURELY_EACH_UM * longer:
         return rest, width
     return arc[0], arc[1].half_width_nm
 
