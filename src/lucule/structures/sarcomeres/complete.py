@@ -178,7 +178,10 @@ def _joining(
 def nearby(xy: Floats, number: NDArray[np.int32], k: int) -> NDArray[np.bool_]:
     """What lies in a window around double line `k` and is in no other one, `(n,)`."""
     centre = xy[number == k].mean(axis=0)
-    inside: NDArray[np.bool_] = (np.abs(xy - centre) < _WINDOW_NM).all(axis=1) & ((number < 0) | (number == k))
+    # axis by axis: `all` over rows of two takes five times as long
+    inside: NDArray[np.bool_] = (number < 0) | (number == k)
+    for axis in range(2):
+        inside &= np.abs(xy[:, axis] - centre[axis]) < _WINDOW_NM
     return inside
 
 
