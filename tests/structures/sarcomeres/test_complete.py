@@ -64,3 +64,22 @@ def test_very_low_chances_count_only_beside_good_ones() -> None:
     assert sure(good, group_by_centre(good, centre))
     assert not sure(low, number)
     assert not sure(np.empty(0), np.empty(0, np.int32))
+
+
+def test_few_molecules_do_not_end_a_line_at_a_gap() -> None:
+    rng = np.random.default_rng(5)
+    recall, beyond = [], []
+    for _ in range(6):
+        # one molecule in 110 nm of each line, eight localizations of each within its linker
+        at = np.sort(rng.uniform(-750, 750, 28))
+        middle = np.column_stack([rng.choice([-60.0, 60.0], 28), at]).repeat(8, axis=0)
+        lines = middle + rng.normal(0, [10.0, 22.0], middle.shape)
+        background = np.column_stack([rng.uniform(-1200, 1200, 40), rng.uniform(-1200, 1200, 40)])
+        xy = np.concatenate([lines, background])
+        known = np.where((np.abs(xy[:, 1]) < 350) & (np.arange(len(xy)) < len(lines)), 0, -1).astype(np.int32)
+        number, _ = complete(xy, 10.0, known)
+        ends = np.abs(lines[:, 1]) > 500
+        recall.append((number[: len(lines)][ends] == 0).mean())
+        beyond.append((number[len(lines) :] == 0).mean())
+    assert np.mean(recall) > 0.8
+    assert np.mean(beyond) < 0.2

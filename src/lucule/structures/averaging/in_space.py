@@ -44,28 +44,27 @@ def detect(problem: Problem, state: State, blur_nm: float) -> tuple[Symmetry, di
     problem, state = _some(problem, state)
     sharp = _SHARPER * blur_nm
     own = {order: axis_of(state.density, problem.grid, order, blur_nm) for order in ORDERS}
-    # round about the axis that the particles have in common: the one about which that costs least
-    common, around = max(
-        ((axis, _gains(problem, state, axis, _ROUND_TURNS, sharp)) for axis in _apart(list(own.values()))),
-        key=lambda item: float(item[1].sum()),
-    )
-    gains, axes = {ROUND: around}, {}
-    for order, axis in own.items():
-        tried = _apart([replace(common, order=order), axis])
-        axes[order], gains[order] = max(
-            ((one, _gains(problem, state, one, order, sharp)) for one in tried), key=lambda item: float(item[1].sum())
-        )
-    fit = abs(float(state.score.sum()))
-    losses = {order: -float(gains[order].sum()) / fit for order in ORDERS}
-    possible = [order for order in gains if order == ROUND or losses[order] <= ACCEPTED_LOSS]
-    best = max(possible, key=lambda order: float(gains[order].sum()))
-    rivals = [order for order in possible if not _worse(gains[best] - gains[order])]
-    highest = max(rivals)
-    if possible == [ROUND]:
-        return NONE, losses, {}
-    if ROUND not in rivals and all(highest % order == 0 for order in rivals):
-        return replace(axes[highest], order=highest, loss=losses[highest]), losses, {}
-    return NONE, losses, {order: float((gains[order] - gains[best]).sum()) for order in rivals}
+    # the axis that all have in common is the one about which it costs least to be round
+    round_gains = [(axis, _gains(problem, state, axis, _ROUND_TURNS, sharp)) for axis in _apart(list(own.values()))]
+    round_gains.sort(key=lambda item: -float(item[1].sum()))
+    fit, losses, clear = abs(float(state.score.sum())), {}, []
+    for axis, around in round_gains:
+        # orders whose own axis is another one are asked about theirs
+        orders = [order for order in ORDERS if axis is round_gains[0][0] or not _apart([axis, own[order]])[1:]]
+        gains = {ROUND: around} | {order: _gains(problem, state, axis, order, sharp) for order in orders}
+        for order in orders:
+            losses[order] = min(-float(gains[order].sum()) / fit, losses.get(order, np.inf))
+        possible = [order for order in gains if order == ROUND or -float(gains[order].sum()) <= ACCEPTED_LOSS * fit]
+        if possible == [ROUND]:
+            continue
+        best = max(possible, key=lambda order: float(gains[order].sum()))
+        rivals = [order for order in possible if not _worse(gains[best] - gains[order])]
+        highest = max(rivals)
+        if ROUND not in rivals and all(highest % order == 0 for order in rivals):
+            clear.append(replace(axis, order=highest, loss=losses[highest]))
+        elif axis is round_gains[0][0]:
+            return NONE, losses, {order: float((gains[order] - gains[best]).sum()) for order in rivals}
+    return max(clear, key=lambda found: found.order, default=NONE), losses, {}
 
 
 def _worse(shortfall: Floats) -> bool:
