@@ -68,18 +68,17 @@ def test_very_low_chances_count_only_beside_good_ones() -> None:
 
 def test_few_molecules_do_not_end_a_line_at_a_gap() -> None:
     rng = np.random.default_rng(5)
-    recall, beyond = [], []
-    for _ in range(6):
-        # one molecule in 110 nm of each line, eight localizations of each within its linker
-        at = np.sort(rng.uniform(-750, 750, 28))
-        middle = np.column_stack([rng.choice([-60.0, 60.0], 28), at]).repeat(8, axis=0)
-        lines = middle + rng.normal(0, [10.0, 22.0], middle.shape)
-        background = np.column_stack([rng.uniform(-1200, 1200, 40), rng.uniform(-1200, 1200, 40)])
-        xy = np.concatenate([lines, background])
-        known = np.where((np.abs(xy[:, 1]) < 350) & (np.arange(len(xy)) < len(lines)), 0, -1).astype(np.int32)
-        number, _ = complete(xy, 10.0, known)
-        ends = np.abs(lines[:, 1]) > 500
-        recall.append((number[: len(lines)][ends] == 0).mean())
-        beyond.append((number[len(lines) :] == 0).mean())
+    # a molecule each 125 nm, each seen eight times within its linkers; a gap of 300 nm before the last two
+    places = np.concatenate([np.arange(-700.0, 301.0, 125.0), [600.0, 670.0]])
+    sides = np.where(np.arange(len(places)) % 2, 60.0, -60.0)
+    recall, background = [], []
+    for _ in range(12):
+        lines = np.column_stack([sides, places]).repeat(8, axis=0)
+        lines = lines + rng.normal(0, [8.0, 30.0], lines.shape)
+        xy = np.concatenate([lines, rng.uniform(-1400, 1400, (150, 2))])
+        known = np.where(np.arange(len(xy)) < len(lines) - 16, 0, -1).astype(np.int32)
+        number, _ = complete(xy, ERROR_NM, known)
+        recall.append((number[len(lines) - 16 : len(lines)] == 0).mean())
+        background.append((number[len(lines) :] == 0).mean())
     assert np.mean(recall) > 0.8
-    assert np.mean(beyond) < 0.2
+    assert np.mean(background) < 0.1
