@@ -27,10 +27,9 @@ def rings(order: int, number: int, *, labelled: float, seed: int, error: float =
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("order", [4, 5])
-def test_the_order_is_found(order) -> None:
-    found = average(rings(order, 16, labelled=0.8, seed=order), settings=AverageSettings(starts=1))
-    assert found.symmetry.order == order
+def test_the_order_is_found() -> None:
+    found = average(rings(4, 12, labelled=0.9, seed=5, error=7.0), settings=AverageSettings(starts=1))
+    assert found.symmetry.order == 4
     assert not found.candidates
 
 

@@ -35,7 +35,8 @@ def test_the_arc_of_a_piece_is_that_of_the_axon(bend) -> None:
         along, away = true.coordinates(line.points_nm)
         # nowhere outside the tube, and near its middle
         away = np.abs(away[(along >= 0) & (along <= true.length_nm)])
-        assert away.max() < 200 and away.mean() < 100
+        assert away.max() < 200
+        assert away.mean() < 100
 
 
 def test_a_bent_axon_of_few_labels_is_one_axon() -> None:

@@ -45,13 +45,16 @@ def detect(problem: Problem, state: State, blur_nm: float) -> tuple[Symmetry, di
     sharp = _SHARPER * blur_nm
     own = {order: axis_of(state.density, problem.grid, order, blur_nm) for order in ORDERS}
     # the axis that all have in common is the one about which it costs least to be round
-    round_gains = [(axis, _gains(problem, state, axis, _ROUND_TURNS, sharp)) for axis in _apart(list(own.values()))]
-    round_gains.sort(key=lambda item: -float(item[1].sum()))
+    round_gains = []
+    for axis in _apart(list(own.values())):
+        before = _evidence(problem, state, state.densities, axis, sharp)
+        round_gains.append((axis, before, _gains(problem, state, axis, _ROUND_TURNS, sharp, before)))
+    round_gains.sort(key=lambda item: -float(item[2].sum()))
     fit, losses, clear = abs(float(state.score.sum())), {}, []
-    for axis, around in round_gains:
+    for axis, before, around in round_gains:
         # orders whose own axis is another one are asked about theirs
         orders = [order for order in ORDERS if axis is round_gains[0][0] or not _apart([axis, own[order]])[1:]]
-        gains = {ROUND: around} | {order: _gains(problem, state, axis, order, sharp) for order in orders}
+        gains = {ROUND: around} | {order: _gains(problem, state, axis, order, sharp, before) for order in orders}
         for order in orders:
             losses[order] = min(-float(gains[order].sum()) / fit, losses.get(order, np.inf))
         possible = [order for order in gains if order == ROUND or -float(gains[order].sum()) <= ACCEPTED_LOSS * fit]
@@ -95,12 +98,11 @@ def _apart(axes: list[Symmetry]) -> list[Symmetry]:
     return kept
 
 
-def _gains(problem: Problem, state: State, about: Symmetry, order: int, blur_nm: float) -> Floats:
-    """Log likelihood that each particle gains when the average is made symmetrical about an axis, `(k,)`."""
+def _gains(problem: Problem, state: State, about: Symmetry, order: int, blur_nm: float, before: Floats) -> Floats:
+    """Log likelihood that each particle gains over `before` by an average symmetrical about an axis, `(k,)`."""
     turns = cyclic(order, about.axis)
     made = np.stack([symmetrised(density, turns, about.centre_nm, problem.grid) for density in state.densities])
-    before, after = (_evidence(problem, state, densities, about, blur_nm) for densities in (state.densities, made))
-    return after - before
+    return _evidence(problem, state, made, about, blur_nm) - before
 
 
 def _evidence(problem: Problem, state: State, densities: Floats, about: Symmetry, blur_nm: float) -> Floats:

@@ -222,9 +222,7 @@ def over_background(u: Floats, v: Floats, width: Floats, half: float, mine: NDAr
     return float(count / max(high - low, _SHORTEST_NM) / background)
 
 
-def _outwards(
-    odds: Floats, v: Floats, low: float, high: float, rate: float, free: float, longest: float
-) -> Floats:
+def _outwards(odds: Floats, v: Floats, low: float, high: float, rate: float, free: float, longest: float) -> Floats:
     """Odds beyond both ends: lines go on from one molecule to the next, and hardly over a long gap."""
     result = np.zeros(len(v))
     ends = {1.0: high, -1.0: -low}
