@@ -238,7 +238,7 @@ def average(
         with progress.task("Symmetry"):
             found, losses, candidates = symmetries.detect(problem, state, blur_nm)
         if candidates:
-            warnings.append(_not_certain(candidates))
+            warnings.append(not_certain(candidates))
         elif full.flat and symmetries.is_round(losses):
             warnings.append("Turned by any angle the average fits as well: it is round, and angles mean nothing.")
     elif settings.symmetry != "none":
@@ -360,7 +360,8 @@ def predicted(average: Average, others: Particles) -> Floats:
     return gain
 
 
-def _not_certain(candidates: dict[int, float]) -> str:
+def not_certain(candidates: dict[int, float]) -> str:
+    """What the reader is told where several symmetries may be meant."""
     ordered = sorted(candidates, key=lambda order: -candidates[order])
     named = [f"{'round' if order == 0 else f'{order}-fold'} ({candidates[order]:+.1f})" for order in ordered]
     return (
