@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from lucule.core import SILENT, Config, InputError, Localizations, Progress, step
+from lucule.structures.averaging import in_space
 from lucule.structures.averaging import symmetry as symmetries
 from lucule.structures.averaging.classes import split
 from lucule.structures.averaging.density import Grid, centre_of, symmetrised
@@ -236,7 +237,10 @@ def average(
         )
     elif settings.symmetry == "auto":
         with progress.task("Symmetry"):
-            found, losses, candidates = symmetries.detect(problem, state, blur_nm)
+            if full.flat:
+                found, losses = symmetries.detect(problem, state, blur_nm)
+            else:
+                found, losses, candidates = in_space.detect(problem, state, blur_nm)
         if candidates:
             warnings.append(not_certain(candidates))
         elif full.flat and symmetries.is_round(losses):

@@ -40,7 +40,18 @@ _LEAST: Final = 0.5
 
 
 def detect(problem: Problem, state: State, blur_nm: float) -> tuple[Symmetry, dict[int, float], dict[int, float]]:
-    """As `symmetry.detect`, in space."""
+    """The highest symmetry that is clear, what each order would lose, and candidates where none is.
+
+    Returns
+    -------
+    symmetry
+        `NONE` where there is none or it is not clear.
+    losses
+        Part of the fit that each order loses.
+    candidates
+        Log likelihood of each order that may be meant, less that of the best; order 0 stands for round. Empty where
+        the answer is clear.
+    """
     problem, state = _some(problem, state)
     sharp = _SHARPER * blur_nm
     own = {order: axis_of(state.density, problem.grid, order, blur_nm) for order in ORDERS}

@@ -154,26 +154,12 @@ def loss_of(problem: Problem, state: State, symmetry: Symmetry, blur_nm: float, 
     return float((before.evidence - made) / abs(before.fit))
 
 
-def detect(problem: Problem, state: State, blur_nm: float) -> tuple[Symmetry, dict[int, float], dict[int, float]]:
-    """The highest symmetry that the particles accept, what each order would lose, and candidates where it is not clear.
+def detect(problem: Problem, state: State, blur_nm: float) -> tuple[Symmetry, dict[int, float]]:
+    """The highest symmetry that the particles accept in the plane, and what each order would lose.
 
     Where orders are accepted that have nothing in common the average is round, and no order is meant. In space few
     particles accept any order, since a symmetrical average is less noisy: see `in_space.detect`.
-
-    Returns
-    -------
-    symmetry
-        `NONE` where there is none or it is not clear.
-    losses
-        Part of the fit that each order loses.
-    candidates
-        Log likelihood of each order that may be meant, less that of the best; order 0 stands for round. Empty where
-        the answer is clear, and in the plane.
     """
-    if not problem.grid.flat:
-        from lucule.structures.averaging import in_space
-
-        return in_space.detect(problem, state, blur_nm)
     losses, accepted = {}, []
     before = Unchanged.of(problem, state, blur_nm)
     for order in ORDERS:
@@ -182,9 +168,9 @@ def detect(problem: Problem, state: State, blur_nm: float) -> tuple[Symmetry, di
         if losses[order] <= ACCEPTED_LOSS:
             accepted.append(replace(found, loss=losses[order]))
     if not accepted:
-        return NONE, losses, {}
+        return NONE, losses
     highest = accepted[-1]
-    return (highest if all(highest.order % s.order == 0 for s in accepted) else NONE), losses, {}
+    return (highest if all(highest.order % s.order == 0 for s in accepted) else NONE), losses
 
 
 def is_round(losses: dict[int, float]) -> bool:
