@@ -64,3 +64,21 @@ def test_very_low_chances_count_only_beside_good_ones() -> None:
     assert sure(good, group_by_centre(good, centre))
     assert not sure(low, number)
     assert not sure(np.empty(0), np.empty(0, np.int32))
+
+
+def test_few_molecules_do_not_end_a_line_at_a_gap() -> None:
+    rng = np.random.default_rng(5)
+    # a molecule each 125 nm, each seen eight times within its linkers; a gap of 300 nm before the last two
+    places = np.concatenate([np.arange(-700.0, 301.0, 125.0), [600.0, 670.0]])
+    sides = np.where(np.arange(len(places)) % 2, 60.0, -60.0)
+    recall, background = [], []
+    for _ in range(12):
+        lines = np.column_stack([sides, places]).repeat(8, axis=0)
+        lines = lines + rng.normal(0, [8.0, 30.0], lines.shape)
+        xy = np.concatenate([lines, rng.uniform(-1400, 1400, (150, 2))])
+        known = np.where(np.arange(len(xy)) < len(lines) - 16, 0, -1).astype(np.int32)
+        number, _ = complete(xy, ERROR_NM, known)
+        recall.append((number[len(lines) - 16 : len(lines)] == 0).mean())
+        background.append((number[len(lines) :] == 0).mean())
+    assert np.mean(recall) > 0.8
+    assert np.mean(background) < 0.1

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from lucule.core import SILENT, Config, InputError, Localizations, Progress, step
+from lucule.structures.averaging import in_space
 from lucule.structures.averaging import symmetry as symmetries
 from lucule.structures.averaging.classes import split
 from lucule.structures.averaging.density import Grid, centre_of, symmetrised
@@ -85,6 +86,9 @@ class Average:
         Symmetry of the average, order 1 for none.
     losses
         Part of the fit that each tested order would lose.
+    candidates
+        Where the symmetry is not clear: log likelihood of each order that may be meant, less that of the best; 0 stands
+        for round.
     density, grid
         The average of the `main` particles on a grid, `(z, y, x)`.
     blur_nm
@@ -101,6 +105,7 @@ class Average:
     class_of: Ints
     symmetry: Symmetry
     losses: dict[int, float]
+    candidates: dict[int, float]
     density: Floats
     grid: Grid
     blur_nm: float
@@ -162,6 +167,7 @@ class Average:
             "dimensions": 2 if self.particles.flat else 3,
             "symmetry": self.symmetry.order,
             "symmetry_loss_percent": 100 * self.symmetry.loss,
+            "symmetry_candidates": {str(order): evidence for order, evidence in self.candidates.items()},
             "median_score": float(np.median(self.score[used])),
             "blur_nm": self.blur_nm,
         }
@@ -223,7 +229,7 @@ def average(
     with progress.task("Registration"):
         state = form(problem, blur_nm, starts=settings.starts, rng=rng)
         state = sharpen(problem, state, blur_nm)
-    found, losses = NONE, {}
+    found, losses, candidates = NONE, {}, {}
     if settings.symmetry == "auto" and len(full) < symmetries.FEWEST_PARTICLES:
         warnings.append(
             f"{len(full)} particles do not tell a symmetry: none was looked for ({symmetries.FEWEST_PARTICLES} are "
@@ -231,8 +237,13 @@ def average(
         )
     elif settings.symmetry == "auto":
         with progress.task("Symmetry"):
-            found, losses = symmetries.detect(problem, state, blur_nm)
-        if symmetries.is_round(losses):
+            if full.flat:
+                found, losses = symmetries.detect(problem, state, blur_nm)
+            else:
+                found, losses, candidates = in_space.detect(problem, state, blur_nm)
+        if candidates:
+            warnings.append(not_certain(candidates))
+        elif full.flat and symmetries.is_round(losses):
             warnings.append("Turned by any angle the average fits as well: it is round, and angles mean nothing.")
     elif settings.symmetry != "none":
         found = symmetries.axis_of(state.density, problem.grid, settings.symmetry, blur_nm)
@@ -261,8 +272,8 @@ def average(
             f"{int(outlier.sum())} of {len(full)} particles do not fit the average: it is that of a minority."
         )
     density = added(problem, state, ~outlier & (class_of == 0)).sum(axis=0)
-    return Average(full, state.rotations, state.shifts_nm, score, outlier, class_of, found, losses, density,
-                   problem.grid, blur_nm, tuple(warnings))  # fmt: skip
+    return Average(full, state.rotations, state.shifts_nm, score, outlier, class_of, found, losses, candidates,
+                   density, problem.grid, blur_nm, tuple(warnings))  # fmt: skip
 
 
 @step
@@ -351,6 +362,17 @@ def predicted(average: Average, others: Particles) -> Floats:
         evidence.append(evidence_by_particle(problem, state, average.blur_nm, np.random.default_rng(0)))
     gain: Floats = evidence[0] - evidence[1]
     return gain
+
+
+def not_certain(candidates: dict[int, float]) -> str:
+    """What the reader is told where several symmetries may be meant."""
+    ordered = sorted(candidates, key=lambda order: -candidates[order])
+    named = [f"{'round' if order == 0 else f'{order}-fold'} ({candidates[order]:+.1f})" for order in ordered]
+    return (
+        "The symmetry is not certain, and none is used. Possible, with the log likelihood less that of the best: "
+        + ", ".join(named)
+        + ". More particles tell; if it is known, name its order."
+    )
 
 
 def outliers(problem: Problem, state: State) -> tuple[NDArray[np.bool_], Floats]:

@@ -155,9 +155,10 @@ def loss_of(problem: Problem, state: State, symmetry: Symmetry, blur_nm: float, 
 
 
 def detect(problem: Problem, state: State, blur_nm: float) -> tuple[Symmetry, dict[int, float]]:
-    """The highest symmetry that the particles accept, and what each order would lose.
+    """The highest symmetry that the particles accept in the plane, and what each order would lose.
 
-    Where orders are accepted that have nothing in common the average is round, and no order is meant.
+    Where orders are accepted that have nothing in common the average is round, and no order is meant. In space few
+    particles accept any order, since a symmetrical average is less noisy: see `in_space.detect`.
     """
     losses, accepted = {}, []
     before = Unchanged.of(problem, state, blur_nm)

@@ -8,6 +8,7 @@ averaged by its probability, and what is left open becomes the error of the leng
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,11 +24,11 @@ from lucule.structures.axons.course import DEGREE, STEP_NM, Course, resampled, s
 Floats = NDArray[np.float64]
 
 # least blur of the wall in each round, nm: from the mean of the molecules to the edges, lest one edge be the middle
-_SHARPER_NM: Final = (100.0, 40.0, 18.0, 12.0)
+_SHARPER_NM: Final = (40.0, 18.0, 12.0)
 _SCORINGS: Final = 10
 _FEWEST: Final = 8
-# labels of one antibody do not tell the middle independently of one another
-_GROUP_NM: Final = 30.0
+# dyes of one antibody do not tell the middle independently of one another; so far from each other they lie
+_GROUP_NM: Final = 60.0
 _TABLE_NM: Final = 2.0
 _ANGLES: Final = 24
 # molecules that count, and what the axon is wide: half widths from outside, blurs beyond the wall, limits in nm
@@ -95,14 +96,18 @@ def centred(course: Course, xy_nm: Floats, half_width_nm: float) -> tuple[Course
 
 
 def labels(xy_nm: Floats) -> Floats:
-    """What part of a label each molecule `(n, 2)` is: those within 30 nm of each other count as one.
+    """What part of a label each molecule `(n, 2)` is: those within 60 nm count as one, less those of other labels.
+
+    How many others there are is told by a ring of the same area around.
 
     Examples
     --------
     >>> labels(np.array([[0.0, 0.0], [10.0, 0.0], [900.0, 0.0]])).tolist()
     [0.5, 0.5, 1.0]
     """
-    parts: Floats = 1.0 / cKDTree(xy_nm).query_ball_point(xy_nm, _GROUP_NM, return_length=True)
+    tree = cKDTree(xy_nm)
+    within, twice = (tree.query_ball_point(xy_nm, math.sqrt(k) * _GROUP_NM, return_length=True) for k in (1, 2))
+    parts: Floats = 1.0 / np.maximum(2.0 * within - twice, 1.0)
     return parts
 
 

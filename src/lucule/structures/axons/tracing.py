@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from lucule.core import Config
+from lucule.structures.axons.arcs import arc_near, stretch_of
 from lucule.structures.axons.centre import centred, labels
 from lucule.structures.axons.course import STEP_NM, Course, fitted, through
 
@@ -49,6 +50,10 @@ _CLEANEST: Final = 0.02
 _FEWEST: Final = 5
 _SURE: Final = 6.0
 _LARGEST_FIELD_PX: Final = 6_000_000
+# log likelihood by which an arc must explain more than the line that was followed, and for each um that it is longer:
+# labels of the background lie on it, too
+_SURELY: Final = 10.0
+_SURELY_EACH_UM: Final = 5.0
 
 
 class TraceSettings(Config):
@@ -87,7 +92,7 @@ class Axon:
     length_error
         Standard error of the length of its middle, as a fraction; NaN where too few molecules tell it.
     labels
-        How many labels the molecules are: those within 30 nm of each other count as one.
+        How many labels the molecules are: see `centre.labels`.
     """
 
     course: Course
@@ -124,8 +129,9 @@ def trace(xy_nm: Floats, *, settings: TraceSettings = TraceSettings()) -> list[A
     found.sort(key=lambda item: -np.count_nonzero(_inside(item[0], item[1], xy_nm)))
     courses: list[tuple[Course, float, float]] = []
     left, densest = np.ones(len(xy_nm), np.bool_), 0.0
-    for course, width in found:
-        rest = _trimmed(course, xy_nm[left], width)
+    parts, elsewhere = labels(xy_nm), _elsewhere(found, xy_nm)
+    for course, followed_width in found:
+        rest, width = _explaining(course, followed_width, xy_nm[left], parts[left], elsewhere)
         if rest is None or rest.length_nm < 1000 * settings.shortest_um:
             continue
         own = _inside(rest, width, xy_nm)
@@ -137,6 +143,29 @@ def trace(xy_nm: Floats, *, settings: TraceSettings = TraceSettings()) -> list[A
         densest = max(densest, density)
         left &= ~own
     return sorted((_axon(i, courses, xy_nm) for i in range(len(courses))), key=lambda axon: -axon.course.length_nm)
+
+
+def _elsewhere(found: list[tuple[Course, float]], xy: Floats) -> float:
+    """Labels for each nm2 that are on no line."""
+    free = np.ones(len(xy), np.bool_)
+    for course, width in found:
+        free &= ~_inside(course, 1.5 * width, xy)
+    return max(float(labels(xy[free]).sum()) if free.any() else 0.0, 1.0) / float(np.ptp(xy, axis=0).prod())
+
+
+def _explaining(
+    course: Course, width: float, xy: Floats, parts: Floats, elsewhere: float
+) -> tuple[Course | None, float]:
+    """The dense part of a line, or an arc where that explains more of the labels; half width."""
+    rest = _trimmed(course, xy, width)
+    followed = stretch_of(course if rest is None else rest, xy, parts, elsewhere)
+    arc = arc_near(course, xy, parts, elsewhere)
+    if arc is None:
+        return rest, width
+    longer = max(arc[0].length_nm - (0.0 if rest is None else rest.length_nm), 0.0) / 1000
+    if arc[1].gain < followed.gain + _SURELY + _SURELY_EACH_UM * longer:
+        return rest, width
+    return arc[0], arc[1].half_width_nm
 
 
 def _inside(course: Course, width: float, xy: Floats) -> NDArray[np.bool_]:
