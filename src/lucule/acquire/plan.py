@@ -114,7 +114,8 @@ class Objects(Config):
     fields_per_large
         Number of random fields in a large object.
     cover_overlap_percent
-        How far the fields that cover an object overlap; see `Stitching`.
+        How far the fields that cover an object overlap, in percent of their sides: no further than registration needs,
+        as what lies there is exposed twice; see `lucule.acquire.covering` and `Stitching`.
     seed
         Of every choice.
     """
@@ -129,7 +130,7 @@ class Objects(Config):
     merge_distance_um: NotNegative = 0.0
     large: Literal["centre", "random", "cover"] = "random"
     fields_per_large: Count = 1
-    cover_overlap_percent: Annotated[float, Field(gt=0, le=50)] = 10.0
+    cover_overlap_percent: Annotated[float, Field(gt=0, le=50)] = 12.0
     seed: int = Field(default=1, ge=0)
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lucule.acquire import scanning
 from lucule.acquire.calibration import Affine
+from lucule.acquire.covering import covering
 from lucule.acquire.plan import Objects, Plan, Scan
 
 Floats = NDArray[np.float64]
@@ -24,8 +25,6 @@ _SAMPLES: Final = 2000
 # seconds for a movement with its checks, and bytes of a pixel after compression
 _MOVE_S: Final = 0.5
 _BYTES_PER_PIXEL: Final = 1.3
-# fields along one side of an object that are thought of where light may fall on a place several times
-_MOST_ALONG: Final = 50
 
 
 @dataclass(frozen=True)
@@ -200,20 +199,12 @@ def _nearest(
 
 def _in_large(shape: Any, settings: Objects, field_um: tuple[float, float], rng: np.random.Generator) -> Floats:
     """Middles of the fields in an object that is larger than a field."""
-    size = np.array(field_um)
-    low, high = np.array(shape.bounds[:2]), np.array(shape.bounds[2:])
     if settings.large == "cover":
-        overlap = settings.cover_overlap_percent / 100
-        counts = np.ceil((high - low - overlap * size) / ((1 - overlap) * size)).astype(int).clip(1)
-        steps = [np.linspace(0, 1, count) if count > 1 else np.array([0.5]) for count in counts]
-        fractions = np.stack(np.meshgrid(*steps), axis=-1).reshape(-1, 2)
-        middles = low + size / 2 + fractions * (high - low - size)
-        boxes = shapely.box(*(middles - size / 2).T, *(middles + size / 2).T)
-        covering: Floats = middles[shapely.intersects(shape, boxes)]
-        return covering
+        return covering(shape, field_um, settings.cover_overlap_percent / 100)
     if settings.large == "centre":
         return np.array([(shape.centroid.x, shape.centroid.y)])
-    points = rng.uniform(low, high, (_SAMPLES, 2))
+    size, bounds = np.array(field_um), np.array(shape.bounds)
+    points = rng.uniform(bounds[:2], bounds[2:], (_SAMPLES, 2))
     inside = points[shapely.contains_xy(shape, *points.T)]
     chosen: list[Floats] = []
     for point in inside:
@@ -312,12 +303,9 @@ def exposures_of_a_place(plan: Plan, field_um: tuple[float, float]) -> int:
     if plan.objects.large != "cover":
         return 1
     reach = 2 * disk_radius_um(plan, field_um)
-    per_axis = []
-    for side in field_um:
-        pitch = side * (1 - plan.objects.cover_overlap_percent / 100)
-        # two fields may lie as near as they like, of more the distance is at least this
-        nearest = [(count, pitch * (count - 2) / (count - 1)) for count in range(3, _MOST_ALONG)]
-        per_axis.append(max(2, *(min(count, int(reach / distance) + 1) for count, distance in nearest)))
+    part = 1 - plan.objects.cover_overlap_percent / 100
+    # so many rows, and so many fields of each, have their middles nearer to a place than the light reaches
+    per_axis = [int(reach / (part * side)) + 1 for side in field_um]
     return int(np.prod(per_axis))
 
 
