@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
+import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,11 +20,7 @@ from lucule.acquire.control import Control, Stopped
 from lucule.acquire.finder import Overview
 from lucule.acquire.ledger import RunLedger
 from lucule.acquire.live import LivePage
-from lucule.core import Localizations, Meta
-
-BROWSER = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
+from lucule.core import InputError, Localizations, Meta
 
 
 @pytest.fixture
@@ -88,7 +85,7 @@ def test_the_state_tells_fields_courses_and_events(page: tuple[LivePage, Control
 def test_buttons_pause_resume_and_stop(page: tuple[LivePage, Control]) -> None:
     served, control = page
     assert post(served, "pause") == 200
-    assert control.state == "paused"
+    assert control.state == "pausing"
     assert post(served, "resume") == 200
     assert control.state == "running"
     assert post(served, "stop", Origin="http://elsewhere.example") == 403
@@ -97,6 +94,79 @@ def test_buttons_pause_resume_and_stop(page: tuple[LivePage, Control]) -> None:
     with pytest.raises(Stopped):
         control.point("next")
     assert post(served, "explode") == 404
+
+
+def test_commands_come_from_the_page_only_but_through_a_tunnel_too(page: tuple[LivePage, Control]) -> None:
+    served, control = page
+    tunnel = {"Host": "localhost:9000", "Origin": "http://localhost:9000"}
+    assert post(served, "pause", **tunnel) == 200
+    # a page of somewhere else whose name was turned to this machine
+    assert post(served, "resume", Host="elsewhere.example", Origin="http://elsewhere.example") == 403
+    assert post(served, "resume", Host="localhost:9000", Origin="http://127.0.0.1:8000") == 403
+    assert control.state == "pausing"
+
+
+def test_what_waits_begins_when_it_is_told_to(tmp_path: Path) -> None:
+    control, reached = Control(waiting=True), threading.Event()
+
+    def work() -> None:
+        control.point("first")
+        reached.set()
+        control.point("second")
+
+    with LivePage(tmp_path, control, port=0) as served:
+        thread = threading.Thread(target=work)
+        thread.start()
+        assert post(served, "resume") == 200  # that is not the start
+        assert not reached.wait(0.7)
+        assert json.loads(get(served, "state.json"))["state"] == "waiting"
+        assert post(served, "start") == 200
+        assert reached.wait(5)
+        thread.join()
+        assert control.state == "running"
+    stopped = Control(waiting=True)
+    stopped.stop()
+    with pytest.raises(Stopped):
+        stopped.point("first")
+
+
+def test_a_pause_is_one_when_the_work_under_way_is_done() -> None:
+    control = Control()
+    control.pause()
+    assert control.state == "pausing"
+    thread = threading.Thread(target=control.point, args=("next",))
+    thread.start()
+    until = time.monotonic() + 5
+    while control.state != "paused":
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    control.resume()
+    thread.join()
+    assert control.state == "running"
+
+
+def test_an_open_page_sees_how_it_ended(tmp_path: Path) -> None:
+    control = Control()
+    answers = []
+
+    def looking(served: LivePage) -> None:
+        while not answers or answers[-1]["state"] == "running":
+            answers.append(json.loads(get(served, "state.json")))
+            time.sleep(0.3)
+
+    with LivePage(tmp_path, control, port=0) as served:
+        thread = threading.Thread(target=looking, args=(served,))
+        thread.start()
+        while not answers:
+            time.sleep(0.01)
+        control.end("failed", "The stage did not arrive.")
+    thread.join()
+    assert (answers[-1]["state"], answers[-1]["doing"]) == ("failed", "The stage did not arrive.")
+    # nobody looks: nobody waits
+    begun = time.monotonic()
+    with LivePage(tmp_path, control, port=0) as served, pytest.raises(InputError, match="cannot be served"):
+        LivePage(tmp_path, control, port=int(served.url.rstrip("/").rpartition(":")[2]))
+    assert time.monotonic() - begun < 2
 
 
 def test_nothing_to_show_yet_is_no_error(tmp_path: Path) -> None:
@@ -108,13 +178,68 @@ def test_nothing_to_show_yet_is_no_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="there is no Chromium on this machine")
-def test_a_browser_draws_the_page(page: tuple[LivePage, Control]) -> None:
-    command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-               "--virtual-time-budget=6000", "--dump-dom", page[0].url]  # fmt: skip
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True).stdout
-    assert 'data-shown="' in dom
+def test_a_browser_draws_the_page(page: tuple[LivePage, Control], browser: Any) -> None:
+    browser.open(page[0].url)
+    browser.wait_for("Number(document.body.dataset.shown) > 0", True)
+    dom = browser.value("document.documentElement.outerHTML")
     assert "field 1, burst 1" in dom
     assert "900 localizations" in dom
     assert "&lt;b&gt;0.03" in dom  # text of events is no markup
     assert 'id="camera" width="64" height="64"' in dom
+
+
+USEFUL = "[...document.querySelectorAll('button')].filter(b => !b.disabled && !b.hidden).map(b => b.textContent).join()"
+STATE = "document.getElementById('state').textContent"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["finished", "stopped", "failed"])
+def test_a_run_is_led_from_the_browser(tmp_path: Path, browser: Any, end: str) -> None:
+    """Wait, start, pause, go on, and end: the page offers what can be done then, and says how it ended."""
+    control, steps = Control(waiting=True), []
+
+    def work() -> None:
+        try:
+            for number in range(1000):
+                control.point(f"step {number}")
+                steps.append(number)
+                time.sleep(0.05)
+                if end == "failed" and len(steps) > 60:
+                    raise RuntimeError("the stage did not arrive")
+                if end == "finished" and len(steps) > 60:
+                    break
+            control.end("finished", "fields: 3 done")
+        except Stopped:
+            control.end("stopped", "fields: 1 done")
+        except RuntimeError as error:
+            control.end("failed", str(error))
+
+    with LivePage(tmp_path, control, port=0) as served:
+        browser.open(served.url)
+        browser.wait_for(STATE, "waiting")
+        assert browser.value(USEFUL) == "Start,Stop"
+        thread = threading.Thread(target=work)
+        thread.start()
+        time.sleep(0.3)
+        assert steps == []
+        browser.press("Start")
+        browser.wait_for(STATE, "running")
+        assert browser.value(USEFUL) == "Pause,Stop"
+        browser.press("Pause")
+        browser.wait_for(STATE, "paused")
+        assert browser.value(USEFUL) == "Resume,Stop"
+        count = len(steps)
+        time.sleep(0.3)
+        assert len(steps) == count
+        browser.press("Resume")
+        if end == "stopped":
+            browser.wait_for(STATE, "running")
+            browser.press("Stop")
+        browser.wait_for(STATE, end)
+        assert browser.value(USEFUL) == ""
+        thread.join()
+    # the end stays, though nobody answers any more
+    time.sleep(2)
+    assert browser.value(STATE) == end
+    wanted = {"finished": "3 done", "stopped": "1 done", "failed": "did not arrive"}[end]
+    assert wanted in browser.value("document.getElementById('doing').textContent")

@@ -1,12 +1,14 @@
-"""What someone who watches an acquisition can do: pause, go on, stop; and what is shown meanwhile."""
+"""What someone who watches an acquisition can do: start it, pause, go on, stop; and what is shown meanwhile."""
 
 from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
+
+End = Literal["finished", "stopped", "failed"]
 
 
 class Stopped(Exception):
@@ -16,6 +18,11 @@ class Stopped(Exception):
 class Control:
     """Shared between the acquisition and whoever watches it.
 
+    Parameters
+    ----------
+    waiting
+        The acquisition, its microscope ready and its light off, does not begin before `start`.
+
     Attributes
     ----------
     frame
@@ -24,13 +31,22 @@ class Control:
         What is done now, one line.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, waiting: bool = False) -> None:
         self.frame: NDArray[Any] | None = None
         self.doing = "starting"
+        self._started = threading.Event()
         self._running = threading.Event()
         self._running.set()
         self._stop = threading.Event()
+        self._at_rest = False
+        self._end: End | None = None
         self._heartbeat: Path | None = None
+        if not waiting:
+            self._started.set()
+
+    def start(self) -> None:
+        """Begin, where it waits for that."""
+        self._started.set()
 
     def pause(self) -> None:
         """Wait after the piece of work that is under way."""
@@ -44,11 +60,30 @@ class Control:
         """End after the piece of work that is under way; the run can be resumed later."""
         self._stop.set()
         self._running.set()
+        self._started.set()
+
+    def end(self, how: End, doing: str) -> None:
+        """Say that the acquisition is over, and what came of it."""
+        self.doing = doing
+        self._end = how
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, in whatever way."""
+        return self._end is not None
 
     @property
     def state(self) -> str:
-        """`running`, `paused` or `stopping`."""
-        return "stopping" if self._stop.is_set() else "running" if self._running.is_set() else "paused"
+        """`waiting`, `running`, `pausing`, `paused`, `stopping`, or how it ended."""
+        if self._end is not None:
+            return self._end
+        if self._stop.is_set():
+            return "stopping"
+        if not self._started.is_set():
+            return "waiting"
+        if self._running.is_set():
+            return "running"
+        return "paused" if self._at_rest else "pausing"
 
     def beat_on(self, path: Path) -> None:
         """Touch a file whenever the acquisition answers."""
@@ -61,7 +96,7 @@ class Control:
             self._heartbeat.touch()
 
     def point(self, doing: str) -> None:
-        """Between pieces of work: wait while paused.
+        """Between pieces of work: wait while paused, and before the start.
 
         Raises
         ------
@@ -69,8 +104,11 @@ class Control:
             The acquisition was asked to stop.
         """
         self.doing = doing
-        while not self._running.wait(0.5):
-            self.beat()
+        for condition in (self._started, self._running):
+            self._at_rest = True
+            while not condition.wait(0.5):
+                self.beat()
+        self._at_rest = False
         if self._stop.is_set():
             raise Stopped
         self.beat()

@@ -48,7 +48,7 @@ def covering(shape: Any, field_um: tuple[float, float], overlap: float) -> Float
 
 def _in_rows(shape: Any, size: Floats, overlap: float) -> list[Floats]:
     """Coverings in rows at several heights, those in the middle first: of equal ones, the first is taken."""
-    (width, height), low, high = size, shape.bounds[1], shape.bounds[3]
+    height, low, high = size[1], shape.bounds[1], shape.bounds[3]
     pitch = (1 - overlap) * height
     count = _number(high - low, height, pitch)
     spare = (count - 1) * pitch + height - (high - low)

@@ -80,6 +80,17 @@ def acquire(
             "The folder holds a run already", received=folder, next_step=f"lucule acquire --resume {folder}"
         )
     control = control or Control()
+    try:
+        done = _done(plan, folder, begun, control, progress)
+    except BaseException as error:
+        control.end("failed", "interrupted" if isinstance(error, KeyboardInterrupt) else str(error))
+        raise
+    fields = ", ".join(f"{count} {state}" for state, count in done.numbers["fields"].items()) or "none"
+    control.end("stopped" if done.stopped else "finished", f"fields: {fields}")
+    return done
+
+
+def _done(plan: Plan, folder: Path, begun: bool, control: Control, progress: Progress) -> Summary:
     with RunLedger(folder) as ledger, Microscope(plan.microscope) as microscope, Worker(control.beat) as worker:
         ledger.agree(fingerprints(plan))
         check_dose(plan, microscope.field_um)

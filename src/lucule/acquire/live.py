@@ -1,4 +1,4 @@
-"""An acquisition watched in a browser: slide, camera, growing reconstruction, curves; pause, resume, stop.
+"""An acquisition watched in a browser: slide, camera, growing reconstruction, curves; start, pause, resume, stop.
 
 The page is served on this machine only, by the standard library. In Jupyter the same page stands in a frame.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 import numpy as np
 import polars as pl
@@ -21,12 +23,16 @@ from lucule.acquire.finder import Overview
 from lucule.acquire.ledger import NAME, RunLedger
 from lucule.acquire.results import table_of
 from lucule.acquire.rig import DATA
-from lucule.core import Localizations
+from lucule.core import InputError, Localizations
 
 _SIDE_PX: Final = 512
 _LARGEST_SLIDE_PX: Final = 1200
 _EVENTS: Final = 12
 _SPOT_PX: Final = 0.8
+# names of this machine: what asks under another one comes from elsewhere
+_HERE: Final = ("127.0.0.1", "localhost", "::1")
+# a page that asked so recently is open; it is given as long to see how the acquisition ended
+_OPEN_S: Final = 5.0
 
 
 class LivePage:
@@ -41,6 +47,11 @@ class LivePage:
     port
         0: any that is free.
 
+    Raises
+    ------
+    InputError
+        Another program has the port.
+
     Examples
     --------
     >>> import tempfile, urllib.request
@@ -51,7 +62,15 @@ class LivePage:
 
     def __init__(self, folder: str | Path, control: Control, *, port: int = 8765) -> None:
         self._folder, self._control = Path(folder), control
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Answers, self))
+        try:
+            self._server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Answers, self))
+        except OSError as error:
+            raise InputError(
+                f"The live page cannot be served: {error.strerror}",
+                received=f"port {port}",
+                next_step="name another port; 0 takes any that is free",
+            ) from None
+        self._asked_s, self._told = -np.inf, threading.Event()
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
@@ -64,6 +83,8 @@ class LivePage:
         return self
 
     def __exit__(self, *error: object) -> None:
+        if self._control.is_over and time.monotonic() - self._asked_s < _OPEN_S:
+            self._told.wait(_OPEN_S)
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -96,6 +117,15 @@ class LivePage:
             x, y = overview.corner_um
             found["slide"] = {"x_um": x, "y_um": y, "pixel_um": overview.pixel_um}
         return found
+
+    def answer(self) -> bytes:
+        """The state for an open page."""
+        is_over = self._control.is_over
+        content = json.dumps(self.state()).encode()
+        self._asked_s = time.monotonic()
+        if is_over:
+            self._told.set()
+        return content
 
     def slide(self) -> Overview | None:
         """The first overview, in pixels that a page can show."""
@@ -142,8 +172,9 @@ class LivePage:
         return _grey(np.maximum(overview.image, seen.min(initial=2**16 - 1))), ""
 
     def command(self, name: str) -> bool:
-        """Pause, resume or stop; tell whether there is such a command."""
-        commands = {"pause": self._control.pause, "resume": self._control.resume, "stop": self._control.stop}
+        """Start, pause, resume or stop; tell whether there is such a command."""
+        control = self._control
+        commands = {"start": control.start, "pause": control.pause, "resume": control.resume, "stop": control.stop}
         if name in commands:
             commands[name]()
         return name in commands
@@ -173,7 +204,7 @@ class _Answers(BaseHTTPRequestHandler):
         if name == "":
             self._send("text/html; charset=utf-8", (DATA / "live.html").read_bytes())
         elif name == "state.json":
-            self._send("application/json", json.dumps(self._page.state()).encode())
+            self._send("application/json", self._page.answer())
         elif name in ("slide.raw", "camera.raw", "locs.raw"):
             found = self._page.picture(name.removesuffix(".raw"))
             if found is None:
@@ -186,9 +217,12 @@ class _Answers(BaseHTTPRequestHandler):
             self.send_error(404)
 
     def do_POST(self) -> None:
-        """Commands; only from the page itself, since other pages of the browser can send them, too."""
-        origin = self.headers.get("Origin", "")
-        if origin and origin.rstrip("/") + "/" != self._page.url:
+        """Commands; only from the page itself, since other pages of the browser can send them, too.
+
+        The port that the browser knows may be another one, where the page comes through a tunnel.
+        """
+        host, origin = self.headers.get("Host", ""), self.headers.get("Origin", "")
+        if urlsplit(f"//{host}").hostname not in _HERE or (origin and urlsplit(origin).netloc != host):
             self.send_error(403)
         elif self._page.command(self.path.strip("/")):
             self._send("application/json", b"{}")

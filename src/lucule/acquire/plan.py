@@ -130,7 +130,7 @@ class Objects(Config):
     merge_distance_um: NotNegative = 0.0
     large: Literal["centre", "random", "cover"] = "random"
     fields_per_large: Count = 1
-    cover_overlap_percent: Annotated[float, Field(gt=0, le=50)] = 12.0
+    cover_overlap_percent: Annotated[float, Field(gt=0, le=50)] = 15.0
     seed: int = Field(default=1, ge=0)
 
     @model_validator(mode="after")

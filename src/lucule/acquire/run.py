@@ -102,6 +102,7 @@ class Run:
         regions = planner.regions_of(self.plan.scan, self.affine)
         stopped = False
         try:
+            self.control.point(self._size())
             self._measure_surface(regions)
             self._scan(regions)
             self._find(regions)
@@ -118,6 +119,17 @@ class Run:
             self.microscope.stop()
             self.microscope.lasers_off()
         return stopped
+
+    def _size(self) -> str:
+        """How much there is to do, for whoever decides about the start."""
+        done = len(self.ledger.rows("field", state="done"))
+        if self.ledger.kept("chosen") is not None:
+            return f"{done} of {len(self.ledger.rows('field'))} fields are done"
+        size = planner.estimate(self.plan, shape_px=self.microscope.shape_px, pixel_um=self.microscope.pixel_size_um)
+        return (
+            f"{size['tiles']} tiles, at most {size['fields_at_most']} fields of {size['frames_per_field']:,} frames, "
+            f"{size['time_at_most_min']:.0f} min, {size['disk_at_most_gb']:.2g} GB"
+        )
 
     # scan
 

@@ -15,7 +15,11 @@ def acquire(
     plan: Annotated[str | None, typer.Argument(help="A plan: YAML file, or the name of a packaged one (demo).")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the run; default: run_DATE_TIME.")] = None,
     resume: Annotated[Path | None, typer.Option("--resume", help="Folder of a run to go on with.")] = None,
-    live: Annotated[int | None, typer.Option("--live", help="Port of the live page on this machine; 0: any.")] = None,
+    live: Annotated[
+        int | None,
+        typer.Option("--live", min=0, max=65535, help="Port of the live page on this machine; 0: any."),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Begin when Start is pressed on the live page.")] = False,
     calibrate: Annotated[
         Path | None,
         typer.Option("--calibrate", help="Measure how the stage moves in the picture, and write it to this file."),
@@ -34,6 +38,8 @@ def acquire(
 
         if (plan is None) == (resume is None) or (resume is not None and set_):
             raise InputError("Exactly one plan or one run is needed", allowed="lucule acquire PLAN, or --resume FOLDER")
+        if wait and live is None:
+            raise InputError("Nothing can be started without a page", received="--wait", next_step="add --live 8765")
         settings = load_plan(plan, parse_assignments(set_)) if plan else experiment.plan_of(resume or "")
         if calibrate is not None:
             run.results = _calibrate(settings, calibrate)
@@ -42,7 +48,7 @@ def acquire(
             run.results = {"dry_run": True, **experiment.dry_run(settings)}
             return
         folder = resume or out or _folder()
-        control = Control()
+        control = Control(waiting=wait)
         with _page(folder, control, live):
             done = experiment.acquire(
                 settings, folder, resume=resume is not None, control=control, progress=run.progress
