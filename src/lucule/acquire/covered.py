@@ -11,11 +11,13 @@ import polars as pl
 
 from lucule.acquire import results
 from lucule.acquire.control import Control
+from lucule.acquire.drifting import FieldDrift, without_drift
 from lucule.acquire.engine import Engine, Skipped
 from lucule.acquire.ledger import RunLedger
 from lucule.acquire.plan import Plan, Stitching
 from lucule.acquire.stitching import corrections, join
 from lucule.acquire.worker import Worker
+from lucule.core import Localizations
 
 FOLDER: Final = "objects"
 
@@ -65,12 +67,13 @@ def _listed(numbers: list[int]) -> str:
 def join_fields(folder: Path, fields: list[int], colour: int, settings: Stitching, out: Path) -> dict[str, Any]:
     """Join fields and write the table: what a worker process does. What it found out is for the ledger.
 
-    Both colours of a field were taken at one place of the stage: the corrections are those of the first.
+    Both colours of a field were taken at one place of the stage: the corrections are those of the first. The drift is
+    taken off to the instant between the two.
     """
-    tables = [results.localizations(folder, field, colour=0) for field in fields]
+    tables, drifts = _still(folder, fields, 0, settings)
     found = corrections(tables, settings)
     if colour:
-        tables = [results.localizations(folder, field, colour=colour) for field in fields]
+        tables, drifts = _still(folder, fields, colour, settings)
     joined = join(tables, fields, [(float(x), float(y)) for x, y in found.nm])
     joined.save(out)
     return {
@@ -79,5 +82,17 @@ def join_fields(folder: Path, fields: list[int], colour: int, settings: Stitchin
         "overlaps": json.dumps([overlap.record(fields) for overlap in found.overlaps]),
         "corrections": json.dumps(found.nm.tolist()),
         "residual_nm": found.residual_nm,
+        "drift": json.dumps([drift.record(field) for drift, field in zip(drifts, fields, strict=True)]),
         "reason": found.note,
     }
+
+
+def _still(
+    folder: Path, fields: list[int], colour: int, settings: Stitching
+) -> tuple[list[Localizations], list[FieldDrift]]:
+    """Tables of fields with the drift of each taken off."""
+    tables = [results.localizations(folder, field, colour=colour) for field in fields]
+    if not settings.take_off_drift:
+        return tables, [FieldDrift(note="the plan leaves it on")] * len(tables)
+    still = [without_drift(table, as_at="start" if colour else "end") for table in tables]
+    return [table for table, _ in still], [drift for _, drift in still]

@@ -51,7 +51,7 @@ def _slide_here() -> Slide:
 
 
 class Slide(GenericDevice):
-    """The slide on the stage."""
+    """The slide on the stage. With `Drift_nm_per_min` it creeps; see `lucule.acquire.specimen.Specimen`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,8 +61,8 @@ class Slide(GenericDevice):
         text = (("File", "slide.yaml"),)
         numbers = (
             ("Seed", 1), ("Rotation_deg", 0.0), ("Scale", 1.0), ("MirrorX", 0), ("TiltX_nm_per_um", 0.0),
-            ("TiltY_nm_per_um", 0.0), ("ReadoutReference_mW", 100.0), ("ActivationReference_mW", 1.0),
-            ("ThermalReturn", 0.3),
+            ("TiltY_nm_per_um", 0.0), ("Drift_nm_per_min", 0.0), ("ReadoutReference_mW", 100.0),
+            ("ActivationReference_mW", 1.0), ("ThermalReturn", 0.3),
         )  # fmt: skip
         for name, value in (*text, *numbers):
             self.register_property(name=name, default_value=value, is_pre_init=True)
@@ -83,6 +83,7 @@ class Slide(GenericDevice):
                 shape_px=(self.rows, self.columns),
                 axes=scale * turn @ np.diag([-1.0 if int(value("MirrorX")) else 1.0, 1.0]),
                 tilt_nm_per_um=(float(value("TiltX_nm_per_um")), float(value("TiltY_nm_per_um"))),
+                drift_nm_per_min=float(value("Drift_nm_per_min")),
                 readout_mw=float(value("ReadoutReference_mW")),
                 activation_mw=float(value("ActivationReference_mW")),
                 thermal=float(value("ThermalReturn")),

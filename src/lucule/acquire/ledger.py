@@ -43,7 +43,7 @@ TABLES: Final[dict[str, dict[str, str]]] = {
     "joined": {
         "id": "INTEGER", "region": "TEXT", "class": "TEXT", "objects": "TEXT", "fields": "TEXT", "missing": "TEXT",
         "colour": "INTEGER", "state": "TEXT", "path": "TEXT", "localizations": "INTEGER", "twice": "INTEGER",
-        "overlaps": "TEXT", "corrections": "TEXT", "residual_nm": "REAL", "reason": "TEXT",
+        "overlaps": "TEXT", "corrections": "TEXT", "residual_nm": "REAL", "drift": "TEXT", "reason": "TEXT",
     },
 }  # fmt: skip
 _EVENT: Final = {"time": "REAL", "kind": "TEXT", "subject": "TEXT", "message": "TEXT"}

@@ -149,10 +149,13 @@ class Stitching(Config):
         and not followed. 0: the stage is trusted.
     largest_residual_nm
         Where the overlaps of an object contradict each other by more, none of them is followed.
+    take_off_drift
+        Whether the drift during the movie of each field is taken off before; see `lucule.acquire.drifting`.
     """
 
     largest_shift_nm: NotNegative = 300.0
     largest_residual_nm: Positive = 50.0
+    take_off_drift: bool = True
 
 
 class Density(Config):

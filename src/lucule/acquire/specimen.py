@@ -27,6 +27,8 @@ _STAIN_NM: Final = 600.0
 # beyond this an image is a smear, and a wider blur only costs time
 _WIDEST_BLUR_PX: Final = 40.0
 _SHORTEST_WAY_PX: Final = 0.1
+# makes the random numbers of the drift others than those of everything else with this seed
+_CREEP: Final = 405_647
 
 
 class Travel(NamedTuple):
@@ -67,6 +69,9 @@ class Specimen:
         2 x 2 matrix from movements of the stage to movements over the slide: rotation, mirror, scale.
     tilt_nm_per_um
         Slope of the slide along its x and y: where the focus lies.
+    drift_nm_per_min
+        How far the slide creeps while frames are taken: standard deviation along each axis after a minute, of a random
+        walk that follows from the seed.
     readout_mw, activation_mw
         Powers that count as 1 for the dyes.
     thermal
@@ -88,6 +93,7 @@ class Specimen:
     shape_px: tuple[int, int] = (256, 256)
     axes: NDArray[np.float64] = field(default_factory=lambda: np.eye(2))
     tilt_nm_per_um: tuple[float, float] = (0.0, 0.0)
+    drift_nm_per_min: float = 0.0
     readout_mw: float = 100.0
     activation_mw: float = 1.0
     thermal: float = 0.3
@@ -110,6 +116,14 @@ class Specimen:
     def _camera(self) -> Any:
         first = next(iter(self.slide.cells.values())).scene
         return first.camera or load_camera("ideal")
+
+    @cached_property
+    def _creep(self) -> np.random.Generator:
+        return np.random.default_rng([self.seed, _CREEP])
+
+    @cached_property
+    def _crept_um(self) -> list[NDArray[np.float64]]:
+        return [np.zeros(2)]
 
     @cached_property
     def _sensor(self) -> Sensor:
@@ -145,11 +159,23 @@ class Specimen:
     @property
     def centre_um(self) -> tuple[float, float]:
         """Place on the slide in the middle of the image."""
-        return self._centre(self.xy_um)
+        return self._centre(self.molecules.time_s)
 
-    def _centre(self, stage_um: tuple[float, float]) -> tuple[float, float]:
-        x, y = self.axes @ np.add(stage_um, self.error_um)
+    def _centre(self, time_s: float) -> tuple[float, float]:
+        x, y = self.axes @ (np.add(self.stage_at(time_s), self.error_um) + self.drift_um(time_s))
         return float(x), float(y)
+
+    def drift_um(self, time_s: float) -> NDArray[np.float64]:
+        """How far the slide has crept against the stage at a time, straight from second to second."""
+        if not self.drift_nm_per_min:
+            return np.zeros(2)
+        second = int(time_s)
+        while len(self._crept_um) < second + 2:
+            step = self._creep.normal(0, self.drift_nm_per_min / 1000 / np.sqrt(60), 2)
+            self._crept_um.append(self._crept_um[-1] + step)
+        part = time_s - second
+        now: NDArray[np.float64] = (1 - part) * self._crept_um[second] + part * self._crept_um[second + 1]
+        return now
 
     @property
     def defocus_nm(self) -> float:
@@ -178,7 +204,7 @@ class Specimen:
         lit = {name: power for name, power in self.powers_mw.items() if power > 0} if self.shutter_open else {}
         seen = {name for name in lit if self.passes in (None, name)}
         begun = self.molecules.time_s
-        first, last = (self._centre(self.stage_at(begun + part * exposure_ms / 1000)) for part in (0.0, 1.0))
+        first, last = (self._centre(begun + part * exposure_ms / 1000) for part in (0.0, 1.0))
         x, y = (first[0] + last[0]) / 2, (first[1] + last[1]) / 2
         # at most one colour in a frame: the one that is seen
         readouts = sorted(READOUTS.keys() & lit, key=lambda name: name not in seen)

@@ -48,6 +48,8 @@ class Settings(Config):
         As in the cluster workflow.
     colour
         Which colour of a dual-colour plan is analysed.
+    take_off_drift
+        Whether the drift of each field is taken off; for fields that are joined, the plan says that (`stitch`).
     """
 
     model: str = "graph"
@@ -56,10 +58,11 @@ class Settings(Config):
     link_blinks: bool = True
     drop_single_molecules: bool = True
     colour: int = Field(default=0, ge=0, le=1)
+    take_off_drift: bool = True
 
     def clusters(self) -> clusters.Settings:
         """Settings of the cluster workflow."""
-        return clusters.Settings(**self.model_dump(exclude={"colour"}))
+        return clusters.Settings(**self.model_dump(exclude={"colour", "take_off_drift"}))
 
 
 def run(
@@ -164,6 +167,7 @@ def _tables(folder: Path, settings: Settings) -> list[Path]:
     each object that several fields cover, in the place of these.
     """
     from lucule.acquire import results
+    from lucule.acquire.drifting import without_drift
     from lucule.acquire.ledger import RunLedger
 
     run_folder, fields = folder / RUN_FOLDER, folder / FIELDS_FOLDER
@@ -177,7 +181,10 @@ def _tables(folder: Path, settings: Settings) -> list[Path]:
             continue
         path = fields / f"{FIELD}{number + 1:03d}.parquet"
         if not path.exists():
-            _save(results.localizations(run_folder, number, colour=settings.colour), path, run_folder, objects)
+            locs = results.localizations(run_folder, number, colour=settings.colour)
+            if settings.take_off_drift:
+                locs, _ = without_drift(locs, as_at="start" if settings.colour else "end")
+            _save(locs, path, run_folder, objects)
         found.append(path)
     for row in joined:
         path = fields / f"{OBJECT}{int(row['objects'].split(',')[0]) + 1:03d}.parquet"

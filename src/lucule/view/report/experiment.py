@@ -141,6 +141,9 @@ def _joined(joined: pl.DataFrame, titles: Mapping[int, str]) -> Table:
         notes = [row["reason"]] if row["reason"] else []
         notes += [f"without field {_listed(row['missing'])}"] if row["missing"] else []
         notes += [f"{_listed(o['fields'])}: {o['note']}" for o in overlaps if o["note"] and not row["reason"]]
+        drifts = json.loads(row["drift"] or "[]")
+        taken = [math.hypot(drift["x_nm"], drift["y_nm"]) for drift in drifts if drift["note"] is None]
+        notes += [f"drift of field {drift['field'] + 1}: {drift['note']}" for drift in drifts if drift["x_nm"] is None]
         rows.append(
             (
                 Link(label, titles[number]) if number in titles else label,
@@ -148,13 +151,14 @@ def _joined(joined: pl.DataFrame, titles: Mapping[int, str]) -> Table:
                 row["localizations"],
                 row["twice"],
                 f"{followed} of {len(overlaps)}",
+                max(taken, default=None),
                 max(moved, default=None),
                 row["residual_nm"],
                 "; ".join(notes),
             )
         )
-    columns = ("Object", "Fields", "Spots", "Left out: seen twice", "Overlaps that fit", "Moved by up to, nm",
-               "Left over, nm", "Notes")  # fmt: skip
+    columns = ("Object", "Fields", "Spots", "Left out: seen twice", "Overlaps that fit",
+               "Drift taken off, up to, nm", "Moved by up to, nm", "Left over, nm", "Notes")  # fmt: skip
     return Table(columns, tuple(rows), title="Objects joined from several fields")
 
 
