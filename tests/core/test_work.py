@@ -5,6 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +33,35 @@ def test_one_task_runs_here() -> None:
     with executor(tasks=1) as workers:
         assert workers.submit(process_id, 0).result() == os.getpid()
         assert isinstance(workers.submit(half, -1).exception(), InputError)
+
+
+def test_workers_of_a_killed_process_do_not_stay(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import os, signal\n"
+        "from lucule.core.executor import executor\n"
+        "if __name__ == '__main__':\n"
+        "    with executor(tasks=2, workers=2) as workers:\n"
+        "        print(workers.submit(os.getpid).result(), flush=True)\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    worker, waited = int(done.stdout), 0.0
+    while _runs(worker):
+        time.sleep(0.1)
+        waited += 0.1
+        assert waited < 10
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # what has ended and is not yet taken note of does not run
+    state = Path(f"/proc/{pid}/stat")
+    return not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
 def test_several_tasks_run_in_other_processes_and_keep_their_order() -> None:

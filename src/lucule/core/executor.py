@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -114,7 +115,16 @@ def _dask(address: str) -> futures.Executor:
 
 
 def _prepare_worker(threads: int) -> None:
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, lambda *_: sys.exit(1))  # leaves without printing a traceback
     # the cores are shared between the workers; the libraries read these when they are imported, later than this
     for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
+
+
+def _leave_with_parent() -> None:
+    """End this process when the one that began it is gone: a worker of a killed process would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -16,6 +16,7 @@ noise of the camera (Mortensen et al. 2010, Nat Methods 7:377; Huang et al. 2013
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -31,7 +32,6 @@ Floats: TypeAlias = NDArray[np.float64]
 
 TRUST: Final = 1.0
 """Factor of the network's standard deviations."""
-_ROUNDS: Final = 2
 # share of what the whole PSF says about x, y, z, on a background per pixel of so many photons of one, that the pixels
 # looked at say; fewest and most of these to each side
 _SHARE, _BACKGROUND = 0.98, 0.01
@@ -101,7 +101,9 @@ def refine(
         )  # fmt: skip
 
     solve(word, word_pull, np.ones(len(said), bool))
-    lost = _lost(found, said, sigma)
+    sizes = zip(kernel.pixel_size_nm, photons.shape[:0:-1], strict=True)
+    inside = [(-0.5 * pixel, (size + 0.5) * pixel) for pixel, size in sizes]
+    lost = _lost(found, said, sigma, inside)
     if lost.any():
         found[lost] = said[lost]
         word[lost] *= _HELD
@@ -111,27 +113,30 @@ def refine(
     others = around(link(starts, found[:, :3], _of_place(information)), reach)
     # who is held in place has nothing to say to others, and need not listen
     linked = (others >= 0) & ~lost[others] & ~lost[:, None]
-    precision, pull = word, word_pull
-    for _ in range(_ROUNDS if linked.any() else 0):
+    if linked.any():
         # what the frame of each says without its prior: information, and information times place
         known = _of_place(information)
-        evidence = known - precision[:, :3, :3]
-        says = np.einsum("nij,nj->ni", known, found[:, :3]) - pull[:, :3]
-        precision, pull = word.copy(), word_pull.copy()
-        precision[:, :3, :3] += np.einsum("nk,nkij->nij", linked, evidence[others])
-        pull[:, :3] += np.einsum("nk,nki->ni", linked, says[others])
-        solve(precision, pull, linked.any(axis=1))
+        evidence = known - word[:, :3, :3]
+        says = np.einsum("nij,nj->ni", known, found[:, :3]) - word_pull[:, :3]
+        word[:, :3, :3] += np.einsum("nk,nkij->nij", linked, evidence[others])
+        word_pull[:, :3] += np.einsum("nk,nki->ni", linked, says[others])
+        solve(word, word_pull, linked.any(axis=1))
     errors = np.sqrt(np.diagonal(np.linalg.inv(information), axis1=1, axis2=2))
-    lost |= _lost(found, said, sigma)
+    lost |= _lost(found, said, sigma, inside)
     found[lost], errors[lost] = said[lost], spread[lost]
     errors[lost, :4] = sigma[lost]
     return found, errors
 
 
-def _lost(found: Floats, said: Floats, sigma: Floats) -> NDArray[np.bool_]:
-    """Emitters whose frame disagrees with the network: as a rule it holds one more, which the network has not found."""
+def _lost(found: Floats, said: Floats, sigma: Floats, inside: Sequence[tuple[float, float]]) -> NDArray[np.bool_]:
+    """Emitters whose frame disagrees with the network: as a rule it holds one more, which the network has not found.
+
+    Those that have left the frame by more than half a pixel are lost, too.
+    """
     moved = (found[:, :3] - said[:, :3]) / sigma[:, :3]
     far: NDArray[np.bool_] = (moved**2).sum(axis=1) > _LOST_SIGMA**2
+    for axis, (low, high) in enumerate(inside):
+        far |= (found[:, axis] < low) | (found[:, axis] > high)
     return far
 
 

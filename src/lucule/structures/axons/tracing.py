@@ -150,7 +150,8 @@ def _elsewhere(found: list[tuple[Course, float]], xy: Floats) -> float:
     free = np.ones(len(xy), np.bool_)
     for course, width in found:
         free &= ~_inside(course, 1.5 * width, xy)
-    return max(float(labels(xy[free]).sum()) if free.any() else 0.0, 1.0) / float(np.ptp(xy, axis=0).prod())
+    number = float(labels(xy[free]).sum()) if free.any() else 0.0
+    return max(number, 1.0) / max(float(np.ptp(xy, axis=0).prod()), 1.0)
 
 
 def _explaining(
