@@ -26,7 +26,7 @@ from lucule.acquire.faults import FinderFault, FocusFault, WritingFault
 from lucule.acquire.ledger import RunLedger
 from lucule.acquire.plan import Plan, load_plan
 from lucule.acquire.run import Run
-from lucule.acquire.worker import Worker
+from lucule.acquire.worker import Worker, drift_of
 from lucule.core import InputError, WorkError
 from lucule.models import find
 
@@ -192,6 +192,39 @@ def test_the_plan_may_say_stop_and_too_many_failures_stop(
         experiment.acquire(small(errors={"then": "stop"}), tmp_path / "a")
     with pytest.raises(WorkError, match="one after the other"):
         experiment.acquire(small(errors={"give_up_after": 2}), tmp_path / "b")
+
+
+@pytest.mark.filterwarnings(THREADS)
+def test_a_camera_that_stays_broken_ends_the_run_though_the_stage_arrives(
+    tmp_path: Path, inline: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before_imaging(monkeypatch, set_fault("Camera", "error"))
+    control = Control()
+    with pytest.raises(WorkError, match="2 pieces of work failed one after the other"):
+        experiment.acquire(
+            small(objects={"fields_per_large": 4}, errors={"give_up_after": 2}), tmp_path, control=control
+        )
+    assert control.state == "failed"
+    with RunLedger(tmp_path) as ledger:
+        assert ledger.rows("field")["state"].value_counts().sort("state").rows() == [("failed", 1), ("planned", 3)]
+
+
+def test_a_look_that_fails_costs_no_light(tmp_path: Path, inline: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed, taken = [], []
+    write, drift = writing.write_burst, drift_of
+
+    def once(*args: Any) -> Any:
+        if not failed:
+            failed.append(True)
+            raise FinderFault("The process that looks at the pictures died")
+        return drift(*args)
+
+    monkeypatch.setattr("lucule.acquire.run.drift_of", once)
+    monkeypatch.setattr(writing, "write_burst", lambda *args, **options: taken.append(1) or write(*args, **options))
+    done = experiment.acquire(small(objects={"fields_per_large": 1}), tmp_path)
+    assert failed
+    assert done.numbers["faults"] == 1
+    assert len(taken) == 2  # bursts
 
 
 def test_an_error_of_the_planner_keeps_what_is_done(

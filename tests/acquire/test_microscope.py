@@ -126,6 +126,38 @@ def test_a_silent_laser_is_an_error(small: Make) -> None:
         scope.set_laser("647", 1e4)
 
 
+def test_a_stage_on_its_way_is_halted_where_it_is(small: Make) -> None:
+    scope = small(XY__Speed_um_s=100.0)
+    scope.set_exposure(10)
+    assert scope.position_um == (0.0, 0.0)
+    scope.core.setXYPosition(50.0, 0.0)
+    frames = scope.frames(20)
+    for _ in range(5):
+        next(frames)
+    scope.halt()
+    x, y = scope.position_um
+    assert (1.0 < x < 49.0, y) == (True, 0.0)
+    assert not scope.core.deviceBusy("XY")
+    assert not scope.core.isSequenceRunning()
+    assert not scope.core.getShutterOpen()
+    with pytest.raises(CameraFault):
+        list(frames)
+    # time passes, and it stays
+    list(scope.frames(5))
+    assert scope.position_um == (x, y)
+    scope.move_to(20.0, 5.0)
+    assert scope.position_um == pytest.approx((20.0, 5.0))
+
+
+@pytest.mark.parametrize("base", ["mixed", "demo_camera"])
+def test_real_devices_are_halted_too(small: Make, base: str) -> None:
+    scope = small(base)
+    scope.core.setXYPosition(300.0, 0.0)
+    scope.halt()
+    assert not scope.core.deviceBusy(scope.core.getXYStageDevice())
+    scope.move_to(1.0, 2.0)
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("fault", ["error", "dead", "drop"])
 def test_frames_that_are_missing_are_an_error(small: Make, fault: str) -> None:

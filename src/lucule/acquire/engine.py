@@ -43,8 +43,14 @@ class Engine:
         self._microscope, self._errors, self._ledger = microscope, errors, ledger
         self._given_up = 0
 
-    def attempt(self, subject: str, work: Callable[[], T]) -> T:
+    def attempt(self, subject: str, work: Callable[[], T], *, is_step: bool = False) -> T:
         """Result of `work`, tried several times.
+
+        Parameters
+        ----------
+        is_step
+            Part of a larger piece of work: that it succeeds does not end a row of failures. A stage that arrives says
+            nothing of the camera that failed in the fields before.
 
         Raises
         ------
@@ -62,7 +68,7 @@ class Engine:
                 log.warning("%s, attempt %d: %s", subject, number + 1, error)
                 self._rest()
             else:
-                self._given_up = 0
+                self._given_up = self._given_up if is_step else 0
                 return result
         if self._errors.then == "stop":
             raise WorkError(f"{subject} failed, and the plan says to stop then: {fault}")
@@ -75,7 +81,7 @@ class Engine:
         raise Skipped(str(fault))
 
     def _rest(self) -> None:
-        """Camera stopped, lasers off; a laser that does not answer is tried again with the next piece of work."""
-        self._microscope.stop()
+        """Stage and camera stopped, lasers off; a laser that does not answer is tried again with the next piece."""
+        self._microscope.halt()
         with contextlib.suppress(LaserFault):
             self._microscope.lasers_off()

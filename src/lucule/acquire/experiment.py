@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lucule.acquire import planner, scanning
-from lucule.acquire.control import Control
+from lucule.acquire.control import Control, End
 from lucule.acquire.ledger import RunLedger
 from lucule.acquire.microscope import Microscope
 from lucule.acquire.plan import Plan, load_plan
@@ -85,8 +85,10 @@ def acquire(
     except BaseException as error:
         control.end("failed", "interrupted" if isinstance(error, KeyboardInterrupt) else str(error))
         raise
-    fields = ", ".join(f"{count} {state}" for state, count in done.numbers["fields"].items()) or "none"
-    control.end("stopped" if done.stopped else "finished", f"fields: {fields}")
+    counts = done.numbers["fields"]
+    nothing = bool(done.failures) and not counts.get("done")
+    how: End = "stopped" if done.stopped else "failed" if nothing else "finished"
+    control.end(how, "fields: " + (", ".join(f"{count} {state}" for state, count in counts.items()) or "none"))
     return done
 
 

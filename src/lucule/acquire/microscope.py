@@ -429,6 +429,13 @@ class Microscope:
         finally:
             self.core.setProperty(camera, how.property, before)
 
+    def halt(self) -> None:
+        """Stop all that goes on, as after a fault: the stage on its way, the camera, the light."""
+        # a stage that cannot be stopped says so; the light must go out all the same
+        with contextlib.suppress(RuntimeError):
+            self.core.stop(self._stage)
+        self.stop()
+
     def stop(self) -> None:
         """Stop the camera and make it dark: close the shutter, or switch the lasers off where there is none."""
         with contextlib.suppress(RuntimeError):

@@ -25,7 +25,7 @@ from lucule.acquire.microscope import Microscope
 from lucule.acquire.plan import Imaging, Plan
 from lucule.acquire.planner import Region
 from lucule.acquire.results import table_of
-from lucule.acquire.worker import Worker, drift_of, localize_burst, ring_correlation
+from lucule.acquire.worker import BurstNumbers, Worker, drift_of, localize_burst, ring_correlation
 from lucule.core import Progress, WorkError, package_version
 from lucule.core.files import atomic_path
 
@@ -116,7 +116,7 @@ class Run:
             self.ledger.note("stop", "run", "stopped from outside; it can be resumed")
         finally:
             self.control.doing = "switching off"
-            self.microscope.stop()
+            self.microscope.halt()
             self.microscope.lasers_off()
         return stopped
 
@@ -371,7 +371,7 @@ class Run:
     def _field(self, field: dict[str, Any]) -> None:
         number = field["id"]
         try:
-            self.engine.attempt(f"field {number + 1}", lambda: self._arrive(field))
+            self.engine.attempt(f"field {number + 1}", lambda: self._arrive(field), is_step=True)
             reasons = [self._movie(field, colour, imaging) for colour, imaging in enumerate(self.plan.imaging)]
         except Skipped as skipped:
             self.ledger.put("field", number, state="failed", reason=skipped.reason)
@@ -407,15 +407,9 @@ class Run:
     def _take_burst(self, burst: Burst, before: pl.DataFrame) -> dict[str, Any]:
         path = self._record(burst)
         table = path.with_name(path.name.removesuffix(writing.ENDINGS[self.plan.format]) + ".parquet")
-        numbers = self.engine.attempt(
-            f"localize {path.name}",
-            lambda: self.worker.call(localize_burst, path, self._camera(), burst.first_frame, table),
+        numbers, drift, resolution = self.engine.attempt(
+            f"localize {path.name}", lambda: self._look(burst, before, path, table), is_step=True
         )
-        drift = self._drift(before, table)
-        resolution = None
-        if self.plan.stop.frc_gain is not None and (burst.number + 1) & burst.number == 0:
-            tables = [*(self.folder / table_of(name) for name in before["path"]), table]
-            resolution = self.worker.call(ring_correlation, tables)
         area = float(np.prod(self.microscope.field_um))
         seen = feedback.Seen(
             burst.frames, numbers.localizations, numbers.localizations / (burst.frames * area), numbers.sigma_nm,
@@ -431,6 +425,20 @@ class Run:
             "next_activation_mw": decision.activation_mw, "frc_nm": resolution, "decision": decision.action,
             "reason": decision.reason, **drift,
         }  # fmt: skip
+
+    def _look(
+        self, burst: Burst, before: pl.DataFrame, path: Path, table: Path
+    ) -> tuple[BurstNumbers, dict[str, float | None], float | None]:
+        """Localize a burst; its numbers, its drift, and the resolution of the movie so far where it is wanted.
+
+        A worker that dies costs another look and no light: the sample is not exposed again.
+        """
+        numbers = self.worker.call(localize_burst, path, self._camera(), burst.first_frame, table)
+        resolution = None
+        if self.plan.stop.frc_gain is not None and (burst.number + 1) & burst.number == 0:
+            tables = [*(self.folder / table_of(name) for name in before["path"]), table]
+            resolution = self.worker.call(ring_correlation, tables)
+        return numbers, self._drift(before, table), resolution
 
     def _drift(self, before: pl.DataFrame, table: Path) -> dict[str, float | None]:
         """Drift of a burst against the first one of its colour, as far as it can be told."""
