@@ -249,6 +249,26 @@ def test_a_dose_limit_ends_a_field(tmp_path: Path, inline: None) -> None:
     assert not (tmp_path / results.PLAN_FILE).exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"microscope": {"stage_limits_um": [0, 0, 85, 200]}}, "leaves the range of the stage"),
+        ({"objects": {"finder": "model", "model": "nuclei_modl"}}, "no such model"),
+        ({"objects": {"finder": "model", "model": "graph"}}, "does not segment images"),
+        ({"objects": {"finder": "model", "model": "cells_widefield", "classes": ["nucleus"]}}, "knows no such class"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_moves(
+    tmp_path: Path, inline: None, changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        experiment.dry_run(small(**changes))
+    with pytest.raises(InputError, match=said):
+        experiment.acquire(small(**changes), tmp_path / "run")
+    # the plan may be mended and the folder taken
+    assert not (tmp_path / "run").exists()
+
+
 def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -117,6 +117,19 @@ def test_a_stalled_stage_is_an_error(small: Make) -> None:
         scope.focus_to(5)
 
 
+def test_the_stage_is_not_sent_beyond_its_limits() -> None:
+    rig = {"based_on": "simulated", "stage_limits_um": [-10, -10, 90, 90], "properties": {"Camera-Rows": 64}}
+    with Microscope(rig) as scope:
+        scope.move_to(90, -10)
+        with pytest.raises(StageFault, match="beyond the limits"):
+            scope.move_to(90.1, 0)
+        with pytest.raises(StageFault, match="beyond the limits"):
+            list(scope.along((0, 0), (95, 0), speed_um_s=100, interval_ms=0))
+        assert scope.position_um == (90, -10)
+    with pytest.raises(InputError, match="x_min < x_max"):
+        load_rig({"based_on": "simulated", "stage_limits_um": [5, 0, 1, 9]})
+
+
 def test_a_silent_laser_is_an_error(small: Make) -> None:
     scope = small()
     scope.core.setProperty("Laser405", "Fault", "silent")

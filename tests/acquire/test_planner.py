@@ -193,5 +193,14 @@ def test_a_plan_above_its_limits_is_refused() -> None:
         load_plan({"scan": {}})
     with pytest.raises(InputError, match="no channel"):
         load_plan({"scan": {"area_um": [0, 0, 9, 9], "channels": ["membrane"]}})
+    with pytest.raises(InputError, match="one or two colours, not 3"):
+        load_plan({"scan": {"area_um": [0, 0, 9, 9]}, "imaging": [{}, {}, {}]})
+    with pytest.raises(InputError, match="only used with finder: model"):
+        load_plan({"scan": {"area_um": [0, 0, 9, 9]}, "objects": {"model": "cells_widefield"}})
+    with pytest.raises(InputError, match="a threshold knows no classes"):
+        load_plan({"scan": {"area_um": [0, 0, 9, 9]}, "objects": {"classes": ["nucleus"]}})
+    with pytest.raises(InputError, match="frames=0") as caught:
+        load_plan({"scan": {"area_um": [0, 0, 9, 9]}, "imaging": {"frames": 0}})
+    assert "tuple" not in str(caught.value)
     with pytest.raises(InputError, match="not a known key"):
         load_plan({"scan": {"area_um": [0, 0, 9, 9]}, "imaging": {"frame": 5}})

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lucule.acquire import planner, scanning
 from lucule.acquire.control import Control, End
 from lucule.acquire.ledger import RunLedger
@@ -93,11 +95,20 @@ def acquire(
 
 
 def _done(plan: Plan, folder: Path, begun: bool, control: Control, progress: Progress) -> Summary:
-    with RunLedger(folder) as ledger, Microscope(plan.microscope) as microscope, Worker(control.beat) as worker:
-        ledger.agree(fingerprints(plan))
-        check_dose(plan, microscope.field_um)
-        check_scan(plan, microscope)
-        if not begun:
+    with Microscope(plan.microscope) as microscope:
+        # before there is a folder: a plan that is refused leaves nothing
+        check(plan, microscope)
+        return _carried_out(plan, folder, begun, microscope, control, progress)
+
+
+def _carried_out(
+    plan: Plan, folder: Path, begun: bool, microscope: Microscope, control: Control, progress: Progress
+) -> Summary:
+    with RunLedger(folder) as ledger, Worker(control.beat) as worker:
+        if begun:
+            ledger.agree(fingerprints(plan))
+        else:
+            ledger.keep("fingerprints", fingerprints(plan))
             ledger.keep("field_um", microscope.field_um)
             plan.to_yaml(folder / PLAN_FILE)
         with watched(folder, limit_s=plan.watchdog_s):
@@ -130,8 +141,7 @@ def dry_run(plan: Plan) -> dict[str, Any]:
         The plan cannot be done at this microscope, or exceeds its limits.
     """
     with Microscope(plan.microscope) as microscope:
-        check_dose(plan, microscope.field_um)
-        check_scan(plan, microscope)
+        check(plan, microscope)
         return planner.estimate(plan, shape_px=microscope.shape_px, pixel_um=microscope.pixel_size_um)
 
 
@@ -152,17 +162,49 @@ def fingerprints(plan: Plan) -> dict[str, str]:
     }
 
 
-def check_scan(plan: Plan, microscope: Microscope) -> None:
-    """Refuse a continuous scan where the stage cannot do it.
+def check(plan: Plan, microscope: Microscope) -> None:
+    """Refuse a plan that cannot be done at this microscope, before anything moves.
 
     Raises
     ------
     InputError
-        Its speed cannot be set, or the camera is turned against its axes.
+        Its light exceeds its limit, the scan leaves the range of the stage, there is no such network or it knows other
+        classes, or a continuous scan is wanted of a stage that cannot do it.
     """
+    check_dose(plan, microscope.field_um)
+    _check_range(plan, microscope)
+    _check_model(plan)
     if plan.scan.mode == "continuous":
         microscope.check_speed()
         scanning.check_axes(plan)
+
+
+def _check_range(plan: Plan, microscope: Microscope) -> None:
+    for region in planner.regions_of(plan.scan, plan.affine):
+        tiles = planner.tiles_of(region, microscope.field_um, plan.scan.overlap_percent)
+        places = np.array([plan.affine.to_stage(tile) for tile in tiles])
+        if not plan.microscope.may_go_to(places).all():
+            low, high = places.min(axis=0), places.max(axis=0)
+            raise InputError(
+                f"The scan of {region.name} leaves the range of the stage",
+                received=f"tiles at x {low[0]:.6g} to {high[0]:.6g} um, y {low[1]:.6g} to {high[1]:.6g} um",
+                allowed=f"x_min, y_min, x_max, y_max {plan.microscope.stage_limits_um} um",
+                next_step="positions are in um; change scan, or stage_limits_um of the microscope",
+            )
+
+
+def _check_model(plan: Plan) -> None:
+    if plan.objects.model is None:
+        return
+    from lucule import segment
+
+    known = segment.load(plan.objects.model, device="cpu").classes
+    if unknown := sorted({*plan.objects.classes} - {*known}):
+        raise InputError(
+            f"The network {plan.objects.model} knows no such class",
+            received=", ".join(unknown),
+            allowed=", ".join(known),
+        )
 
 
 def check_dose(plan: Plan, field_um: tuple[float, float]) -> None:

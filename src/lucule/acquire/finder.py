@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lucule.acquire.plan import Objects
+from lucule.acquire.plan import THRESHOLD_CLASS, Objects
 from lucule.core.files import atomic_path
 
 SCHEMA: Final = {
@@ -184,7 +184,7 @@ def _threshold(overview: Overview, settings: Objects) -> tuple[Outlines, str | N
         # the middle of pixel (0, 0) is (0.5, 0.5), and one pixel was put around
         xy = contour[:, ::-1] - 0.5 + (region.bbox[1], region.bbox[0])
         polygon = shapely.simplify(shapely.make_valid(shapely.Polygon(xy)), 0.5)
-        found.append(("object", 1.0, polygon))
+        found.append((THRESHOLD_CLASS, 1.0, polygon))
     return found, None if found else f"Nothing is larger than {settings.minimum_area_um2:g} um2."
 
 

@@ -98,8 +98,9 @@ class Microscope:
         Raises
         ------
         StageFault
-            It reports an error, goes on moving beyond the time limit, or is elsewhere.
+            The place is beyond its limits, it reports an error, goes on moving beyond the time limit, or is elsewhere.
         """
+        self._check_range((x_um, y_um))
         try:
             self.core.setXYPosition(x_um, y_um)
             self.core.waitForDevice(self.core.getXYStageDevice())
@@ -112,6 +113,15 @@ class Microscope:
                 received=f"({x:.2f}, {y:.2f}) um",
                 allowed=f"({x_um:.2f}, {y_um:.2f}) um within {self.rig.stage_tolerance_um:g} um",
             )
+
+    def _check_range(self, *places: Position) -> None:
+        for x, y in places:
+            if not self.rig.may_go_to((x, y)).all():
+                raise StageFault(
+                    "The place is beyond the limits of the stage",
+                    received=f"({x:.2f}, {y:.2f}) um",
+                    allowed=f"{self.rig.stage_limits_um} um",
+                )
 
     def is_at(self, x_um: float, y_um: float) -> bool:
         """Whether the stage is there, within its tolerance."""
@@ -371,6 +381,7 @@ class Microscope:
             As of `frames`.
         """
         self.check_speed()
+        self._check_range(start_um, end_um)
         way = np.subtract(end_um, start_um)
         length = float(np.hypot(*way))
         exposure_ms = float(self.core.getExposure())

@@ -20,6 +20,9 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
+THRESHOLD_CLASS: Final = "object"
+"""Class of what a threshold finds."""
+
 PLANS: Final = resources.files("lucule.acquire") / "plans"
 
 
@@ -137,6 +140,10 @@ class Objects(Config):
     def _model_named(self) -> Self:
         if self.finder == "model" and self.model is None:
             raise ValueError("finder: model needs the name of a model")
+        if self.finder == "threshold" and self.model is not None:
+            raise ValueError("a model is only used with finder: model")
+        if self.finder == "threshold" and not {*self.classes} <= {THRESHOLD_CLASS}:
+            raise ValueError(f"a threshold knows no classes: all it finds is of the class {THRESHOLD_CLASS}")
         return self
 
 
@@ -321,7 +328,7 @@ class Plan(Config):
     scan: Scan
     objects: Objects = Objects()
     stitch: Stitching = Stitching()
-    imaging: Annotated[tuple[Imaging, ...], Field(min_length=1, max_length=2)] = (Imaging(),)
+    imaging: tuple[Imaging, ...] = (Imaging(),)
     stop: Stop = Stop()
     focus: Focusing = Focusing()
     limits: Limits = Limits()
@@ -348,6 +355,8 @@ class Plan(Config):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         rig = self.microscope
+        if len(self.imaging) not in (1, 2):
+            raise ValueError(f"imaging: one or two colours, not {len(self.imaging)}")
         for name in (*self.scan.channels, *(colour.channel for colour in self.imaging)):
             if name not in rig.channels:
                 raise ValueError(f"the microscope has no channel {name}, but {', '.join(rig.channels)}")

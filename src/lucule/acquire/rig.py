@@ -7,6 +7,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
 from lucule.core import Camera, Config, InputError
@@ -116,6 +118,8 @@ class Rig(Config):
         Radius of the disk that is exposed; 0: half the diagonal of the field.
     stage_tolerance_um, focus_tolerance_um
         How far from the wanted place counts as arrived.
+    stage_limits_um
+        Rectangle (x_min, y_min, x_max, y_max) that the stage must not leave; None: it has no limits, or knows its own.
     stage_speed
         How the speed of the stage is set; needed for continuous scans.
     frame_interval
@@ -136,10 +140,20 @@ class Rig(Config):
     illumination_radius_um: NotNegative = 0.0
     stage_tolerance_um: Positive = 0.5
     focus_tolerance_um: Positive = 0.2
+    stage_limits_um: tuple[float, float, float, float] | None = None
     stage_speed: StageSpeed | None = None
     frame_interval: FrameInterval | None = None
     timeout_s: Positive = 5.0
     buffer_mb: Annotated[int, Field(gt=0)] = 256
+
+    def may_go_to(self, xy_um: ArrayLike) -> NDArray[np.bool_]:
+        """Which positions `(n, 2)` lie within the limits of the stage."""
+        places = np.reshape(xy_um, (-1, 2))
+        if self.stage_limits_um is None:
+            return np.ones(len(places), bool)
+        limits = np.array(self.stage_limits_um)
+        inside: NDArray[np.bool_] = ((places >= limits[:2]) & (places <= limits[2:])).all(axis=1)
+        return inside
 
     def speed_of_stage(self) -> StageSpeed:
         """How the speed of the stage is set.
@@ -160,6 +174,9 @@ class Rig(Config):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
+        limits = self.stage_limits_um
+        if limits and not (limits[0] < limits[2] and limits[1] < limits[3]):
+            raise ValueError("stage_limits_um: x_min < x_max and y_min < y_max, um")
         for name, channel in self.channels.items():
             if channel.laser is None:
                 continue

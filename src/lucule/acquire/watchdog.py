@@ -32,7 +32,8 @@ def watched(folder: Path, *, limit_s: float) -> Iterator[None]:
         yield
         return
     command = [sys.executable, "-m", "lucule.acquire.watchdog", str(folder), str(os.getpid()), str(limit_s)]
-    dog = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 (our own module)
+    # a session of its own: Ctrl-C ends the acquisition, and not what looks after it
+    dog = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603 (our own module)
     try:
         yield
     finally:

@@ -9,6 +9,7 @@ import typer
 
 from lucule.cli.options import DryRunOption, JsonOption, SetOption
 from lucule.cli.session import session
+from lucule.cli.terminal import errors
 
 
 def acquire(
@@ -48,13 +49,16 @@ def acquire(
             run.results = {"dry_run": True, **experiment.dry_run(settings)}
             return
         folder = resume or out or _folder()
+        run.after_interrupt = go_on = f"lucule acquire --resume {folder} goes on from there"
+        if not json:
+            errors.print(f"Run: {folder}", soft_wrap=True, highlight=False)
         control = Control(waiting=wait)
         with _page(folder, control, live):
             done = experiment.acquire(
                 settings, folder, resume=resume is not None, control=control, progress=run.progress
             )
         run.results = {"folder": str(done.folder), "stopped": done.stopped, **done.numbers}
-        run.warnings += [*done.failures, *done.notes]
+        run.warnings += [*done.failures, *done.notes, *([f"It was stopped; {go_on}."] if done.stopped else [])]
         run.exit_code = 1 if done.failures else 0
 
 
@@ -80,7 +84,6 @@ def _page(folder: Path, control: Any, port: int | None) -> Any:
     if port is None:
         return nullcontext()
     from lucule.acquire.live import LivePage
-    from lucule.cli.terminal import errors
 
     page = LivePage(folder, control, port=port)
     errors.print(f"Live page: {page.url}", soft_wrap=True)

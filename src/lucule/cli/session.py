@@ -35,6 +35,7 @@ class Session:
     results: dict[str, Any] | None = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     exit_code: int = 0
+    after_interrupt: str = "the same command goes on from there"
 
     def changed(self, start: Settings, config: Path | None, assignments: list[str], **given: Any) -> Settings:
         """`start`, overridden by the file, by `--set`, and by the command's own options (None: not given)."""
@@ -74,7 +75,7 @@ def session(*, inputs: Any, as_json: bool) -> Iterator[Session]:
         except LuculeError as error:
             failure, run.exit_code = str(error), error.exit_code
         except KeyboardInterrupt:
-            failure = "Interrupted. What is finished is kept; the same command goes on from there."
+            failure = f"Interrupted. What is finished is kept; {run.after_interrupt}."
             run.exit_code = INTERRUPTED
         except MemoryError:
             failure, run.exit_code = "Out of memory. Next: restrict the work with --region, or use a larger machine.", 1
