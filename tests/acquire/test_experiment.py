@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -174,6 +175,15 @@ def test_a_full_disk_and_a_lost_focus_fail_the_field(
         patch.setattr(writing, "write_burst", full)
         done = experiment.acquire(small(), tmp_path / "disk")
     assert done.numbers["fields"] == {"failed": 2}
+
+    # known before: no light on a sample whose pictures have no room
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=15_000_000))
+        with pytest.raises(WorkError, match="no room for the next burst"):
+            experiment.acquire(small(), tmp_path / "nearly")
+    with RunLedger(tmp_path / "nearly") as ledger:
+        assert set(ledger.rows("field")["dose_mj_per_um2"]) == {0.0}
+    assert experiment.acquire(small(), tmp_path / "nearly", resume=True).numbers["fields"] == {"done": 2}
 
     def lost(*_: object, **__: object) -> None:
         raise FocusFault("No height is clearly the sharpest")

@@ -52,6 +52,24 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
         RunLedger(tmp_path / "file")
 
 
+def test_a_record_that_has_no_room_is_an_error_and_keeps_what_it_has(tmp_path: Path) -> None:
+    with RunLedger(tmp_path) as ledger:
+        ledger.put("tile", 0, state="done")
+        ledger._connection.execute("PRAGMA max_page_count = 1")
+
+        def fill() -> None:
+            with ledger.together():
+                for number in range(1, 2000):
+                    ledger.put("tile", number, state="done", reason="x" * 100)
+
+        with pytest.raises(WorkError, match="cannot be written: database or disk is full"):
+            fill()
+        assert len(ledger.rows("tile")) == 1
+        ledger._connection.execute("PRAGMA max_page_count = 1000000")
+        fill()
+        assert len(ledger.rows("tile")) == 2000
+
+
 def test_a_record_of_an_older_version_is_told(tmp_path: Path) -> None:
     RunLedger(tmp_path).close()
     with sqlite3.connect(tmp_path / NAME) as connection:

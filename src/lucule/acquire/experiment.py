@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -18,8 +19,10 @@ from lucule.acquire.results import PLAN_FILE, failed, not_followed, nothing_foun
 from lucule.acquire.run import Run
 from lucule.acquire.watchdog import watched
 from lucule.acquire.worker import Worker
-from lucule.core import SILENT, InputError, Progress, package_version
+from lucule.core import SILENT, InputError, Progress, WorkError, package_version
 from lucule.core.ledger import fingerprint
+
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,15 @@ def acquire(
     control = control or Control()
     try:
         done = _done(plan, folder, begun, control, progress)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        control.end("failed", str(error.strerror))
+        raise WorkError(
+            f"The run cannot be written: {error.strerror}",
+            received=error.filename or folder,
+            next_step=f"make room, then lucule acquire --resume {folder}",
+        ) from None
     except BaseException as error:
         control.end("failed", "interrupted" if isinstance(error, KeyboardInterrupt) else str(error))
         raise

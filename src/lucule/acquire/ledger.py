@@ -113,17 +113,30 @@ class RunLedger:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """All that is written in the block is written at once, or not at all."""
+        """All that is written in the block is written at once, or not at all.
+
+        Raises
+        ------
+        WorkError
+            It cannot be written.
+        """
         self._depth += 1
         try:
             yield
+            if self._depth == 1:
+                self._connection.commit()
+        except sqlite3.Error as error:
+            self._connection.rollback()
+            raise WorkError(
+                f"The record of the run cannot be written: {error}",
+                received=self.folder / NAME,
+                next_step="make room, then go on with the run",
+            ) from None
         except BaseException:
             self._connection.rollback()
             raise
         finally:
             self._depth -= 1
-        if not self._depth:
-            self._connection.commit()
 
     def put(self, table: str, number: int, /, **values: Any) -> None:
         """Make a row, or change some of its values."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +32,9 @@ from lucule.core.files import atomic_path
 
 HEARTBEAT: Final = "heartbeat"
 _BURSTS_MAX: Final = 100_000
+# of a burst that cannot be compressed, and what must be left for tables and the record (bytes)
+_BYTES_PER_PIXEL: Final = 2
+_ROOM_LEFT: Final = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -457,6 +461,7 @@ class Run:
         x, y = (float(value) for value in self.affine.to_stage((burst.field["x_um"], burst.field["y_um"])))
         if not scope.is_at(x, y):
             scope.move_to(x, y)
+        self._check_room(burst)
         self._expose(burst)
         scope.set_channel(imaging.channel)
         if burst.laser is not None:
@@ -481,6 +486,18 @@ class Run:
         if not scope.is_at(x, y):
             raise StageFault("The stage moved during the burst", received=scope.position_um, allowed=f"({x}, {y}) um")
         return path
+
+    def _check_room(self, burst: Burst) -> None:
+        """End the run before light falls on a sample whose pictures have no room."""
+        needed = burst.frames * int(np.prod(self.microscope.shape_px)) * _BYTES_PER_PIXEL + _ROOM_LEFT
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise WorkError(
+                "The disk has no room for the next burst",
+                received=f"{free / 1e6:.0f} MB free",
+                allowed=f"at least {needed / 1e6:.0f} MB",
+                next_step=f"make room, then lucule acquire --resume {self.folder}",
+            )
 
     def _expose(self, burst: Burst) -> None:
         """Record the dose before the light is on: what is lost in a crash has been exposed all the same."""
