@@ -33,6 +33,7 @@ _SPOT_PX: Final = 0.8
 _HERE: Final = ("127.0.0.1", "localhost", "::1")
 # a page that asked so recently is open; it is given as long to see how the acquisition ended
 _OPEN_S: Final = 5.0
+_PICTURES_S: Final = 1.0
 
 
 class LivePage:
@@ -85,6 +86,8 @@ class LivePage:
     def __exit__(self, *error: object) -> None:
         if self._control.is_over and time.monotonic() - self._asked_s < _OPEN_S:
             self._told.wait(_OPEN_S)
+            # after the state, it asks for the pictures
+            time.sleep(_PICTURES_S)
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
