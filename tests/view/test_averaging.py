@@ -25,7 +25,7 @@ def made(*, space: bool, order: int) -> Average:
     grid = Grid.around(60, 5, flat=not space, pad=1)
     return Average(
         particles, np.tile(np.eye(3), (3, 1, 1)), np.zeros((3, 3)), np.ones(3), np.array([False, False, True]),
-        np.zeros(3, np.int64), replace(NONE, order=order), {}, np.ones(grid.shape), grid, 3.0, (),
+        np.zeros(3, np.int64), replace(NONE, order=order), {}, {}, np.ones(grid.shape), grid, 3.0, (),
     )  # fmt: skip
 
 

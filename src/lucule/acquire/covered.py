@@ -11,7 +11,7 @@ import polars as pl
 
 from lucule.acquire import results
 from lucule.acquire.control import Control
-from lucule.acquire.drifting import FieldDrift, without_drift
+from lucule.acquire.drifting import FieldDrift, between_colours, without_drift
 from lucule.acquire.engine import Engine, Skipped
 from lucule.acquire.ledger import RunLedger
 from lucule.acquire.plan import Plan, Stitching
@@ -94,5 +94,5 @@ def _still(
     tables = [results.localizations(folder, field, colour=colour) for field in fields]
     if not settings.take_off_drift:
         return tables, [FieldDrift(note="the plan leaves it on")] * len(tables)
-    still = [without_drift(table, as_at="start" if colour else "end") for table in tables]
+    still = [without_drift(table, as_at=between_colours(colour)) for table in tables]
     return [table for table, _ in still], [drift for _, drift in still]

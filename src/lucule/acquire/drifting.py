@@ -13,6 +13,11 @@ from lucule.process import apply_drift, estimate_drift
 Instant = Literal["start", "end"]
 
 
+def between_colours(colour: int) -> Instant:
+    """The instant of the movie of a colour, 0 or 1, at which the stage went from the first colour to the second."""
+    return "start" if colour else "end"
+
+
 @dataclass(frozen=True)
 class FieldDrift:
     """How far a field drifted during its movie.

@@ -134,8 +134,8 @@ def _speed(model: Model, seed: int) -> Rows:
     fitter = prepare(sensor(camera, (SIZE, SIZE)), model.psf, model.settings)
     light = in_photons(fitter, movie)
     frame, found = candidates(fitter, light)
-    sides = sorted({int(side) for side in fitter.sides})
-    method = f"lucule, {model.name}, {' to '.join(str(side) for side in sides[:: max(len(sides) - 1, 1)])} px"
+    sides = sorted({int(fitter.sides.min()), int(fitter.sides.max())})
+    method = f"lucule, {model.name}, {' to '.join(map(str, sides))} px"
     seconds = _seconds(partial(alone, fitter, light, frame, found))
     whole = _seconds(partial(fit_block, fitter, movie))
     together = prepare(sensor(camera, (SIZE, SIZE)), model.psf, model.settings.replace(multi=True))

@@ -292,9 +292,9 @@ def _find(predictor: Predictor, block: Block, pixels: Sensor, threshold: float) 
     order = np.lexsort((merged.column, merged.row, merged.frame))
     found_here = Found(merged.frame[order], merged.row[order], merged.column[order], merged.values[order])
     table = _columns(predictor, placed(predictor, found_here, photons[seen], noise_of(pixels)))
-    frame = pl.col("frame").cast(pl.Int64) - (block.own.start - seen.start)
-    own = table.with_columns(frame).filter(pl.col("frame").is_between(0, block.own.stop - block.own.start - 1))
-    return own.with_columns(pl.col("frame").cast(pl.UInt32))
+    first, last = block.own.start - seen.start, block.own.stop - seen.start
+    own = table.filter((pl.col("frame") >= first) & (pl.col("frame") < last))
+    return own.with_columns(pl.col("frame") - np.uint32(first))
 
 
 def _tiles(rows: int, columns: int) -> list[tuple[slice, slice]]:

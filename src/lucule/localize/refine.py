@@ -110,12 +110,12 @@ def refine(
         word_pull[lost] *= _HELD
         frame = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
         solve(word, word_pull, np.isin(frame, frame[lost]))
-    others = around(link(starts, found[:, :3], _of_place(information)), reach)
+    known = _of_place(information)
+    others = around(link(starts, found[:, :3], known), reach)
     # who is held in place has nothing to say to others, and need not listen
     linked = (others >= 0) & ~lost[others] & ~lost[:, None]
     if linked.any():
         # what the frame of each says without its prior: information, and information times place
-        known = _of_place(information)
         evidence = known - word[:, :3, :3]
         says = np.einsum("nij,nj->ni", known, found[:, :3]) - word_pull[:, :3]
         word[:, :3, :3] += np.einsum("nk,nkij->nij", linked, evidence[others])

@@ -167,7 +167,7 @@ def _tables(folder: Path, settings: Settings) -> list[Path]:
     each object that several fields cover, in the place of these.
     """
     from lucule.acquire import results
-    from lucule.acquire.drifting import without_drift
+    from lucule.acquire.drifting import between_colours, without_drift
     from lucule.acquire.ledger import RunLedger
 
     run_folder, fields = folder / RUN_FOLDER, folder / FIELDS_FOLDER
@@ -183,7 +183,7 @@ def _tables(folder: Path, settings: Settings) -> list[Path]:
         if not path.exists():
             locs = results.localizations(run_folder, number, colour=settings.colour)
             if settings.take_off_drift:
-                locs, _ = without_drift(locs, as_at="start" if settings.colour else "end")
+                locs, _ = without_drift(locs, as_at=between_colours(settings.colour))
             _save(locs, path, run_folder, objects)
         found.append(path)
     for row in joined:

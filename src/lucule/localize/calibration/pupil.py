@@ -9,6 +9,7 @@ that they are not among the coefficients, and z = 0 is the focus of the PSF.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -28,7 +29,6 @@ from lucule.simulate.optics import Kernel, compile_psf
 from lucule.simulate.optics.psf import DoubleHelix, Pupil, Tetrapod
 
 Floats: TypeAlias = NDArray[np.float64]
-Ints: TypeAlias = NDArray[np.int64]
 WithPupil: TypeAlias = Pupil | DoubleHelix | Tetrapod
 
 # Noll indices: astigmatism, coma, trefoil, spherical aberration, secondary astigmatism, quadrafoil
@@ -106,21 +106,20 @@ def pupil_from_movie(movie: Source, camera: Camera, psf: WithPupil, *, progress:
     pixels = sensor(camera, counts.shape[1:])
     side = min(int(_REGION_NM / max(camera.pixel_size_nm)), *counts.shape[1:]) // 2 * 2 - 1
     settings = FitSettings(roi_px=side)
+    prior = np.eye(len(MODES)) / _USUAL_NM**2
     before = after = float("nan")
     with progress.task("Pupil", _ROUNDS + 1, "rounds") as task:
         for turn in range(_ROUNDS + 1):
             fitter = prepare(pixels, psf, settings)
             light = in_photons(fitter, counts)
-            frame, found = _lone(fitter, light)
-            fits = alone(fitter, light, frame, found)
+            found, fits = _lone(fitter, light)
             after = float((goodness_of_fit(fits) > _GOOD).mean())
             before = after if turn == 0 else before
             task.advance()
-            fisher, score, used = _shared(fitter, psf, light, frame, found, fits)
+            fisher, score, used = _shared(fitter, psf, light, found, fits)
             if turn == _ROUNDS:
                 break
             known = np.array([psf.zernike_nm.get(mode, 0.0) for mode in MODES])
-            prior = np.eye(len(MODES)) / _USUAL_NM**2
             step = np.linalg.solve(fisher + prior, score - prior @ known)
             step *= min(1.0, _FARTHEST_NM / np.abs(step).max())
             psf = _aberrated(psf, dict(zip(MODES, known + step, strict=True)))
@@ -139,8 +138,8 @@ def _aberrated(psf: WithPupil, changes: dict[int, float]) -> WithPupil:
     return psf.replace(zernike_nm=psf.zernike_nm | {mode: float(value) for mode, value in changes.items()})
 
 
-def _lone(fitter: Fitter, light: NDArray[np.float32]) -> tuple[Ints, Floats]:
-    """Frames and candidates, brightest first chosen, that have no other within reach and lie inside the frame."""
+def _lone(fitter: Fitter, light: NDArray[np.float32]) -> tuple[Floats, Fits]:
+    """Candidates, brightest first chosen, that have no other within reach and lie inside the frame; their fits."""
     frame, found = candidates(fitter, light)
     fits = alone(fitter, light, frame, found)
     place = found[:, [ROW, COLUMN]]
@@ -160,11 +159,11 @@ def _lone(fitter: Fitter, light: NDArray[np.float32]) -> tuple[Ints, Floats]:
             next_step="use a movie with more frames or fewer molecules in each",
         )  # fmt: skip
     rows = np.sort(rows[np.argsort(-signal[rows])][:_MOST_SPOTS])
-    return frame[rows], found[rows]
+    return found[rows], Fits(frame[rows], fits.values[rows], fits.errors[rows], fits.quality[rows])
 
 
 def _shared(
-    fitter: Fitter, psf: WithPupil, light: NDArray[np.float32], frame: Ints, found: Floats, fits: Fits
+    fitter: Fitter, psf: WithPupil, light: NDArray[np.float32], found: Floats, fits: Fits
 ) -> tuple[Floats, Floats, int]:
     """Fisher matrix and score of the coefficients, what the spots' own parameters explain taken out; spots used."""
     kernel, side = fitter.kernel, fitter.side
@@ -179,20 +178,16 @@ def _shared(
         row = corner_of(int(found[i, ROW]), side, light.shape[1])
         column = corner_of(int(found[i, COLUMN]), side, light.shape[2])
         own = np.s_[row : row + side, column : column + side]
-        x, y, z, photons, background = fits.values[i, : VALUES - 2]
-
-        def spot(of: Kernel) -> Floats:
-            at = float(np.clip(z, *of.z_range_nm))  # noqa: B023
-            return of.patch(x, y, at, (row, column), (side, side)).reshape(4, -1)  # noqa: B023
-
+        *place, photons, background = fits.values[i, : VALUES - 2]
         floor = fitter.pixels.floor[own].ravel().astype(np.float64)
-        shape, *slopes = spot(kernel)
+        shape, *slopes = _spot(kernel, place, (row, column), side)
         expected = np.maximum(photons * shape + background + floor, 1e-3)
         by_spot = np.stack([*(photons * s for s in slopes), shape, np.ones_like(shape)])
-        by_pupil = np.stack([photons * (spot(k)[0] - shape) / _DIFFERENCE_NM for k in moved])
+        others = np.stack([_spot(other, place, (row, column), side)[0] for other in moved])
+        by_pupil = photons * (others - shape) / _DIFFERENCE_NM
         # a fit that is worse than noise says less
         weight = 1 / (fitter.pixels.scale * expected * max(chi[i], 1.0))
-        rest = light[frame[i]][own].ravel() + floor - expected
+        rest = light[fits.frame[i]][own].ravel() + floor - expected
         limit = _MOST_DEVIATION / np.sqrt(weight)
         rest = np.clip(rest, -limit, limit)
         inner, cross = (by_spot * weight) @ by_spot.T, (by_spot * weight) @ by_pupil.T
@@ -203,3 +198,10 @@ def _shared(
         fisher += (by_pupil * weight) @ by_pupil.T
         score += (by_pupil * weight) @ rest
     return fisher, score, int(good.sum())
+
+
+def _spot(kernel: Kernel, place: Sequence[float], corner: tuple[int, int], side: int) -> Floats:
+    """Light of one photon at x, y, z in the pixels of a square, and its derivatives, `(4, side * side)`."""
+    x, y, z = place
+    at = float(np.clip(z, *kernel.z_range_nm))
+    return kernel.patch(x, y, at, corner, (side, side)).reshape(4, -1)

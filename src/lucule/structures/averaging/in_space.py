@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucule.structures.averaging import kernels
-from lucule.structures.averaging.density import symmetrised
-from lucule.structures.averaging.poses import cyclic, of_vectors, offsets
+from lucule.structures.averaging.poses import of_vectors, offsets
 from lucule.structures.averaging.registration import Problem, State
 from lucule.structures.averaging.search import part_of
 from lucule.structures.averaging.symmetry import ACCEPTED_LOSS, NONE, ORDERS, Symmetry, axis_of
@@ -111,9 +110,8 @@ def _apart(axes: list[Symmetry]) -> list[Symmetry]:
 
 def _gains(problem: Problem, state: State, about: Symmetry, order: int, blur_nm: float, before: Floats) -> Floats:
     """Log likelihood that each particle gains over `before` by an average symmetrical about an axis, `(k,)`."""
-    turns = cyclic(order, about.axis)
-    made = np.stack([symmetrised(density, turns, about.centre_nm, problem.grid) for density in state.densities])
-    return _evidence(problem, state, made, about, blur_nm) - before
+    made = replace(about, order=order).imposed(state, problem.grid)
+    return _evidence(problem, state, made.densities, about, blur_nm) - before
 
 
 def _evidence(problem: Problem, state: State, densities: Floats, about: Symmetry, blur_nm: float) -> Floats:
