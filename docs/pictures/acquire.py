@@ -71,9 +71,10 @@ def overlap(run: Path) -> None:
     for axes, (title, shown) in zip(figure.subplots(1, 2), panels.items(), strict=True):
         for number, (xy, colour) in enumerate(zip(shown, COLOURS, strict=False)):
             near = np.abs(xy - middle).max(axis=1) < WINDOW_NM / 2
-            axes.plot(*((xy[near] - middle).T), ".", ms=3, color=colour, label=f"field {numbers[number] + 1}")
+            if near.any():
+                axes.plot(*((xy[near] - middle).T), ".", ms=3, color=colour, label=f"field {numbers[number] + 1}")
         axes.set_aspect("equal")
-        axes.set(xlim=(-WINDOW_NM / 2, WINDOW_NM / 2), ylim=(WINDOW_NM / 2, -WINDOW_NM / 2), xlabel="nm")
+        axes.set(xlim=(-WINDOW_NM / 2, WINDOW_NM / 2), ylim=(WINDOW_NM / 2, -WINDOW_NM / 2), xlabel="nm", ylabel="nm")
         axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
         for spine in ("top", "right"):
             axes.spines[spine].set_visible(False)
