@@ -266,7 +266,9 @@ class GraphNetwork(nn.Module):
                 gathered = kernels.gather(layer, layer.own(normed), directed, layer.other(normed), pairs)
                 states, directed = layer.finish(states, normed, *gathered)
         shown = self.shown(states)
-        affinities = self.affinity_logits(shown, shown, pairs) if kernels is None else kernels.affinities(self, shown, pairs)
+        affinities = (
+            self.affinity_logits(shown, shown, pairs) if kernels is None else kernels.affinities(self, shown, pairs)
+        )
         return self.class_logits(states), affinities
 
 

@@ -1,8 +1,8 @@
 """Training of the graph network on the CPU, compiled: what belongs to pairs, and its gradients, in the cache.
 
-As tensors of all pairs, an exchange of messages writes some thirty numbers of 64 channels for each pair to memory and reads
-them again; here 32 points are worked on at a time, forward and once more backward, so that only what belongs to points
-is kept. The results are those of `lucule.nn.graph`, to rounding (tested).
+As tensors of all pairs, an exchange of messages writes some thirty numbers of 64 channels for each pair to memory and
+reads them again; here 32 points are worked on at a time, forward and once more backward, so that only what belongs to
+points is kept. The results are those of `lucule.nn.graph`, to rounding (tested).
 """
 
 from __future__ import annotations
