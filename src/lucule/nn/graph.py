@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +57,18 @@ def harmonics(direction: Tensor) -> Tensor:
     return torch.stack((x, y, z, *second), dim=-1)
 
 
+class Kernels(Protocol):
+    """What can work on the pairs of all points in place of the plain operations, forward and backward."""
+
+    def gather(
+        self, layer: GraphLayer, own: Tensor, fields: Tensor, shared: Tensor, pairs: Pairs
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `GraphLayer.gather`, of all points."""
+
+    def affinities(self, network: GraphNetwork, shown: tuple[Tensor, Tensor], pairs: Pairs) -> Tensor:
+        """As `GraphNetwork.affinity_logits`, of all points; any value where there is no neighbour."""
+
+
 class GraphLayer(nn.Module):
     """One exchange of messages; see the module.
 
@@ -84,7 +96,12 @@ class GraphLayer(nn.Module):
         return self.other(self.norm(states))
 
     def forward(
-        self, states: Tensor, fields: Tensor, shared: Tensor, all_fields: Tensor, pairs: Pairs
+        self,
+        states: Tensor,
+        fields: Tensor,
+        shared: Tensor,
+        all_fields: Tensor,
+        pairs: Pairs,
     ) -> tuple[Tensor, Tensor]:
         """Give the new states `(n, width)` and equivariant fields `(n, 4, 8)` of a chunk.
 
@@ -98,10 +115,24 @@ class GraphLayer(nn.Module):
             The neighbours of the chunk.
         """
         normed = self.norm(states)
+        return self.finish(states, normed, *self.gather(self.own(normed), fields, shared, all_fields, pairs))
+
+    def gather(
+        self, own: Tensor, fields: Tensor, shared: Tensor, all_fields: Tensor, pairs: Pairs
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Messages of the neighbours of a chunk: their weighted sum, the largest `(n, width)`, and the new fields.
+
+        Parameters
+        ----------
+        own
+            What points of the chunk add to the messages that they get, `(n, width)`.
+        fields, shared, all_fields, pairs
+            As in `forward`.
+        """
         own_turned = _contract(pairs.harmonics, fields[:, None])
         other_turned = _contract(pairs.harmonics, all_fields[pairs.index])
         seen = torch.cat((pairs.features, own_turned, other_turned), dim=-1)
-        message = nn.functional.silu(self.own(normed)[:, None] + shared[pairs.index] + self.pair(seen))
+        message = nn.functional.silu(own[:, None] + shared[pairs.index] + self.pair(seen))
         gates = self.gate(message)
         weight = gates[..., :_HEADS].masked_fill(~pairs.present[..., None], -1e4).softmax(dim=1)
         weight = (weight * pairs.present[..., None]).to(message.dtype)
@@ -121,7 +152,7 @@ class GraphLayer(nn.Module):
             )
             / ranks
         )
-        return self.finish(states, normed, attended, largest, new_fields)
+        return attended, largest, new_fields
 
     def finish(
         self, states: Tensor, normed: Tensor, attended: Tensor, largest: Tensor, new_fields: Tensor
@@ -207,7 +238,9 @@ class GraphNetwork(nn.Module):
         known = self.pair(pairs.features[..., : self.symmetric])
         return self.affinity(together + self.difference(apart) + known)[..., 0]
 
-    def forward(self, features: Tensor, pairs: Pairs, field: Tensor, fields: int) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, features: Tensor, pairs: Pairs, field: Tensor, fields: int, kernels: Kernels | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Class logits `(n, classes)` and affinity logits `(n, ranks)` of points of several fields at once.
 
         Parameters
@@ -218,15 +251,25 @@ class GraphNetwork(nn.Module):
             Neighbours of all points.
         field, fields
             Field of each point `(n,)`, and how many fields there are.
+        kernels
+            What works on the pairs in place of the plain operations.
         """
         states = self.embed(features)
         directed = self.start_fields(states)
         for place, layer in enumerate(self.layers):
             if place in CONTEXT_BEFORE:
                 states = self.add_context(states, _field_means(self.summary(states), field, fields)[field])
-            states, directed = layer(states, directed, layer.shared(states), directed, pairs)
+            if kernels is None:
+                states, directed = layer(states, directed, layer.shared(states), directed, pairs)
+            else:
+                normed = layer.norm(states)
+                gathered = kernels.gather(layer, layer.own(normed), directed, layer.other(normed), pairs)
+                states, directed = layer.finish(states, normed, *gathered)
         shown = self.shown(states)
-        return self.class_logits(states), self.affinity_logits(shown, shown, pairs)
+        affinities = (
+            self.affinity_logits(shown, shown, pairs) if kernels is None else kernels.affinities(self, shown, pairs)
+        )
+        return self.class_logits(states), affinities
 
 
 CONTEXT_BEFORE: Final = (1, 3)

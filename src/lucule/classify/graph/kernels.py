@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lucule.classify.graph.inputs import ONE_FRAME, PAIR_FEATURES, RANKS, SMALLEST_NM, UNIT_NM, Columns
 from lucule.classify.graph.vectors import (
@@ -34,18 +35,18 @@ from lucule.nn.graph import GraphLayer, GraphNetwork
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int32]
 
-_BLOCK: Final = 32  # points whose pairs stay in the cache together
+BLOCK: Final = 32  # points whose pairs stay in the cache together
 _K: Final = len(RANKS)
-_PAIRS: Final = -(-_BLOCK * _K // LANES) * LANES
+PAIRS: Final = -(-BLOCK * _K // LANES) * LANES
 _ZERO, _HALF, _ONE, _ROOT = np.float32(0), np.float32(0.5), np.float32(1), np.float32(math.sqrt(3))
 _SMALLEST_NM, _LOG_UNIT, _ONE_FRAME = np.float32(SMALLEST_NM), np.float32(math.log(UNIT_NM)), np.float32(ONE_FRAME)
 _RANK_FEATURE: Final = (np.log(np.asarray(RANKS)) / 3).astype(np.float32)
 _EPSILON: Final = np.float32(1e-5)  # of the normalisation
 
-# What is known of the pairs of a block lies in lines of _PAIRS numbers one after the other: the nine features, then the
+# What is known of the pairs of a block lies in lines of PAIRS numbers one after the other: the nine features, then the
 # eight harmonics, then what these are made of. Distances between lines that the compiler knows let it make vector code.
-_HARMONICS: Final = PAIR_FEATURES * _PAIRS
-_X, _Y, _Z, _SQUARES, _GAP, _HERE, _THERE, _LENGTH = (_HARMONICS + (8 + line) * _PAIRS for line in range(8))
+_HARMONICS: Final = PAIR_FEATURES * PAIRS
+_X, _Y, _Z, _SQUARES, _GAP, _HERE, _THERE, _LENGTH = (_HARMONICS + (8 + line) * PAIRS for line in range(8))
 _LINES: Final = PAIR_FEATURES + 16
 
 
@@ -108,8 +109,8 @@ class LayerWeights(NamedTuple):
         pair = layer.pair.weight.numpy().T
         first, second = layer.update[0], layer.update[2]
         return cls(
-            layer.norm.weight.numpy(), layer.norm.bias.numpy(), *_linear(layer.own), _wide(pair[:PAIR_FEATURES]),
-            _wide(pair[PAIR_FEATURES:]), *_linear(layer.gate), *_linear(first), *_linear(second),
+            layer.norm.weight.numpy(), layer.norm.bias.numpy(), *_linear(layer.own), wide(pair[:PAIR_FEATURES]),
+            wide(pair[PAIR_FEATURES:]), *_linear(layer.gate), *_linear(first), *_linear(second),
         )  # fmt: skip
 
 
@@ -129,7 +130,7 @@ class AffinityWeights(NamedTuple):
         hidden, last = network.affinity[1], network.affinity[3]
         return cls(
             padded(network.difference.weight.numpy().T),
-            _wide(network.pair.weight.numpy().T), *_linear(hidden), *_linear(last),
+            wide(network.pair.weight.numpy().T), *_linear(hidden), *_linear(last),
         )  # fmt: skip
 
 
@@ -150,21 +151,27 @@ class ShownWeights(NamedTuple):
 
 
 def _linear(part: Any) -> tuple[Floats, Floats]:
-    bias = np.zeros(part.out_features, np.float32) if part.bias is None else part.bias.numpy()
-    return padded(part.weight.numpy().T), np.pad(bias, (0, -len(bias) % LANES))
+    return linear(part.weight, part.weight.new_zeros(part.out_features) if part.bias is None else part.bias)
 
 
-def _wide(weights: Floats) -> Floats:
-    return padded(weights)[: len(weights)]  # these may have any number of inputs
+def linear(weight: Tensor, bias: Tensor) -> tuple[Floats, Floats]:
+    """Weights, inputs by outputs, and bias of a dense layer, padded."""
+    own = bias.detach().numpy()
+    return padded(weight.detach().numpy().T), np.pad(own, (0, -len(own) % LANES))
+
+
+def wide(weights: Floats) -> Floats:
+    """Weights padded to whole vectors of outputs; for products that take any number of inputs."""
+    return padded(weights)[: len(weights)]
 
 
 @njit(cache=True, nogil=True)
 def show_between(states, weights, shown, first, last):  # type: ignore[no-untyped-def]
     """What the points `first` to before `last` show to others, `(n, columns of the weights)`, from their states."""
-    normed = np.zeros((_BLOCK, len(weights.linear)), np.float32)
-    block = np.zeros((_BLOCK, weights.linear.shape[1]), np.float32)
-    for low in range(first, last, _BLOCK):
-        many = min(_BLOCK, last - low)
+    normed = np.zeros((BLOCK, len(weights.linear)), np.float32)
+    block = np.zeros((BLOCK, weights.linear.shape[1]), np.float32)
+    for low in range(first, last, BLOCK):
+        many = min(BLOCK, last - low)
         for p in range(many):
             _normalise(states[low + p], weights.norm, weights.norm_bias, normed[p])
             block[p] = weights.linear_bias
@@ -187,15 +194,15 @@ def layer_between(points, tile, weights, shared, fields, states, new_fields, fir
     width = states.shape[1]
     joined, inner = len(weights.first), weights.first.shape[1]
     wide = weights.own.shape[1]
-    lines, other = np.zeros(_LINES * _PAIRS, np.float32), np.empty(_PAIRS, np.int32)
-    ends = np.empty(_BLOCK + 1, np.int32)
-    turned = np.zeros((_PAIRS, LANES), np.float32)
-    message, gates = np.zeros((_PAIRS, wide), np.float32), np.zeros((_PAIRS, LANES), np.float32)
-    seen, own = np.zeros((_BLOCK, joined), np.float32), np.zeros((_BLOCK, wide), np.float32)
-    deep, change = np.zeros((_BLOCK, inner), np.float32), np.zeros((_BLOCK, wide), np.float32)
+    lines, other = np.zeros(_LINES * PAIRS, np.float32), np.empty(PAIRS, np.int32)
+    ends = np.empty(BLOCK + 1, np.int32)
+    turned = np.zeros((PAIRS, LANES), np.float32)
+    message, gates = np.zeros((PAIRS, wide), np.float32), np.zeros((PAIRS, LANES), np.float32)
+    seen, own = np.zeros((BLOCK, joined), np.float32), np.zeros((BLOCK, wide), np.float32)
+    deep, change = np.zeros((BLOCK, inner), np.float32), np.zeros((BLOCK, wide), np.float32)
     gathered, attended = np.empty((8, LANES), np.float32), np.empty((2, LANES), np.float32)
-    for low in range(first, last, _BLOCK):
-        many = min(_BLOCK, last - low)
+    for low in range(first, last, BLOCK):
+        many = min(BLOCK, last - low)
         used = _pairs(tile.start + low, many, points, tile.index, lines, other, ends)
         _features(points, lines, used)
         for p in range(many):
@@ -205,18 +212,19 @@ def layer_between(points, tile, weights, shared, fields, states, new_fields, fir
         for p in range(many):
             for r in range(ends[p], ends[p + 1]):
                 j = tile.place[other[r]]
-                contract(lines, _HARMONICS + r, _PAIRS, fields, low + p, j, turned, r)
+                contract(lines, _HARMONICS + r, PAIRS, fields, low + p, j, turned, r)
                 add_lines(own, p, shared, j, message, r)
-        add_columns(lines, 0, _PAIRS, weights.known, message, used)
+        add_columns(lines, 0, PAIRS, weights.known, message, used)
         add_rows_silu(turned, 0, LANES, weights.turned, message, used)
         fill_lines(weights.gate_bias, gates, used)
         add_rows(message, 0, wide, weights.gate, gates, used)
         for p in range(many):
             gathered[:] = _ZERO
             if ends[p] < ends[p + 1]:
-                add_transposed(lines, _HARMONICS, _PAIRS, gates, ends[p], ends[p + 1], gathered)
+                add_transposed(lines, _HARMONICS, PAIRS, gates, ends[p], ends[p + 1], gathered)
                 softmax(gates, ends[p], ends[p + 1])
-            _attend(ends[p], ends[p + 1], width, gates, message, attended, seen[p])
+            own_sum, most = seen[p, width : 2 * width], seen[p, 2 * width : 3 * width]
+            attend_heads(ends[p], ends[p + 1], width, gates, message, attended, own_sum, most)
             _strength(gathered, new_fields[low + p], seen[p, 3 * width :])
             deep[p] = weights.first_bias
             for w in range(width):
@@ -241,13 +249,13 @@ def affinities_between(points, tile, weights, together, apart, log_odds, first, 
         Of all points of the table, `(n, ranks)`; those of these points are written where there is a neighbour.
     """
     wide = weights.hidden.shape[1]
-    lines, other = np.zeros(_LINES * _PAIRS, np.float32), np.empty(_PAIRS, np.int32)
-    ends = np.empty(_BLOCK + 1, np.int32)
-    squares, sums = np.zeros((_PAIRS, wide), np.float32), np.zeros((_PAIRS, wide), np.float32)
-    deep = np.zeros((_PAIRS, wide), np.float32)
-    logits = np.zeros((_PAIRS, LANES), np.float32)
-    for low in range(first, last, _BLOCK):
-        many = min(_BLOCK, last - low)
+    lines, other = np.zeros(_LINES * PAIRS, np.float32), np.empty(PAIRS, np.int32)
+    ends = np.empty(BLOCK + 1, np.int32)
+    squares, sums = np.zeros((PAIRS, wide), np.float32), np.zeros((PAIRS, wide), np.float32)
+    deep = np.zeros((PAIRS, wide), np.float32)
+    logits = np.zeros((PAIRS, LANES), np.float32)
+    for low in range(first, last, BLOCK):
+        many = min(BLOCK, last - low)
         used = _pairs(tile.start + low, many, points, tile.index, lines, other, ends)
         _features(points, lines, used)
         for p in range(many):
@@ -257,7 +265,7 @@ def affinities_between(points, tile, weights, together, apart, log_odds, first, 
                 add_lines(together, i, together, j, sums, r)
                 square_lines(apart, i, apart, j, squares, r)
         fill_lines(weights.hidden_bias, deep, used)
-        add_columns(lines, 0, _PAIRS, weights.known, sums, used)
+        add_columns(lines, 0, PAIRS, weights.known, sums, used)
         add_rows_silu(squares, 0, wide, weights.difference, sums, used)
         add_rows_silu(sums, 0, wide, weights.hidden, deep, used)
         fill_lines(weights.last_bias, logits, used)
@@ -290,7 +298,7 @@ def _pairs(row, many, points, index, lines, other, ends):  # type: ignore[no-unt
             lines[_GAP + used] = points.frame[j] - frame
             lines[_HERE + used] = here
             lines[_THERE + used] = points.log_spacing[j]
-            lines[8 * _PAIRS + used] = _RANK_FEATURE[slot]
+            lines[8 * PAIRS + used] = _RANK_FEATURE[slot]
             used += 1
     ends[many] = used
     return used
@@ -309,31 +317,31 @@ def _features(points, lines, used):  # type: ignore[no-untyped-def]
         scale = _ONE / max(distance, _SMALLEST_NM)
         x, y, z = x * scale, y * scale, z * scale
         lines[_HARMONICS + r] = x
-        lines[_HARMONICS + _PAIRS + r] = y
-        lines[_HARMONICS + 2 * _PAIRS + r] = z
-        lines[_HARMONICS + 3 * _PAIRS + r] = _ROOT * x * y
-        lines[_HARMONICS + 4 * _PAIRS + r] = _ROOT * y * z
-        lines[_HARMONICS + 5 * _PAIRS + r] = z * z - (x * x + y * y) * _HALF
-        lines[_HARMONICS + 6 * _PAIRS + r] = _ROOT * x * z
-        lines[_HARMONICS + 7 * _PAIRS + r] = _ROOT * (x * x - y * y) * _HALF
+        lines[_HARMONICS + PAIRS + r] = y
+        lines[_HARMONICS + 2 * PAIRS + r] = z
+        lines[_HARMONICS + 3 * PAIRS + r] = _ROOT * x * y
+        lines[_HARMONICS + 4 * PAIRS + r] = _ROOT * y * z
+        lines[_HARMONICS + 5 * PAIRS + r] = z * z - (x * x + y * y) * _HALF
+        lines[_HARMONICS + 6 * PAIRS + r] = _ROOT * x * z
+        lines[_HARMONICS + 7 * PAIRS + r] = _ROOT * (x * x - y * y) * _HALF
         gap = abs(lines[_GAP + r])
-        lines[3 * _PAIRS + r] = _ONE if gap <= _ONE_FRAME else _ZERO
-        lines[2 * _PAIRS + r] = gap + _ONE
-        lines[_PAIRS + r] = max(lines[_SQUARES + r], np.float32(1e-30))
+        lines[3 * PAIRS + r] = _ONE if gap <= _ONE_FRAME else _ZERO
+        lines[2 * PAIRS + r] = gap + _ONE
+        lines[PAIRS + r] = max(lines[_SQUARES + r], np.float32(1e-30))
     take_logs(lines, _LENGTH, size)
-    take_logs(lines, _PAIRS, size)
-    take_logs(lines, 2 * _PAIRS, size)
+    take_logs(lines, PAIRS, size)
+    take_logs(lines, 2 * PAIRS, size)
     error_known = _ONE if points.error_known else _ZERO
     frame_known = _ONE if points.frame_known else _ZERO
     for r in range(size):
         length = lines[_LENGTH + r]
         here, there = length - lines[_HERE + r], length - lines[_THERE + r]
         lines[r] = length - _LOG_UNIT
-        lines[_PAIRS + r] = (length - _HALF * lines[_PAIRS + r]) * error_known
-        lines[2 * _PAIRS + r] *= np.float32(0.2) * frame_known
-        lines[3 * _PAIRS + r] *= frame_known
-        lines[4 * _PAIRS + r], lines[5 * _PAIRS + r] = max(here, there), min(here, there)
-        lines[6 * _PAIRS + r], lines[7 * _PAIRS + r] = here, there
+        lines[PAIRS + r] = (length - _HALF * lines[PAIRS + r]) * error_known
+        lines[2 * PAIRS + r] *= np.float32(0.2) * frame_known
+        lines[3 * PAIRS + r] *= frame_known
+        lines[4 * PAIRS + r], lines[5 * PAIRS + r] = max(here, there), min(here, there)
+        lines[6 * PAIRS + r], lines[7 * PAIRS + r] = here, there
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -351,18 +359,21 @@ def _normalise(values, weight, bias, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _attend(first, last, width, weights, message, out, seen):  # type: ignore[no-untyped-def]
-    """Weighted sum by heads, and the largest, of the messages `first` to before `last`; 0 where there are none."""
+def attend_heads(first, last, width, weights, message, out, attended, largest):  # type: ignore[no-untyped-def]
+    """Weighted sum by heads, and the largest, of the messages `first` to before `last`; 0 where there are none.
+
+    `out` `(2, 16)` is for what comes in between.
+    """
     head = width // 4
     if first == last:
-        seen[width : 3 * width] = _ZERO
+        attended[:], largest[:] = _ZERO, _ZERO
         return
     for h in range(4):
         begin, end = h * head, (h + 1) * head
         for column in range(begin // LANES * LANES, end, LANES):
             attend(weights, h, message, column, first, last, out)
             for w in range(max(begin, column), min(end, column + LANES)):
-                seen[width + w], seen[2 * width + w] = out[0, w - column], out[1, w - column]
+                attended[w], largest[w] = out[0, w - column], out[1, w - column]
 
 
 @njit(cache=True, nogil=True, fastmath=True)

@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lucule.classify.graph.batches import FieldBatch, FieldSettings, hide_columns, make_batch, stream
+from lucule.classify.graph.gradients import PairKernels
 from lucule.classify.graph.inputs import (
     PAIR_FEATURES,
     POINT_FEATURES,
@@ -161,7 +162,8 @@ def outputs(network: GraphNetwork, batch: FieldBatch) -> tuple[Tensor, Tensor, T
     everything = slice(None)
     features = point_features(batch.columns, batch.distance, everything)
     near = pairs(batch.columns, batch.index, batch.distance, spacing_of(batch.distance), everything)
-    logits, affinity = network(features, near, batch.field, batch.fields)
+    kernels = PairKernels.for_training(network, features)
+    logits, affinity = network(features, near, batch.field, batch.fields, kernels)
     return logits.float(), affinity.float(), near.present
 
 

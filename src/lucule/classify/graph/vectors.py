@@ -108,6 +108,10 @@ def _exp2(b: Any, x: Any) -> Any:
     return b.fmul(_polynomial(b, b.fsub(x, whole), _EXP2), power)
 
 
+def _sigmoid(b: Any, x: Any) -> Any:
+    return b.fdiv(_same(1), b.fadd(_same(1), _exp2(b, b.fmul(x, _same(-_LOG2E)))))
+
+
 def _silu(b: Any, x: Any) -> Any:
     return b.fdiv(x, b.fadd(_same(1), _exp2(b, b.fmul(x, _same(-_LOG2E)))))
 
@@ -255,6 +259,20 @@ def _log_vectors(b: Any, address: Any, vectors: Any) -> None:
 
 
 @_instructions
+def _activate_vectors(b: Any, values: Any, slopes: Any, vectors: Any) -> None:
+    def turn(i: Any) -> list[Any]:
+        place = b.mul(i, _word(LANES))
+        x = _load(b, _at(b, values, place))
+        part = _sigmoid(b, x)
+        value = b.fmul(x, part)
+        _store(b, value, _at(b, values, place))
+        _store(b, _add_times(b, part, value, b.fsub(_same(1), part)), _at(b, slopes, place))
+        return []
+
+    _loop(b, vectors, [], turn)
+
+
+@_instructions
 def _softmax_vectors(b: Any, address: Any, rows: Any) -> None:
     def place(i: Any) -> Any:
         return _at(b, address, b.mul(i, _word(LANES)))
@@ -334,6 +352,12 @@ _transposed = _tile(8, 1, by_rows=True, stride=1, silu=False)
 def take_logs(values, start, size):  # type: ignore[no-untyped-def]
     """Natural logarithms in place of `size` numbers above 0, a multiple of 16 and not 0, from number `start` on."""
     _log_vectors(values.ctypes.data + 4 * start, size // LANES)
+
+
+@njit(cache=True, nogil=True)
+def activate(values, slopes, used):  # type: ignore[no-untyped-def]
+    """SiLU in place of the rows of `values` up to `used`, above 0, and its slope there."""
+    _activate_vectors(values.ctypes.data, slopes.ctypes.data, used * (values.shape[1] // LANES))
 
 
 @njit(cache=True, nogil=True)
