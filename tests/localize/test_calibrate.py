@@ -15,13 +15,14 @@ from lucule.models import find
 AS_SAID = [(0.0, 1.0, 0.0, 0.0)] * 4
 
 
-def emitters(p, sigma=10.0, again=0, beside=2, moved=0.0):
+def emitters(p, sigma=10.0, again=0, single=False, moved=0.0):
     """Emitters of which nothing but this is known; 100 photons for each of their error."""
     n = len(p)
     errors = np.broadcast_to(np.reshape(sigma, (-1, 1)) if np.ndim(sigma) == 1 else sigma, (n, 4)).copy()
     errors[:, 3] = 0.01
-    whole = [np.broadcast_to(value, n).astype(np.int64) for value in (again, beside)]
-    return Emitters(np.arange(n), np.asarray(p), np.zeros((n, 5)), errors, errors, np.broadcast_to(moved, n), *whole)
+    again, single = np.broadcast_to(again, n), np.broadcast_to(single, n)
+    moved = np.broadcast_to(moved, n)
+    return Emitters(np.arange(n), np.asarray(p), np.zeros((n, 5)), errors, errors, moved, again, single)
 
 
 def validation(n=4000, too_narrow=(2.0, 0.5, 1.0), outliers=0.0, seed=0):
@@ -36,13 +37,16 @@ def validation(n=4000, too_narrow=(2.0, 0.5, 1.0), outliers=0.0, seed=0):
     return Validation(found, hit, pairs, difference, np.ones(n), len(pairs) + 100)
 
 
+NONE = Validation(emitters([]), np.empty(0, bool), np.empty(0, np.int64), np.empty((0, 4)), np.empty(0), 0)
+
+
 def card():
     return find("XPILJZ").card.replace(features={"pixel_size_nm": [100, 100]}, scores={"train_loss": 1.0})
 
 
 @pytest.mark.parametrize("outliers", [0.0, 0.03])
 def test_widths_are_found_also_beside_mistaken_pairs(outliers):
-    laws = calibrated(card(), validation(outliers=outliers)).features["sigma_law"]
+    laws = calibrated(card(), validation(outliers=outliers), NONE).features["sigma_law"]
     assert [np.exp(a) * 10 ** (b + c) / 10 for a, b, c, _ in laws[:3]] == pytest.approx([2.0, 0.5, 1.0], rel=0.12)
 
 
@@ -75,7 +79,7 @@ def test_the_weights_of_evidence_are_found():
     rng = np.random.default_rng(1)
     n = 40_000
     found = emitters(
-        rng.uniform(0.02, 0.98, n), rng.uniform(5, 50, n), rng.integers(0, 4, n), rng.integers(0, 3, n),
+        rng.uniform(0.02, 0.98, n), rng.uniform(5, 50, n), rng.integers(0, 4, n), rng.random(n) < 0.3,
         rng.exponential(2, n),
     )  # fmt: skip
     found.errors[:, 3] = np.exp(-rng.uniform(1, 4, n))
@@ -96,6 +100,19 @@ def test_probabilities_are_corrected_and_the_correction_can_be_inverted():
     assert laws.said(laws.of_network(said)) == pytest.approx(said, abs=1e-6)
 
 
+def test_single_frames_count_for_the_evidence_only():
+    movies, single = validation(seed=1), validation(seed=2)
+    # in single frames as many are right, whatever the network says
+    n = len(single.hit)
+    hit = np.random.default_rng(3).random(n) < 0.3
+    single = replace(single, found=replace(single.found, single=np.ones(n, bool)), hit=hit)
+    with_them, without = (calibrated(card(), movies, s).features for s in (single, NONE))
+    assert with_them["evidence_law"][2] < -1
+    assert {k: v for k, v in with_them.items() if k in ("sigma_law", "p_law")} == {
+        k: v for k, v in without.items() if k in ("sigma_law", "p_law")
+    }
+
+
 @pytest.mark.parametrize("hit", [np.ones(500, bool), np.zeros(500, bool), np.ones(5, bool), np.ones(0, bool)])
 def test_where_nothing_can_be_learned_the_law_stays(hit):
     n = len(hit)
@@ -103,7 +120,7 @@ def test_where_nothing_can_be_learned_the_law_stays(hit):
 
 
 def test_scores_and_threshold_stand_on_the_card_beside_those_of_the_training():
-    made = calibrated(card(), validation())
+    made = calibrated(card(), validation(), NONE)
     assert made.scores["train_loss"] == 1.0
     assert made.scores["validation_calibration_error"] < 0.03
     assert made.features["pixel_size_nm"] == [100, 100]
@@ -119,7 +136,7 @@ def test_the_threshold_rises_where_improbable_localizations_are_wrong():
     # from above 0.6 on nearly all are right
     hit = rng.random(n) < np.where(found.found.p > 0.6, 0.98, 0.02)
     none_below = replace(found, hit=hit, pairs=np.flatnonzero(hit), difference=difference[hit], emitters=n)
-    low, high = (calibrated(card(), v).features["threshold"] for v in (all_right, none_below))
+    low, high = (calibrated(card(), v, NONE).features["threshold"] for v in (all_right, none_below))
     assert low == pytest.approx(0.3)
     assert high > 0.3
 
@@ -142,8 +159,7 @@ def test_every_scene_counts_alike():
 
 
 def test_a_network_that_finds_nothing_keeps_its_errors():
-    empty = Validation(emitters([]), np.empty(0, bool), np.empty(0, np.int64), np.empty((0, 4)), np.empty(0), 50)
-    made = calibrated(card(), empty)
+    made = calibrated(card(), replace(NONE, emitters=50), NONE)
     assert made.features["sigma_law"] == [[0.0, 1.0, 0.0, 0.0]] * 4
     assert made.features["p_law"] == [1.0, 0.0]
     assert made.features["evidence_law"] == [0, 1, 0, 0, 0, 0, 0, 0]

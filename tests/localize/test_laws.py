@@ -14,7 +14,7 @@ from lucule.localize.laws import CANDIDATES, Emitters, Laws, evidence
 from lucule.models import find
 
 AS_SAID = [(0.0, 1.0, 0.0, 0.0)] * 4
-# three emitters: alone in its frame, which is alone; in the first frame, seen in the next; in the middle, never again
+# three emitters: in a frame that is the only one; seen again in the next frame, and moved; never seen again
 THREE = Emitters(
     frame=np.array([0, 0, 3]),
     p=np.array([0.5, 0.5, 0.9]),
@@ -23,7 +23,7 @@ THREE = Emitters(
     said=np.array([[30, 40, 90, 0.5]] * 3),
     moved=np.array([0.0, 2.0, 0.0]),
     again=np.array([0, 1, 0]),
-    beside=np.array([0, 1, 2]),
+    single=np.array([True, False, False]),
 )
 
 
@@ -32,19 +32,20 @@ def test_evidence_by_hand():
     assert evidence(THREE) == pytest.approx(
         np.array(
             [
-                [1, 0, 0, 0, 0, np.log(20), 0, 0],
+                [1, 0, 1, 0, 0, np.log(20), 0, 0],
                 [1, 0, 0, 1, 0, np.log(20), moved, moved**2],
-                [1, np.log(9), 1, 0, 0, np.log(10), 0, 0],
+                [1, np.log(9), 0, 0, 0, np.log(10), 0, 0],
             ]
         )
     )
 
 
-def test_frames_that_are_not_there_say_nothing():
-    laws = Laws(AS_SAID, (1, 0), (0, 1, -2, 1, 2, 0, 0, 0))
-    none, one, two = (laws.p(replace(THREE, again=np.zeros(3, int), beside=np.full(3, n)))[0] for n in (0, 1, 2))
-    assert none == pytest.approx(0.5)
-    assert none > one > two
+def test_it_counts_whether_the_frame_is_the_only_one_and_in_how_many_others_it_is_seen():
+    laws = Laws(AS_SAID, (1, 0), (0, 1, -1, 1, 2, 0, 0, 0))
+    single, often = np.array([True, False, False]), np.array([0, 0, 3])
+    assert laws.p(replace(THREE, p=np.full(3, 0.5), single=single, again=often)) == pytest.approx(
+        [1 / (1 + np.e), 0.5, 1 / (1 + np.exp(-2))]
+    )
 
 
 def test_without_weights_of_evidence_the_networks_word_counts():
@@ -91,7 +92,7 @@ def test_frames_without_emitters_give_an_empty_table():
 @pytest.mark.parametrize("frames", [1, 6])
 def test_no_row_lies_below_the_threshold_and_more_of_it_leaves_fewer(frames):
     loaded = room.load("localize_astigmatic", device="cpu")
-    movie = three_tubes(Recipe.parse(loaded.card.recipe, source="recipe"), 4e-3, 6, seed=3).movie[:frames]
+    movie = three_tubes(Recipe.parse(loaded.card.recipe, source="recipe"), 4e-3, 6, seed=3).movie[6 - frames :]
     usual, strict = (localize(movie, model=loaded, threshold=limit) for limit in (None, 0.95))
     assert len(usual) > len(strict) > 0
     assert usual["p"].min() >= np.float32(loaded.threshold)

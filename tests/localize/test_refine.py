@@ -104,7 +104,7 @@ def test_frames_of_one_molecule_share_what_they_say_of_its_place():
 
 def test_it_is_said_in_how_many_frames_around_a_molecule_is_seen_again():
     place = np.array([1200.0, 1200.0, 0.0])
-    xyz = np.stack([place, place, place + [600, 0, 0], place])[:, None]  # on, on, elsewhere, on
+    xyz = np.stack([place, place, place + np.array([600.0, 0.0, 0.0]), place])[:, None]  # on, on, elsewhere, on
     said = np.column_stack([xyz[:, 0], np.full(4, 5000.0), np.full(4, 30.0)])
     spread = np.tile([20.0, 20.0, 40.0, 1500.0], (4, 1))
     light = frames(xyz, 5000.0)

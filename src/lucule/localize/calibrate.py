@@ -90,8 +90,12 @@ def calibrate(
     """
     packaged = find(model)
     plain = packaged.card.replace(features={k: v for k, v in packaged.card.features.items() if k not in _CALIBRATED})
-    found = validate(load(model, device=device), batches=batches, progress=progress)
-    return save(Path(model), calibrated(plain, found), packaged.state())
+    predictor = load(model, device=device)
+    found = validate(predictor, batches=batches, progress=progress)
+    # nothing can be seen again in movies of one frame
+    scenes = Recipe.parse(plain.recipe, source="recipe of the model").scenes.replace(frames=1)
+    single = validate(predictor, batches=batches, scenes=scenes, progress=progress)
+    return save(Path(model), calibrated(plain, found, single), packaged.state())
 
 
 def validate(
@@ -155,14 +159,24 @@ def _joined(parts: Sequence[Emitters]) -> Emitters:
     return Emitters(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Emitters)))
 
 
-def calibrated(card: Card, found: Validation) -> Card:
-    """Card with the laws of standard deviations and probabilities, the best threshold, and the scores there."""
+def calibrated(card: Card, found: Validation, single: Validation) -> Card:
+    """Card with the laws of standard deviations and probabilities, the best threshold, and the scores there.
+
+    Parameters
+    ----------
+    card
+        Card of the network.
+    found
+        What it found in movies.
+    single
+        What it found in single frames; counts for the law of evidence only.
+    """
     of, moved, weight = found.found, found.found.moved[found.pairs], found.weight[found.pairs]
     sigma, said = of.errors[found.pairs], of.said[found.pairs]
     laws = Laws(
         [_rounded(sigma_law(found.difference[:, k], sigma[:, k], said[:, k], moved, weight)) for k in range(4)],
         _rounded(p_law(np.column_stack([log_odds(of.p), np.ones(len(of.p))]), (1, 0), found.hit, found.weight)),
-        _rounded(p_law(evidence(of), (0, 1, *[0] * 6), found.hit, found.weight)),
+        _rounded(_evidence_law(found, single)),
     )
     tried = {float(t): scores_at(found, laws, float(t)) for t in _THRESHOLDS}
     # without any pair there is no efficiency, and no threshold is better than another
@@ -181,6 +195,13 @@ def calibrated(card: Card, found: Validation) -> Card:
     kept = {k: v for k, v in card.scores.items() if not k.startswith("validation_")}
     new = {f"validation_{name}": round(float(value), 4) for name, value in scores.items() if np.isfinite(value)}
     return card.replace(features=features, scores=kept | new)
+
+
+def _evidence_law(*parts: Validation) -> Floats:
+    inputs, hit, weight = (
+        np.concatenate(of) for of in zip(*((evidence(p.found), p.hit, p.weight) for p in parts), strict=True)
+    )
+    return p_law(inputs, (0, 1, *[0] * 6), hit, weight)
 
 
 def _rounded(law: Sequence[float] | Floats) -> tuple[float, ...]:

@@ -4,7 +4,7 @@ A network is too sure here and too careful there. Two laws, fitted after trainin
 (`lucule.localize.calibrate`), correct it: a power law for the standard deviations, and a logistic law for the
 probabilities. The latter weighs evidence that the network does not use: whether the neighbouring frames hold the same
 molecule in the same place, how bright it is for its error, and how far the frame moved it away from where the network
-had it.
+had it. Where there are no neighbouring frames nothing can be seen again, and the network is less to be trusted.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Emitters:
         How far refinement moved them sideways, in standard deviations after it.
     again
         In how many of the frames around each is seen again.
-    beside
-        How many frames lie right before and after its own, 0 to 2.
+    single
+        Whether its frame is the only one.
     """
 
     frame: NDArray[np.int64]
@@ -59,15 +59,15 @@ class Emitters:
     said: Floats
     moved: Floats
     again: NDArray[np.int64]
-    beside: NDArray[np.int64]
+    single: NDArray[np.bool_]
 
 
 def evidence(found: Emitters) -> Floats:
     """What speaks for and against each emitter, as the inputs of a logistic law, `(n, 8)`.
 
-    In columns: 1; the network's log odds; how many of the frames beside (of two) do not hold it, if none does; whether
-    it is seen again in one frame; in two or more; the logarithm of its photons over their error; m and m squared, where
-    m is log(1 + distance moved / 10 nm).
+    In columns: 1; the network's log odds; whether its frame is the only one; whether it is seen again in one frame; in
+    two or more; the logarithm of its photons over their error; m and m squared, where m is log(1 + distance moved / 10
+    nm).
     """
     signal = np.log(np.maximum(1 / found.errors[:, 3], _LEAST_SIGNAL))
     moved = np.log1p(found.moved * np.hypot(*found.errors[:, :2].T) / _MOVED_NM)
@@ -75,7 +75,7 @@ def evidence(found: Emitters) -> Floats:
         [
             np.ones(len(found.p)),
             log_odds(found.p),
-            (found.again == 0) * found.beside / 2,
+            found.single,
             found.again == 1,
             found.again >= 2,
             signal,

@@ -324,8 +324,8 @@ def placed(predictor: Predictor, found: Found, photons: NDArray[np.float32], noi
         values, spread, again = refined.values, refined.errors, refined.again
         errors = np.column_stack([spread[:, :3], spread[:, 3] / values[:, 3]])
         moved = np.hypot(*(values[:, :2] - first).T) / np.hypot(*spread[:, :2].T)
-    beside = (found.frame > 0).astype(np.int64) + (found.frame < len(photons) - 1)
-    return Emitters(found.frame, said[:, 0], values, errors, before, moved, again, beside)
+    single = np.full(len(values), len(photons) == 1)
+    return Emitters(found.frame, said[:, 0], values, errors, before, moved, again, single)
 
 
 def _columns(predictor: Predictor, found: Emitters) -> pl.DataFrame:
