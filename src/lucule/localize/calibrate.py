@@ -152,7 +152,8 @@ def validate(
                 count += len(own)
             emitters += len(true)
             task.advance()
-    return Validation(_joined(parts), *map(np.concatenate, (hits, pairs, differences, weights)), emitters)
+    hit, right, difference, weight = (np.concatenate(each) for each in (hits, pairs, differences, weights))
+    return Validation(_joined(parts), hit, right, difference, weight, emitters)
 
 
 def _joined(parts: Sequence[Emitters]) -> Emitters:

@@ -194,8 +194,9 @@ def localize(
     Returns
     -------
     Localizations
-        frame, x, y, z, photons, background, x_err, y_err, z_err (predicted standard deviations), p, n_shared. What
-        was noticed about the movie (empty and saturated frames, another camera) stands in `meta.vendor["notes"]` and is logged.
+        frame, x, y, z, photons, background, x_err, y_err, z_err (predicted standard deviations), p, n_shared (frames
+        that have a say in the place). What was noticed about the movie (empty and saturated frames, another camera)
+        stands in `meta.vendor["notes"]` and is logged.
 
     Raises
     ------
