@@ -93,10 +93,11 @@ def test_frames_without_emitters_give_an_empty_table():
 def test_no_row_lies_below_the_threshold_and_more_of_it_leaves_fewer(frames):
     loaded = room.load("localize_astigmatic", device="cpu")
     movie = three_tubes(Recipe.parse(loaded.card.recipe, source="recipe"), 4e-3, 6, seed=3).movie[6 - frames :]
-    usual, strict = (localize(movie, model=loaded, threshold=limit) for limit in (None, 0.95))
-    assert len(usual) > len(strict) > 0
-    assert usual["p"].min() >= np.float32(loaded.threshold)
-    assert strict["p"].min() >= np.float32(0.95)
-    shared = usual["n_shared"]
-    assert shared.max() <= min(frames, 5)
-    assert (shared.max() > 1) == (frames > 1)
+    limits = (0.2, loaded.threshold, 0.95)
+    loose, usual, strict = found = [localize(movie, model=loaded, threshold=limit) for limit in limits]
+    assert len(loose) > len(strict)
+    assert len(loose) >= len(usual) >= len(strict)
+    assert all((locs["p"] >= np.float32(limit)).all() for locs, limit in zip(found, limits, strict=True))
+    assert len(localize(movie, model=loaded)) == len(usual)
+    assert loose["n_shared"].min() == 1
+    assert (loose["n_shared"].max() > 1) == (frames > 1)
