@@ -6,34 +6,38 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import expit, logit
 
-from lucule.localize.calibrate import Validation, calibrated, p_law, sigma_law
-from lucule.localize.predict import Laws
+from lucule.localize.calibrate import Validation, calibrated, p_law, scores_at, sigma_law
+from lucule.localize.laws import Emitters, Laws, evidence
 from lucule.models import find
 
+AS_SAID = [(0.0, 1.0, 0.0, 0.0)] * 4
 
-def validation(n=4000, too_narrow=(2.0, 0.5, 1.0, 1.5), outliers=0.0, seed=0):
+
+def emitters(p, sigma=10.0, again=0, single=False, moved=0.0):
+    """Emitters of which nothing but this is known; 100 photons for each of their error."""
+    n = len(p)
+    errors = np.broadcast_to(np.reshape(sigma, (-1, 1)) if np.ndim(sigma) == 1 else sigma, (n, 4)).copy()
+    errors[:, 3] = 0.01
+    again, single = np.broadcast_to(again, n), np.broadcast_to(single, n)
+    moved = np.broadcast_to(moved, n)
+    return Emitters(np.arange(n), np.asarray(p), np.zeros((n, 5)), errors, errors, moved, again, single)
+
+
+def validation(n=4000, too_narrow=(2.0, 0.5, 1.0), outliers=0.0, seed=0):
     rng = np.random.default_rng(seed)
-    p = rng.uniform(0.2, 1.0, n)
+    p = rng.uniform(0.25, 1.0, n)
     hit = rng.random(n) < p
-    sigma = rng.uniform(5, 20, (int(hit.sum()), 4))
-    difference = sigma * too_narrow * rng.standard_normal(sigma.shape)
-    swapped = rng.random(len(sigma)) < outliers
+    found = emitters(p, rng.uniform(5, 20, (n, 4)))
+    pairs = np.flatnonzero(hit)
+    difference = found.errors[pairs] * (*too_narrow, 1) * rng.standard_normal((len(pairs), 4))
+    swapped = rng.random(len(pairs)) < outliers
     difference[swapped] = 200 * rng.standard_normal((int(swapped.sum()), 4))
-    ones = np.ones(n)
-    return Validation(
-        np.zeros((len(p), 2)),
-        p,
-        hit,
-        difference,
-        sigma,
-        sigma,
-        0 * p[hit],
-        p[hit],
-        ones,
-        ones[hit],
-        int(hit.sum()) + 100,
-    )
+    return Validation(found, hit, pairs, difference, np.ones(n), len(pairs) + 100)
+
+
+NONE = Validation(emitters([]), np.empty(0, bool), np.empty(0, np.int64), np.empty((0, 4)), np.empty(0), 0)
 
 
 def card():
@@ -42,8 +46,8 @@ def card():
 
 @pytest.mark.parametrize("outliers", [0.0, 0.03])
 def test_widths_are_found_also_beside_mistaken_pairs(outliers):
-    laws = calibrated(card(), validation(outliers=outliers)).features["sigma_law"]
-    assert [np.exp(a) * 10 ** (b + c) / 10 for a, b, c, _ in laws] == pytest.approx([2.0, 0.5, 1.0, 1.5], rel=0.12)
+    laws = calibrated(card(), validation(outliers=outliers), NONE).features["sigma_law"]
+    assert [np.exp(a) * 10 ** (b + c) / 10 for a, b, c, _ in laws[:3]] == pytest.approx([2.0, 0.5, 1.0], rel=0.12)
 
 
 def test_errors_that_are_exaggerated_where_they_are_small_are_corrected_there_only():
@@ -71,17 +75,52 @@ def test_what_was_moved_far_is_less_certain():
     assert sigma_law(difference, sigma, sigma, moved, np.ones(20_000))[3] == pytest.approx(0.7, abs=0.06)
 
 
+def test_the_weights_of_evidence_are_found():
+    rng = np.random.default_rng(1)
+    n = 40_000
+    found = emitters(
+        rng.uniform(0.02, 0.98, n), rng.uniform(5, 50, n), rng.integers(0, 4, n), rng.random(n) < 0.3,
+        rng.exponential(2, n),
+    )  # fmt: skip
+    found.errors[:, 3] = np.exp(-rng.uniform(1, 4, n))
+    true = np.array([-1.5, 0.6, -0.8, 1.0, 2.0, 0.4, -0.5, -0.3])
+    hit = rng.random(n) < expit(evidence(found) @ true)
+    law = p_law(evidence(found), (0, 1, *[0] * 6), hit, np.ones(n))
+    assert law == pytest.approx(true, abs=0.15)
+    assert Laws(AS_SAID, (1, 0), law).p(found) == pytest.approx(expit(evidence(found) @ true), abs=0.05)
+
+
 def test_probabilities_are_corrected_and_the_correction_can_be_inverted():
     rng = np.random.default_rng(1)
     said = rng.uniform(0.02, 0.98, 20_000)
     true = said**0.4
-    laws = Laws([(0.0, 1.0, 0.0, 0.0)] * 4, p_law(said, rng.random(len(said)) < true, np.ones(len(said))))
-    assert np.abs(laws.p(said) - true).mean() < 0.03
-    assert laws.said(laws.p(said)) == pytest.approx(said, abs=1e-6)
+    inputs = np.column_stack([logit(said), np.ones(len(said))])
+    laws = Laws(AS_SAID, p_law(inputs, (1, 0), rng.random(len(said)) < true, np.ones(len(said))))
+    assert np.abs(laws.of_network(said) - true).mean() < 0.03
+    assert laws.said(laws.of_network(said)) == pytest.approx(said, abs=1e-6)
+
+
+def test_single_frames_count_for_the_evidence_only():
+    movies, single = validation(seed=1), validation(seed=2)
+    # in single frames as many are right, whatever the network says
+    n = len(single.hit)
+    hit = np.random.default_rng(3).random(n) < 0.3
+    single = replace(single, found=replace(single.found, single=np.ones(n, bool)), hit=hit)
+    with_them, without = (calibrated(card(), movies, s).features for s in (single, NONE))
+    assert with_them["evidence_law"][2] < -1
+    assert {k: v for k, v in with_them.items() if k in ("sigma_law", "p_law")} == {
+        k: v for k, v in without.items() if k in ("sigma_law", "p_law")
+    }
+
+
+@pytest.mark.parametrize("hit", [np.ones(500, bool), np.zeros(500, bool), np.ones(5, bool), np.ones(0, bool)])
+def test_where_nothing_can_be_learned_the_law_stays(hit):
+    n = len(hit)
+    assert p_law(np.ones((n, 2)), (1, 0), hit, np.ones(n)).tolist() == [1, 0]
 
 
 def test_scores_and_threshold_stand_on_the_card_beside_those_of_the_training():
-    made = calibrated(card(), validation())
+    made = calibrated(card(), validation(), NONE)
     assert made.scores["train_loss"] == 1.0
     assert made.scores["validation_calibration_error"] < 0.03
     assert made.features["pixel_size_nm"] == [100, 100]
@@ -89,16 +128,24 @@ def test_scores_and_threshold_stand_on_the_card_beside_those_of_the_training():
 
 
 def test_the_threshold_rises_where_improbable_localizations_are_wrong():
+    rng = np.random.default_rng(1)
     found = validation()
-    never = replace(found, hit=found.hit & (found.p > 0.6), pair_p=np.clip(found.pair_p, 0.61, 1))
-    n = len(found.p)
-    spread = np.resize(found.sigma, (n, 4))
-    always = Validation(found.xy, found.p, np.ones(n, bool), np.resize(found.difference, (n, 4)), spread, spread,
-                        np.zeros(n), found.p, found.weight, found.weight, n)  # fmt: skip
-    low, high = (calibrated(card(), v) for v in (always, never))
-    assert low.features["threshold"] == pytest.approx(0.25)
-    laws = Laws(high.features["sigma_law"], high.features["p_law"])
-    assert laws.said(high.features["threshold"]) == pytest.approx(0.6, abs=0.02)
+    n = len(found.hit)
+    difference = found.found.errors * rng.standard_normal((n, 4))
+    all_right = replace(found, hit=np.ones(n, bool), pairs=np.arange(n), difference=difference, emitters=n)
+    # from above 0.6 on nearly all are right
+    hit = rng.random(n) < np.where(found.found.p > 0.6, 0.98, 0.02)
+    none_below = replace(found, hit=hit, pairs=np.flatnonzero(hit), difference=difference[hit], emitters=n)
+    low, high = (calibrated(card(), v, NONE).features["threshold"] for v in (all_right, none_below))
+    assert low == pytest.approx(0.3)
+    assert high > 0.3
+
+
+def test_scores_count_what_reaches_the_threshold():
+    found = Validation(emitters([0.3, 0.6, 0.7, 0.9]), np.array([True, True, False, True]), np.array([0, 1, 3]),
+                       np.zeros((3, 4)), np.ones(4), 5)  # fmt: skip
+    scores = scores_at(found, Laws(AS_SAID, (1, 0)), 0.5)
+    assert (scores.precision, scores.recall) == pytest.approx((2 / 3, 2 / 5))
 
 
 def test_every_scene_counts_alike():
@@ -112,11 +159,9 @@ def test_every_scene_counts_alike():
 
 
 def test_a_network_that_finds_nothing_keeps_its_errors():
-    empty = Validation(
-        np.empty((0, 2)), np.empty(0), np.empty(0, bool), *[np.empty((0, 4))] * 3, *[np.empty(0)] * 4, 50
-    )
-    made = calibrated(card(), empty)
+    made = calibrated(card(), replace(NONE, emitters=50), NONE)
     assert made.features["sigma_law"] == [[0.0, 1.0, 0.0, 0.0]] * 4
     assert made.features["p_law"] == [1.0, 0.0]
+    assert made.features["evidence_law"] == [0, 1, 0, 0, 0, 0, 0, 0]
     assert 0 < made.features["threshold"] < 1
     assert made.scores["validation_recall"] == 0.0

@@ -32,7 +32,8 @@ def refined(light, xyz, photons, offset, sigma, **options):
     said = np.column_stack([points, np.full(len(points), photons), np.full(len(points), 30.0)])
     spread = np.tile([*sigma, 0.3 * photons], (len(points), 1))
     starts = np.arange(len(xyz) + 1) * per_frame
-    return refine(light, starts, said, spread, KERNEL, noise_of(CAMERA), **options)
+    found = refine(light, starts, said, spread, KERNEL, noise_of(CAMERA), **options)
+    return found.values, found.errors
 
 
 def alone(seed=0, z=200.0):
@@ -101,6 +102,17 @@ def test_frames_of_one_molecule_share_what_they_say_of_its_place():
     assert np.sqrt((pulls**2).mean(axis=0)) == pytest.approx([1, 1, 1], abs=0.25)
 
 
+def test_it_is_said_in_how_many_frames_around_a_molecule_is_seen_again():
+    place = np.array([1200.0, 1200.0, 0.0])
+    xyz = np.stack([place, place, place + np.array([600.0, 0.0, 0.0]), place])[:, None]  # on, on, elsewhere, on
+    said = np.column_stack([xyz[:, 0], np.full(4, 5000.0), np.full(4, 30.0)])
+    spread = np.tile([20.0, 20.0, 40.0, 1500.0], (4, 1))
+    light = frames(xyz, 5000.0)
+    for reach, again in ((0, [0, 0, 0, 0]), (2, [1, 1, 0, 0])):
+        found = refine(light, np.arange(5), said, spread, KERNEL, noise_of(CAMERA), reach=reach)
+        assert found.again.tolist() == again
+
+
 def test_what_jumps_between_frames_is_not_averaged():
     xyz = alone()
     xyz[1::2, 0, 0] += 150
@@ -109,8 +121,9 @@ def test_what_jumps_between_frames_is_not_averaged():
 
 
 def test_frames_without_emitters_are_passed_over():
-    found, error = refine(
+    found = refine(
         np.zeros((3, 24, 24), np.float32), np.zeros(4, np.int64), np.empty((0, 5)), np.empty((0, 4)), KERNEL,
         noise_of(CAMERA),
     )  # fmt: skip
-    assert found.shape == error.shape == (0, 5)
+    assert found.values.shape == found.errors.shape == (0, 5)
+    assert found.again.shape == (0,)

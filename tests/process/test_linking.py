@@ -199,3 +199,29 @@ def test_joining_marked_blinks_is_linking():
     assert joined.data.equals(link(locs, settings=settings).data)
     with pytest.raises(ColumnError, match="event"):
         join_events(locs)
+
+
+def test_frames_that_rows_share_count_once() -> None:
+    """Three rows that each hold what all three frames say are no better together than one of them."""
+    row = {"y": 0.0, "photons": 100.0, "y_err": 2.0}
+    locs = Localizations(
+        pl.DataFrame(
+            [{"frame": f, "x": x, "x_err": 2.0, "n_shared": 3, **row} for f, x in enumerate((10.0, 10.5, 11.0))]
+            # four rows, each of its own frame
+            + [{"frame": f, "x": 900.0, "x_err": 2.0, "n_shared": 1, **row} for f in range(4)]
+            # the only one left of three
+            + [{"frame": 0, "x": 1900.0, "x_err": 2.0, "n_shared": 3, **row}]
+            # ten in a row, of three to five frames each
+            + [
+                {"frame": f, "x": 2900.0, "x_err": 6 / np.sqrt(n), "n_shared": n, **row}
+                for f, n in enumerate((3, 4, 5, 5, 5, 5, 5, 5, 4, 3))
+            ]
+        )
+    )
+    joined = link(locs, settings=FIXED).data.sort("x")
+    assert joined["x"].to_list() == pytest.approx([10.5, 900, 1900, 2900])
+    assert joined["x_err"].to_list() == pytest.approx([2.0, 1.0, 2.0, 6 / np.sqrt(10)])
+    assert joined["n_frames"].to_list() == [3, 4, 1, 10]
+    assert "n_shared" not in joined.columns
+    none = Localizations(locs.data.head(0), locs.meta)
+    assert "n_shared" not in link(none, settings=FIXED)

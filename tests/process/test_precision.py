@@ -85,3 +85,13 @@ def test_frames_are_needed_and_nan_errors_are_not() -> None:
     errors = np.where(np.arange(len(table)) % 3 == 0, np.nan, 8.0)
     found = precision(table.with_columns(x_err=errors, y_err=errors))
     assert found.ratio == pytest.approx(1, rel=0.06)
+
+
+def test_places_that_were_found_together_tell_nothing_by_their_distance() -> None:
+    locs = pairs()
+    shared = Localizations(locs.data.with_columns(n_shared=2), locs.meta)
+    found = precision(shared)
+    assert (found.nena_nm, found.ratio, found.best_nm) == (None, None, 8.0)
+    assert "found together" in found.reasons["nena_nm"]
+    alone = Localizations(locs.data.with_columns(n_shared=1), locs.meta)
+    assert precision(alone).nena_nm == pytest.approx(8, rel=0.06)

@@ -177,7 +177,7 @@ def _structures(predictor: Predictor) -> list[dict[str, Any]]:
     for name in SAMPLERS:
         scenes = STRUCTURE_SCENES.replace(samplers={name: 1.0})
         found = validate(predictor, batches=2, scenes=scenes)
-        scores = scores_at(found, float(predictor.laws.said(predictor.threshold)))
+        scores = scores_at(found, predictor.laws, predictor.threshold)
         emitters = found.emitters / (2 * scenes.scenes * scenes.frames)
         what = f"{name}, {STRUCTURE_SCENES.density_per_um2[0]:g} emitters per um2"
         rows.append(_row(what, "network", "emitters per frame", emitters))

@@ -150,13 +150,12 @@ def _mean_nearest_nm(frames: list[Floats]) -> float:
 
 
 def _scores(network: Predictor, scenes: SceneSettings, rng: np.random.Generator) -> dict[str, float]:
-    threshold = float(network.laws.said(network.threshold))
     parts, places = [], []
     for number in range(BATCHES):
         found = validate(network, batches=1, scenes=scenes, seed=_SEED + number)
-        of = scores_at(found, threshold)
+        of = scores_at(found, network.laws, network.threshold)
         parts.append([getattr(of, name) for name in _QUANTITIES])
-        places.append(found.xy[found.p >= threshold])
+        places.append(found.found.values[network.laws.p(found.found) >= network.threshold, :2])
     xy = np.concatenate(places)
     value = checkerboard(xy, network.camera.pixel_size_nm[0]) if len(xy) else float("nan")
     return {"checkerboard": value} | _means(np.array(parts), rng)

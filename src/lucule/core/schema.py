@@ -45,6 +45,7 @@ COLUMNS: Final = _columns(
     ("channel", pl.UInt8, "", "colour channel, counted from 0"),
     ("event", pl.UInt32, "", "blinking event to which the localization belongs"),
     ("n_frames", pl.UInt16, "frames", "frames linked into this localization"),
+    ("n_shared", pl.UInt16, "frames", "frames that have a say in the position; shared with rows of the same molecule"),
     ("label", pl.UInt8, "", "class given by a classifier; 0 = not clustered"),
     ("p_label", pl.Float32, "", "probability of the label, 0 to 1"),
     ("cluster", pl.Int32, "", "cluster to which the localization belongs, -1 = none"),

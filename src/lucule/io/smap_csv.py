@@ -47,7 +47,7 @@ FIELDS: Final = (
     Field("sigma_y", "psfynm", "nm"),
     Field("event", "groupindex"),
     Field("field", "filenumber", first=1),
-    *(Field(name, name, own=True) for name in ("channel", "n_frames", "p", "label", "p_label", "cluster")),
+    *(Field(name, name, own=True) for name in ("channel", "n_frames", "n_shared", "p", "label", "p_label", "cluster")),
 )
 
 

@@ -40,7 +40,10 @@ FIELDS: Final = (
     Field("sigma_y", "sigma2", "nm"),
     Field(("sigma_x", "sigma_y"), "sigma", "nm"),
     Field("n_frames", "detections"),
-    *(Field(name, name, own=True) for name in ("p", "channel", "event", "label", "p_label", "cluster", "field")),
+    *(
+        Field(name, name, own=True)
+        for name in ("p", "channel", "event", "n_shared", "label", "p_label", "cluster", "field")
+    ),
 )
 """What ThunderSTORM's columns become; the last line is what lucule's writer adds."""
 

@@ -8,73 +8,66 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit, logit
-from torch import Tensor
+from scipy.special import expit
 
 from lucule.core import SILENT, Progress
 from lucule.localize.decode import decode
+from lucule.localize.laws import CANDIDATES, Emitters, Laws, evidence, log_odds
 from lucule.localize.matching import match
-from lucule.localize.predict import Emitters, Laws, Predictor, load, placed, raw_output
+from lucule.localize.predict import Predictor, load, placed, raw_output
 from lucule.localize.recipe import Recipe
 from lucule.localize.scenes import SceneSettings, prepare
 from lucule.localize.scores import Scores, calibration_error, score
 from lucule.models import Card, Packaged, find, save
-from lucule.simulate.crlb import Noise, noise_of
+from lucule.simulate.crlb import noise_of
 
 Floats: TypeAlias = NDArray[np.float64]
 
 # batches are numbered from here, far from those of any training
 _SEED: Final = 7_000_001
-_LEAST: Final = 0.2
-_THRESHOLDS: Final = np.round(np.arange(0.25, 0.76, 0.05), 2)
+_THRESHOLDS: Final = np.round(np.arange(0.3, 0.86, 0.05), 2)
 # with fewer pairs the predicted standard deviations are left as they are
 _FEWEST: Final = 200
 _NEWTON_STEPS: Final = 25
 _SMALLEST_STEP: Final = 1e-6
 # between these quantiles a Gaussian has one standard deviation to each side
 _LOW, _HIGH = 0.1587, 0.8413
-_CALIBRATED: Final = ("sigma_law", "p_law", "threshold")
+_CALIBRATED: Final = ("sigma_law", "p_law", "evidence_law", "threshold")
 _ON_CARD: Final = ("jaccard", "precision", "recall", "lateral_nm", "axial_nm", "efficiency_3d")
 
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """Localizations on validation frames beside the truth; lengths in nm.
+    """Localizations on validation frames beside the truth.
 
     Attributes
     ----------
-    xy
-        Position of each localization, `(n, 2)`.
-    p, hit
-        Probability of each localization, and whether it has a partner.
-    difference, sigma, said
-        Of the pairs: localization minus truth, and standard deviations after and before refinement, of x, y, z and the
-        logarithm of the photons.
-    moved, pair_p
-        How far refinement moved the pairs, in standard deviations; their probability.
-    weight, pair_weight
-        Weights of localizations and pairs, so that every scene counts alike, however many emitters it has.
+    found
+        The localizations, `(n,)`.
+    hit
+        Whether each has a partner, `(n,)`.
+    pairs
+        Those that have, `(pairs,)`.
+    difference
+        Of the pairs: localization minus truth, of x, y, z in nm and the logarithm of the photons, `(pairs, 4)`.
+    weight
+        Weights of the localizations, so that every scene counts alike, however many emitters it has, `(n,)`.
     emitters
         Number of true emitters.
     """
 
-    xy: Floats
-    p: Floats
+    found: Emitters
     hit: NDArray[np.bool_]
+    pairs: NDArray[np.int64]
     difference: Floats
-    sigma: Floats
-    said: Floats
-    moved: Floats
-    pair_p: Floats
     weight: Floats
-    pair_weight: Floats
     emitters: int
 
 
@@ -97,8 +90,12 @@ def calibrate(
     """
     packaged = find(model)
     plain = packaged.card.replace(features={k: v for k, v in packaged.card.features.items() if k not in _CALIBRATED})
-    found = validate(load(model, device=device), batches=batches, progress=progress)
-    return save(Path(model), calibrated(plain, found), packaged.state())
+    predictor = load(model, device=device)
+    found = validate(predictor, batches=batches, progress=progress)
+    # nothing can be seen again in movies of one frame
+    scenes = Recipe.parse(plain.recipe, source="recipe of the model").scenes.replace(frames=1)
+    single = validate(predictor, batches=batches, scenes=scenes, progress=progress)
+    return save(Path(model), calibrated(plain, found, single), packaged.state())
 
 
 def validate(
@@ -127,66 +124,89 @@ def validate(
     generator = torch.Generator(predictor.device)
     noise = noise_of(stage.sensor.pixels)
     unit = np.array([*stage.pixel_nm, predictor.z_scale_nm])
-    parts: list[tuple[Any, ...]] = []
+    parts: list[Emitters] = []
+    hits, pairs, differences, weights = [], [], [], []
+    emitters = count = 0
     with progress.task("Validate", batches, "batches") as task:
         for number in range(batches):
             batch = stage.batch(number, generator.manual_seed(seed + number))
             frames = batch.photons.shape[1]
-            found = _joined([_of_scene(predictor, scene, noise) for scene in batch.photons], frames)
-            own = np.column_stack([found.values[:, :3], np.log(found.values[:, 3])])
             true = np.stack([getattr(batch.truth, n).cpu().numpy() for n in ("x", "y", "z", "photons")], axis=1)
             true[:, :3] *= unit
-            pairs = match(found.frame, own[:, :3], batch.truth.frame.cpu().numpy(), true[:, :3])
-            hit = np.ones(len(own), bool)
-            hit[pairs.wrong] = False
-            difference = own[pairs.found] - true[pairs.true]
-            sigma, said, moved = (of[pairs.found] for of in (found.errors, found.said, found.moved))
-            scene = found.frame // frames
-            weight = 1 / np.bincount(scene)[scene] if len(scene) else np.empty(0)
-            pair_p, pair_weight = found.p[pairs.found], weight[pairs.found]
-            parts.append(
-                (own[:, :2], found.p, hit, difference, sigma, said, moved, pair_p, weight, pair_weight, len(true))
-            )
+            frame = batch.truth.frame.cpu().numpy()
+            for scene, photons in enumerate(batch.photons):
+                found = placed(
+                    predictor,
+                    decode(raw_output(predictor, photons), threshold=CANDIDATES),
+                    photons.cpu().numpy(),
+                    noise,
+                )
+                here = frame // frames == scene
+                own = np.column_stack([found.values[:, :3], np.log(found.values[:, 3])])
+                matches = match(found.frame, own[:, :3], frame[here] - scene * frames, true[here, :3])
+                parts.append(found)
+                hits.append(np.isin(np.arange(len(own)), matches.found))
+                pairs.append(count + matches.found)
+                differences.append(own[matches.found] - true[here][matches.true])
+                weights.append(np.full(len(own), 1 / max(len(own), 1)))
+                count += len(own)
+            emitters += len(true)
             task.advance()
-    *arrays, emitters = zip(*parts, strict=True)
-    return Validation(*(np.concatenate(part) for part in arrays), sum(emitters))
+    hit, right, difference, weight = (np.concatenate(each) for each in (hits, pairs, differences, weights))
+    return Validation(_joined(parts), hit, right, difference, weight, emitters)
 
 
-def _of_scene(predictor: Predictor, scene: Tensor, noise: Noise) -> Emitters:
-    found = decode(raw_output(predictor, scene), threshold=_LEAST)
-    return placed(predictor, found, scene.cpu().numpy(), noise)
+def _joined(parts: Sequence[Emitters]) -> Emitters:
+    return Emitters(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Emitters)))
 
 
-def _joined(scenes: Sequence[Emitters], frames: int) -> Emitters:
-    """Emitters of scenes of so many frames each, with frames numbered through all of them."""
-    frame = np.concatenate([scene.frame + number * frames for number, scene in enumerate(scenes)])
-    others = ("p", "values", "errors", "said", "moved")
-    return Emitters(frame, *(np.concatenate([getattr(scene, name) for scene in scenes]) for name in others))
+def calibrated(card: Card, found: Validation, single: Validation) -> Card:
+    """Card with the laws of standard deviations and probabilities, the best threshold, and the scores there.
 
-
-def calibrated(card: Card, found: Validation) -> Card:
-    """Card with the laws of standard deviations and probabilities, the best threshold, and the scores there."""
-    laws = [
-        sigma_law(found.difference[:, k], found.sigma[:, k], found.said[:, k], found.moved, found.pair_weight)
-        for k in range(4)
-    ]
-    law = p_law(found.p, found.hit, found.weight)
-    tried = {float(t): scores_at(found, float(t)) for t in _THRESHOLDS}
+    Parameters
+    ----------
+    card
+        Card of the network.
+    found
+        What it found in movies.
+    single
+        What it found in single frames; counts for the law of evidence only.
+    """
+    of, moved, weight = found.found, found.found.moved[found.pairs], found.weight[found.pairs]
+    sigma, said = of.errors[found.pairs], of.said[found.pairs]
+    laws = Laws(
+        [_rounded(sigma_law(found.difference[:, k], sigma[:, k], said[:, k], moved, weight)) for k in range(4)],
+        _rounded(p_law(np.column_stack([log_odds(of.p), np.ones(len(of.p))]), (1, 0), found.hit, found.weight)),
+        _rounded(_evidence_law(found, single)),
+    )
+    tried = {float(t): scores_at(found, laws, float(t)) for t in _THRESHOLDS}
     # without any pair there is no efficiency, and no threshold is better than another
     best = max(tried, key=lambda t: np.nan_to_num(tried[t].efficiency_3d, nan=-np.inf))
     scores = {name: getattr(tried[best], name) for name in _ON_CARD}
     for k, name in enumerate("xyz"):
-        pulls = found.difference[:, k] / Laws(laws, law).sigma(found.sigma[:, k], found.said[:, k], found.moved, k)
-        scores[f"pull_{name}"] = _width(pulls, found.pair_weight) if len(pulls) else float("nan")
-    scores["calibration_error"] = calibration_error(Laws(laws, law).p(found.p), found.hit)
+        pulls = found.difference[:, k] / laws.sigma(of, k)[found.pairs]
+        scores[f"pull_{name}"] = _width(pulls, weight) if len(pulls) else float("nan")
+    scores["calibration_error"] = calibration_error(laws.p(of), found.hit)
     features = card.features | {
-        "sigma_law": [[round(value, 4) for value in pair] for pair in laws],
-        "p_law": [round(value, 4) for value in law],
-        "threshold": round(float(Laws(laws, law).p(best)), 4),
+        "sigma_law": [list(law) for law in laws.of_sigma],
+        "p_law": list(laws.of_p),
+        "evidence_law": list(laws.of_evidence or ()),
+        "threshold": best,
     }
     kept = {k: v for k, v in card.scores.items() if not k.startswith("validation_")}
     new = {f"validation_{name}": round(float(value), 4) for name, value in scores.items() if np.isfinite(value)}
     return card.replace(features=features, scores=kept | new)
+
+
+def _evidence_law(*parts: Validation) -> Floats:
+    inputs, hit, weight = (
+        np.concatenate(of) for of in zip(*((evidence(p.found), p.hit, p.weight) for p in parts), strict=True)
+    )
+    return p_law(inputs, (0, 1, *[0] * 6), hit, weight)
+
+
+def _rounded(law: Sequence[float] | Floats) -> tuple[float, ...]:
+    return tuple(round(float(value), 4) for value in law)
 
 
 def sigma_law(
@@ -212,13 +232,24 @@ def sigma_law(
     return float(np.log(_width(difference / shape, weight))), b, c, d
 
 
-def p_law(p: Floats, hit: NDArray[np.bool_], weight: Floats) -> tuple[float, float]:
-    """Fit `a` and `b` of logistic(a logit(p) + b) to how often localizations are right, by Newton's method."""
-    law = np.array([1.0, 0.0])
-    if len(p) < _FEWEST or hit.all() or not hit.any():
-        return 1.0, 0.0
+def p_law(inputs: Floats, start: Sequence[float], hit: NDArray[np.bool_], weight: Floats) -> Floats:
+    """Fit a law logistic(inputs @ law) to how often localizations are right, by Newton's method.
+
+    Parameters
+    ----------
+    inputs
+        What is known of each localization, `(n, k)`.
+    start
+        The law where there is not enough to learn from, `(k,)`.
+    hit
+        Whether each is right, `(n,)`.
+    weight
+        Weights of the localizations, `(n,)`.
+    """
+    law = np.array(start, dtype=np.float64)
+    if len(hit) < _FEWEST or hit.all() or not hit.any():
+        return law
     relative = weight / weight.mean()
-    inputs = np.stack([logit(np.clip(p, 1e-4, 1 - 1e-4)), np.ones(len(p))], axis=1)
     signed = np.where(hit[:, None], inputs, -inputs)
 
     def surprise(law: Floats) -> float:
@@ -229,7 +260,7 @@ def p_law(p: Floats, hit: NDArray[np.bool_], weight: Floats) -> tuple[float, flo
         chance = expit(inputs @ law)
         slope = inputs.T @ (relative * (hit - chance))
         # a weak pull towards small laws keeps the steps finite where the classes hardly overlap
-        curvature = (inputs * (relative * chance * (1 - chance))[:, None]).T @ inputs + 1e-3 * np.eye(2)
+        curvature = (inputs * (relative * chance * (1 - chance))[:, None]).T @ inputs + 1e-3 * np.eye(len(law))
         change = np.linalg.solve(curvature, slope)
         # a whole step may lead too far
         while (then := surprise(law + change)) > now and np.abs(change).max() > _SMALLEST_STEP:
@@ -237,7 +268,7 @@ def p_law(p: Floats, hit: NDArray[np.bool_], weight: Floats) -> tuple[float, flo
         if then >= now:
             break
         law, now = law + change, then
-    return float(law[0]), float(law[1])
+    return law
 
 
 def _width(values: Floats, weight: Floats) -> float:
@@ -248,8 +279,8 @@ def _width(values: Floats, weight: Floats) -> float:
     return float(high - low) / 2
 
 
-def scores_at(found: Validation, threshold: float) -> Scores:
-    """Scores of the localizations above a threshold (as the network says it); pairs are those of the lowest one."""
-    kept = found.pair_p >= threshold
-    wrong = int(((found.p >= threshold) & ~found.hit).sum())
-    return score(found.difference[kept, :3], wrong, found.emitters - int(kept.sum()))
+def scores_at(found: Validation, laws: Laws, threshold: float) -> Scores:
+    """Scores of the localizations whose calibrated probability reaches a threshold; pairs are those of all."""
+    kept = laws.p(found.found) >= threshold
+    right = kept[found.pairs]
+    return score(found.difference[right, :3], int((kept & ~found.hit).sum()), found.emitters - int(right.sum()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -14,7 +13,6 @@ import polars as pl
 import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit
 from torch import Tensor
 
 from lucule.core import SILENT, Camera, InputError, Localizations, Meta, Progress, package_version, step
@@ -22,6 +20,7 @@ from lucule.core.ledger import fingerprint
 from lucule.io.movies import Movie, Roi, opened
 from lucule.localize.blocks import Block, Keep, in_blocks
 from lucule.localize.decode import Found, decode
+from lucule.localize.laws import Emitters, Laws
 from lucule.localize.network import MARGIN_PX, STRIDE, LocalizationNet, build
 from lucule.localize.photons import to_photons
 from lucule.localize.recipe import Recipe
@@ -43,47 +42,6 @@ _BLOCK: Final = 128
 _FEWEST_FRAMES: Final = 8
 # frames on each side that say where an emitter is, see `lucule.localize.refine`
 _REACH: Final = 2
-
-
-@dataclass(frozen=True)
-class Laws:
-    """How what a network says becomes what is true on average.
-
-    Attributes
-    ----------
-    of_sigma
-        `a`, `b`, `c` and `d` of exp(a) s^b n^c (1 + m)^d, for x, y, z in nm and for the logarithm of the photons; s is
-        the standard deviation after refinement, n the network's, m how far refinement moved the emitter, in s.
-    of_p
-        `a` and `b` of logistic(a logit(p) + b).
-
-    Examples
-    --------
-    >>> laws = Laws([(0.0, 1.0, 0.0, 0.0)] * 4, (2.0, 0.5))
-    >>> round(float(laws.said(laws.p(0.3))), 6)
-    0.3
-    """
-
-    of_sigma: Sequence[Sequence[float]]
-    of_p: Sequence[float]
-
-    def sigma(self, refined: Floats, said: Floats, moved: Floats, column: int) -> Floats:
-        """Calibrated standard deviations of column 0 (x) to 3 (photons)."""
-        a, b, c, d = self.of_sigma[column]
-        calibrated: Floats = np.exp(a) * refined**b * said**c * (1 + moved) ** d
-        return calibrated
-
-    def p(self, said: ArrayLike) -> Floats:
-        """Calibrated probabilities."""
-        a, b = self.of_p
-        calibrated: Floats = expit(a * logit(np.clip(said, 1e-6, 1 - 1e-6)) + b)
-        return calibrated
-
-    def said(self, p: ArrayLike) -> Floats:
-        """Invert `p`."""
-        a, b = self.of_p
-        raw: Floats = expit((logit(np.clip(p, 1e-6, 1 - 1e-6)) - b) / a)
-        return raw
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,9 +88,13 @@ class Predictor:
 
     @property
     def laws(self) -> Laws:
-        """What calibrates its errors and probabilities."""
+        """What calibrates its errors and probabilities; without refinement there is no more evidence to weigh."""
         features = self.card.features
-        return Laws(features.get("sigma_law", [(0.0, 1.0, 0.0, 0.0)] * 4), features.get("p_law", (1.0, 0.0)))
+        return Laws(
+            features.get("sigma_law", [(0.0, 1.0, 0.0, 0.0)] * 4),
+            features.get("p_law", (1.0, 0.0)),
+            features.get("evidence_law") if self.refined else None,
+        )
 
 
 def load(
@@ -232,8 +194,9 @@ def localize(
     Returns
     -------
     Localizations
-        frame, x, y, z, photons, background, x_err, y_err, z_err (predicted standard deviations), p. What was noticed
-        about the movie (empty and saturated frames, another camera) stands in `meta.vendor["notes"]` and is logged.
+        frame, x, y, z, photons, background, x_err, y_err, z_err (predicted standard deviations), p, n_shared (frames
+        that have a say in the place). What was noticed about the movie (empty and saturated frames, another camera)
+        stands in `meta.vendor["notes"]` and is logged.
 
     Raises
     ------
@@ -252,7 +215,7 @@ def localize(
         identity = (str(predictor), used.model_dump(mode="json"), limit, predictor.refined, str(predictor.precision))
         table, seen = in_blocks(
             source,
-            lambda block: _find(predictor, block, pixels, float(predictor.laws.said(limit))),
+            lambda block: _find(predictor, block, pixels, limit),
             size=_block(rows, columns),
             pixel_size_nm=used.pixel_size_nm,
             reach=predictor.network.context // 2 + _REACH,
@@ -281,8 +244,9 @@ def _block(rows: int, columns: int) -> int:
     return max(_BLOCK * 64 * 64 // (min(rows, 2 * _TILE_PX) * min(columns, 2 * _TILE_PX)), _FEWEST_FRAMES)
 
 
-def _find(predictor: Predictor, block: Block, pixels: Sensor, threshold: float) -> pl.DataFrame:
+def _find(predictor: Predictor, block: Block, pixels: Sensor, limit: float) -> pl.DataFrame:
     """Find the emitters of a block of frames; those of the frames around have a say in where they are."""
+    threshold = predictor.laws.candidates(limit)
     photons = to_photons(block.counts, pixels)
     seen = slice(max(block.own.start - _REACH, 0), min(block.own.stop + _REACH, len(photons)))
     spare = (seen.start, len(photons) - seen.stop)
@@ -293,7 +257,7 @@ def _find(predictor: Predictor, block: Block, pixels: Sensor, threshold: float) 
     found_here = Found(merged.frame[order], merged.row[order], merged.column[order], merged.values[order])
     table = _columns(predictor, placed(predictor, found_here, photons[seen], noise_of(pixels)))
     first, last = block.own.start - seen.start, block.own.stop - seen.start
-    own = table.filter((pl.col("frame") >= first) & (pl.col("frame") < last))
+    own = table.filter((pl.col("frame") >= first) & (pl.col("frame") < last) & (pl.col("p") >= limit))
     return own.with_columns(pl.col("frame") - np.uint32(first))
 
 
@@ -343,41 +307,13 @@ def raw_output(predictor: Predictor, photons: Tensor, spare: tuple[int, int] = (
         return network.decode(full[first:last], window)
 
 
-@dataclass(frozen=True, eq=False)
-class Emitters:
-    """Emitters in a block of frames, as the network and the frames say, not calibrated.
-
-    Attributes
-    ----------
-    frame
-        Frame in the block.
-    p
-        Probability.
-    values
-        x, y, z in nm, photons, background, `(n, 5)`.
-    errors
-        Standard deviations of x, y, z in nm and of the logarithm of the photons, `(n, 4)`.
-    said
-        The same before refinement.
-    moved
-        How far refinement moved them sideways, in standard deviations after it.
-    """
-
-    frame: NDArray[np.int64]
-    p: Floats
-    values: Floats
-    errors: Floats
-    said: Floats
-    moved: Floats
-
-
 def placed(predictor: Predictor, found: Found, photons: NDArray[np.float32], noise: Noise) -> Emitters:
     """Give what was found in consecutive frames `(n, rows, columns)` its units, and refine it on these frames."""
     width, height = predictor.camera.pixel_size_nm
     said = found.values.astype(np.float64)
     unit = np.array([width, height, predictor.z_scale_nm])
     values = np.column_stack([said[:, 1:4] * unit, np.exp(said[:, [4, 9]])])
-    moved = np.zeros(len(values))
+    moved, again = np.zeros(len(values)), np.zeros(len(values), np.int64)
     errors = before = np.column_stack([said[:, 5:8] * unit, said[:, 8]])
     if predictor.refined and len(values):
         low, high = predictor.kernel.z_range_nm
@@ -385,15 +321,17 @@ def placed(predictor: Predictor, found: Found, photons: NDArray[np.float32], noi
         starts = np.searchsorted(found.frame, np.arange(len(photons) + 1)).astype(np.int64)
         in_photons = np.column_stack([errors[:, :3], errors[:, 3] * values[:, 3]])
         first = values[:, :2]
-        values, spread = refine(photons, starts, values, in_photons, predictor.kernel, noise, reach=_REACH)
+        refined = refine(photons, starts, values, in_photons, predictor.kernel, noise, reach=_REACH)
+        values, spread, again = refined.values, refined.errors, refined.again
         errors = np.column_stack([spread[:, :3], spread[:, 3] / values[:, 3]])
         moved = np.hypot(*(values[:, :2] - first).T) / np.hypot(*spread[:, :2].T)
-    return Emitters(found.frame, said[:, 0], values, errors, before, moved)
+    single = np.full(len(values), len(photons) == 1)
+    return Emitters(found.frame, said[:, 0], values, errors, before, moved, again, single)
 
 
 def _columns(predictor: Predictor, found: Emitters) -> pl.DataFrame:
     x, y, z, photons, background = found.values.T
-    x_err, y_err, z_err = (predictor.laws.sigma(found.errors[:, k], found.said[:, k], found.moved, k) for k in range(3))
+    x_err, y_err, z_err = (predictor.laws.sigma(found, k) for k in range(3))
     return pl.DataFrame(
         {
             "frame": found.frame.astype(np.uint32),
@@ -405,7 +343,8 @@ def _columns(predictor: Predictor, found: Emitters) -> pl.DataFrame:
             "x_err": x_err,
             "y_err": y_err,
             "z_err": z_err,
-            "p": predictor.laws.p(found.p),
+            "p": predictor.laws.p(found),
+            "n_shared": (1 + found.again).astype(np.uint16),
         }
     )
 

@@ -17,6 +17,7 @@ noise of the camera (Mortensen et al. 2010, Nat Methods 7:377; Huang et al. 2013
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -51,6 +52,25 @@ _BACKGROUND_SPREAD: Final = 0.3
 _PARAMETERS: Final = 5
 
 
+@dataclass(frozen=True, eq=False)
+class Refined:
+    """Emitters at their most probable places.
+
+    Attributes
+    ----------
+    values
+        x, y, z in nm, photons, background, `(n, 5)`.
+    errors
+        Their standard deviations, `(n, 5)`.
+    again
+        In how many of the frames around each is seen again, `(n,)`.
+    """
+
+    values: Floats
+    errors: Floats
+    again: NDArray[np.int64]
+
+
 def refine(
     photons: NDArray[np.float32],
     starts: NDArray[np.int64],
@@ -61,7 +81,7 @@ def refine(
     *,
     trust: float = TRUST,
     reach: int = 0,
-) -> tuple[Floats, Floats]:
+) -> Refined:
     """Move emitters to their most probable places.
 
     Parameters
@@ -80,10 +100,6 @@ def refine(
         Factor of these standard deviations; the larger, the more the frames count.
     reach
         So many frames before and after an emitter's own may say where it is; 0: its own frame alone.
-
-    Returns
-    -------
-    The five parameters, and the standard deviations of x, y, z, photons and background, each `(n, 5)`.
     """
     spread = np.column_stack([trust * sigma, _BACKGROUND_SPREAD * said[:, 4] + 1.0])
     word = np.zeros((len(said), _PARAMETERS, _PARAMETERS))
@@ -125,7 +141,7 @@ def refine(
     lost |= _lost(found, said, sigma, inside)
     found[lost], errors[lost] = said[lost], spread[lost]
     errors[lost, :4] = sigma[lost]
-    return found, errors
+    return Refined(found, errors, (others >= 0).sum(axis=1))
 
 
 def _lost(found: Floats, said: Floats, sigma: Floats, inside: Sequence[tuple[float, float]]) -> NDArray[np.bool_]:

@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 
 FEWEST_PAIRS: Final = 100
 _LEAST_NM: Final = 0.01
+_SHARED: Final = "n_shared"
 # where the precision is not known at all, partners are first looked for this far
 _FIRST_REACH_NM: Final = 250.0
 # the histogram ends at this many times the precision: the pairs of one molecule end at 5, the rest tells the background
@@ -106,7 +107,8 @@ def precision(locs: Localizations, *, seed: int = 1) -> Precision:
     Parameters
     ----------
     locs
-        Needs `frame`; channels and fields of view are kept apart. Rows must not be linked yet.
+        Needs `frame`; channels and fields of view are kept apart. Rows must not be linked yet. Where places in
+        neighbouring frames were found together (`n_shared`) pairs tell nothing, and only what is reported is given.
     seed
         Of the resampling.
 
@@ -134,6 +136,12 @@ def precision(locs: Localizations, *, seed: int = 1) -> Precision:
     series = in_order(locs, "The precision")
     if reported is None:
         reasons["reported_precision_nm"] = "the table has no columns x_err and y_err"
+    if _SHARED in locs and (locs[_SHARED] > 1).any():
+        reasons["nena_nm"] = (
+            "positions in neighbouring frames were found together, so that their distance does not tell how precise "
+            "each is; the reported errors count"
+        )
+        return _untold(reported, reasons)
     first, second, distance = _pairs(locs, series, _FIRST_REACH_NM)
     block = _blocks_of(series.time[first]) if len(first) else np.empty(0, np.int64)
     first, second = series.order[first], series.order[second]
@@ -152,9 +160,7 @@ def precision(locs: Localizations, *, seed: int = 1) -> Precision:
             "and these show no peak of molecules seen twice: linked tables and molecules that are on for one frame "
             "only give none"
         )
-        empty = np.empty(0)
-        return Precision(None, None, 0, reported, None, None, None, None, empty, empty, empty,
-                         reasons | {"true_over_reported_precision": "there are no pairs to compare"})  # fmt: skip
+        return _untold(reported, reasons)
     rng = np.random.default_rng(seed)
     interval = _resampled(histogram, reach, rng)
     ratio, ratio_interval = _ratio(locs, first, second, distance, block, rng)
@@ -166,6 +172,13 @@ def precision(locs: Localizations, *, seed: int = 1) -> Precision:
         fit.sigma, interval, round(fit.pairs), reported, ratio, ratio_interval, axial, axial_ratio,
         (edges[1:] + edges[:-1]) / 2, histogram.sum(axis=0), fit.curve, reasons,
     )  # fmt: skip
+
+
+def _untold(reported: float | None, reasons: dict[str, str]) -> Precision:
+    """All that is known where pairs tell nothing."""
+    empty = np.empty(0)
+    reasons = reasons | {"true_over_reported_precision": "there are no pairs to compare"}
+    return Precision(None, None, 0, reported, None, None, None, None, empty, empty, empty, reasons)
 
 
 def _reported(locs: Localizations) -> float | None:

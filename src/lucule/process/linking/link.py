@@ -19,6 +19,7 @@ Auto = Literal["auto"]
 
 _SUMMED: Final = ("photons",)
 _LARGEST: Final = ("p",)
+_SHARED: Final = "n_shared"
 # what describes a place or a class is taken from the brightest row
 _OF_BRIGHTEST: Final = ("label", "p_label", "cluster")
 
@@ -70,6 +71,8 @@ def link(
     """Join localizations that are near in space and follow each other in time to one row per blink.
 
     Positions are means weighted with 1 / error^2, for each axis its own; their errors are 1 / sqrt(sum of 1 / error^2).
+    Where the places of neighbouring frames were found together (`n_shared`, the number of frames), each row brings only
+    its own frame's part, 1 / (n_shared error^2), and the error is no larger than that of the best row.
     Photons are added; widths of the PSF and other measurements are means weighted with photons; background per pixel
     and frame is a mean. `frame` is the first one, `last_frame` the last, `n_frames` the number of rows joined. Labels
     and the like are those of the brightest row. Rows without an error (NaN, or 0) count as the least precise of their
@@ -182,13 +185,14 @@ class _Groups:
 def _joined(locs: Localizations) -> Localizations:
     if not len(locs):
         extra = [pl.Series("n_frames", [], pl.UInt16), pl.Series("last_frame", [], pl.UInt32)]
-        return Localizations(locs.data.with_columns(extra), locs.meta)
+        return Localizations(locs.data.drop(_SHARED, strict=False).with_columns(extra), locs.meta)
     groups = _Groups(locs["event"])
     photons = locs["photons"].astype(np.float64) if "photons" in locs else np.ones(len(locs))
     bright = np.where(np.isfinite(photons) & (photons > 0), photons, 0.0)
     bright = np.where(groups.sum(bright)[_position(groups, len(locs))] > 0, bright, 1.0)
     chosen = groups.brightest(bright)
     first = groups.order[groups.starts]
+    shared = np.maximum(locs[_SHARED], 1).astype(np.float64) if _SHARED in locs else np.ones(len(locs))
     columns: dict[str, pl.Series] = {}
     done: dict[str, Floats] = {}
     for axis in ("x", "y", "z"):
@@ -198,14 +202,18 @@ def _joined(locs: Localizations) -> Localizations:
         weight = np.ones(len(locs))
         if error in locs:
             weight = _weights(locs[error].astype(np.float64) ** 2)
-        total = groups.sum(weight)
-        done[axis] = groups.sum(weight * locs[axis].astype(np.float64)) / total
+        own = weight / shared
+        total = groups.sum(own)
+        done[axis] = groups.sum(own * locs[axis].astype(np.float64)) / total
         if error in locs:
-            done[error] = 1 / np.sqrt(total)
+            done[error] = 1 / np.sqrt(np.maximum(total, groups.extreme(weight, np.maximum)))
             known = np.isfinite(locs[error]) & (locs[error] > 0)
             done[error][groups.extreme(known, np.logical_or) == 0] = np.nan
     light = groups.sum(bright)
+    # joined rows share no frames any more
     for name in locs.columns:
+        if name == _SHARED:
+            continue
         values = locs.data[name]
         if name in done:
             columns[name] = pl.Series(name, done[name])

@@ -1,0 +1,103 @@
+"""What speaks for an emitter, and how it is weighed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lucule.bench.localize import three_tubes
+from lucule.localize import Recipe, localize
+from lucule.localize import predict as room
+from lucule.localize.laws import CANDIDATES, Emitters, Laws, evidence
+from lucule.models import find
+
+AS_SAID = [(0.0, 1.0, 0.0, 0.0)] * 4
+# three emitters: in a frame that is the only one; seen again in the next frame, and moved; never seen again
+THREE = Emitters(
+    frame=np.array([0, 0, 3]),
+    p=np.array([0.5, 0.5, 0.9]),
+    values=np.array([[100, 100, 0, 1000, 10]] * 3, dtype=float),
+    errors=np.array([[3, 4, 9, 0.05], [3, 4, 9, 0.05], [6, 8, 9, 0.1]]),
+    said=np.array([[30, 40, 90, 0.5]] * 3),
+    moved=np.array([0.0, 2.0, 0.0]),
+    again=np.array([0, 1, 0]),
+    single=np.array([True, False, False]),
+)
+
+
+def test_evidence_by_hand():
+    moved = np.log1p(2 * 5 / 10)
+    assert evidence(THREE) == pytest.approx(
+        np.array(
+            [
+                [1, 0, 1, 0, 0, np.log(20), 0, 0],
+                [1, 0, 0, 1, 0, np.log(20), moved, moved**2],
+                [1, np.log(9), 0, 0, 0, np.log(10), 0, 0],
+            ]
+        )
+    )
+
+
+def test_it_counts_whether_the_frame_is_the_only_one_and_in_how_many_others_it_is_seen():
+    laws = Laws(AS_SAID, (1, 0), (0, 1, -1, 1, 2, 0, 0, 0))
+    single, often = np.array([True, False, False]), np.array([0, 0, 3])
+    assert laws.p(replace(THREE, p=np.full(3, 0.5), single=single, again=often)) == pytest.approx(
+        [1 / (1 + np.e), 0.5, 1 / (1 + np.exp(-2))]
+    )
+
+
+def test_without_weights_of_evidence_the_networks_word_counts():
+    assert Laws(AS_SAID, (2.0, 0.5)).p(THREE) == pytest.approx(1 / (1 + np.exp(-(2 * np.log([1, 1, 9]) + 0.5))))
+
+
+def test_candidates_are_looked_at_as_far_down_as_evidence_may_raise_them():
+    weighed = Laws(AS_SAID, (1, 0), (0, 1, 0, 0, 0, 0, 0, 0))
+    assert weighed.candidates(0.9) == CANDIDATES
+    assert weighed.candidates(0.1) == pytest.approx(0.1)
+    assert Laws(AS_SAID, (1, 0)).candidates(0.9) == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0])
+def test_certain_probabilities_stay_finite(p):
+    laws = Laws(AS_SAID, (1, 0), (0, 1, -1, 1, 2, 0.3, -0.5, 0))
+    found = replace(THREE, p=np.full(3, p), errors=np.full((3, 4), np.inf))
+    found = replace(found, moved=np.zeros(3), errors=np.where(np.arange(4) < 3, 5.0, np.inf) * np.ones((3, 1)))
+    assert np.isfinite(laws.p(found)).all()
+
+
+def test_the_packaged_law_believes_what_the_network_is_surer_of():
+    laws = room.load("localize_astigmatic", device="cpu").laws
+    probable = [laws.p(replace(THREE, p=np.full(3, p))) for p in np.linspace(0, 1, 20)]
+    assert (np.diff(probable, axis=0) >= 0).all()
+    assert np.isfinite(probable).all()
+
+
+def test_cards_without_weights_of_evidence_work_as_before():
+    loaded = room.load("localize_astigmatic", device="cpu")
+    features = {k: v for k, v in loaded.card.features.items() if k != "evidence_law"}
+    old = replace(loaded, card=find("localize_astigmatic").card.replace(features=features))
+    assert old.laws.p(THREE) == pytest.approx(loaded.laws.of_network(THREE.p))
+    assert old.laws.candidates(0.6) == pytest.approx(float(loaded.laws.said(0.6)))
+    assert replace(loaded, refined=False).laws.of_evidence is None
+
+
+def test_frames_without_emitters_give_an_empty_table():
+    loaded = room.load("localize_astigmatic", device="cpu")
+    dark = np.random.default_rng(1).integers(108, 112, (3, 32, 32)).astype(np.uint16)
+    assert len(localize(dark, model=loaded)) == 0
+
+
+@pytest.mark.parametrize("frames", [1, 6])
+def test_no_row_lies_below_the_threshold_and_more_of_it_leaves_fewer(frames):
+    loaded = room.load("localize_astigmatic", device="cpu")
+    movie = three_tubes(Recipe.parse(loaded.card.recipe, source="recipe"), 4e-3, 6, seed=3).movie[6 - frames :]
+    limits = (0.2, loaded.threshold, 0.95)
+    loose, usual, strict = found = [localize(movie, model=loaded, threshold=limit) for limit in limits]
+    assert len(loose) > len(strict)
+    assert len(loose) >= len(usual) >= len(strict)
+    assert all((locs["p"] >= np.float32(limit)).all() for locs, limit in zip(found, limits, strict=True))
+    assert len(localize(movie, model=loaded)) == len(usual)
+    assert loose["n_shared"].min() == 1
+    assert (loose["n_shared"].max() > 1) == (frames > 1)
