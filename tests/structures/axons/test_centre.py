@@ -26,8 +26,9 @@ def test_an_arc_is_centred_and_the_error_of_its_length_is_told(molecules) -> Non
     away, ratio = [], []
     for seed in range(8):
         xy, guess, arc = bent_tube(np.random.default_rng(seed), molecules=molecules)
-        line, half_width, error = centred(guess, xy, 260.0)
-        assert 200 < half_width < 320
+        found = centred(guess, xy, 260.0)
+        line, error = found.course, found.length_error
+        assert 200 < found.half_width_nm < 320
         ends, _ = line.coordinates(arc.points_nm[[10, -10]])
         ratio.append((abs(np.ptp(ends)) / (20 * (len(arc.points_nm) - 20)) - 1) / error)
         away.append(np.abs(arc.coordinates(line.points_nm[5:-5])[1]).mean())
@@ -38,8 +39,8 @@ def test_an_arc_is_centred_and_the_error_of_its_length_is_told(molecules) -> Non
 def test_a_straight_tube_has_no_error_of_its_length_and_few_molecules_change_nothing() -> None:
     rng = np.random.default_rng(3)
     xy, guess, _ = bent_tube(rng, molecules=200, bend=1e6, angle=0.005)
-    assert centred(guess, xy, 260.0)[2] < 5e-4
-    line, half_width, error = centred(guess, xy[:5], 260.0)
-    assert line is guess
-    assert half_width == 260.0
-    assert np.isnan(error)
+    assert centred(guess, xy, 260.0).length_error < 5e-4
+    found = centred(guess, xy[:5], 260.0)
+    assert found.course is guess
+    assert found.half_width_nm == 260.0
+    assert np.isnan(found.length_error)
