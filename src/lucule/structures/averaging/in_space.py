@@ -36,6 +36,9 @@ _SAME_DEG: Final = 15.0
 # an order is worse than the best if it is by so many standard errors, and by so much log likelihood in all
 _CLEARLY: Final = 2.0
 _LEAST: Final = 0.5
+# a higher order may lose this part of what being round loses: turns about an axis that is not exactly known blur a
+# little; an order that is not there makes as many false sites as true ones, and loses far more
+_SLIGHT: Final = 0.2
 
 
 def detect(problem: Problem, state: State, blur_nm: float) -> tuple[Symmetry, dict[int, float], dict[int, float]]:
@@ -72,6 +75,10 @@ def detect(problem: Problem, state: State, blur_nm: float) -> tuple[Symmetry, di
             continue
         best = max(possible, key=lambda order: float(gains[order].sum()))
         rivals = [order for order in possible if not _worse(gains[best] - gains[order])]
+        if ROUND not in rivals:
+            slight = _SLIGHT * float((gains[best] - gains[ROUND]).sum())
+            rivals = [order for order in possible
+                      if order in rivals or float((gains[best] - gains[order]).sum()) < slight]  # fmt: skip
         highest = max(rivals)
         if ROUND not in rivals and all(highest % order == 0 for order in rivals):
             clear.append(replace(axis, order=highest, loss=losses[highest]))
