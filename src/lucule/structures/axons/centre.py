@@ -191,7 +191,9 @@ def labels(xy_nm: Floats) -> Floats:
     return parts
 
 
-def _shift(line: Course, along: Floats, away: Floats, weights: Floats, profile: _Profile) -> tuple[Floats, float, float]:
+def _shift(
+    line: Course, along: Floats, away: Floats, weights: Floats, profile: _Profile
+) -> tuple[Floats, float, float]:
     """How far the middle lies beside the line at each of its points, relative error of the length, log evidence."""
     length = line.length_nm
     steps = STEP_NM * np.arange(len(line.points_nm))

@@ -109,7 +109,7 @@ class Axon:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Line:
-    """A line that stands out, not in the middle yet; another course that explains about as much, with its half width."""
+    """A line that stands out, not in the middle yet; another course that explains about as much, and its half width."""
 
     course: Course
     half_width_nm: float
@@ -221,7 +221,9 @@ def _axon(number: int, lines: list[_Line], xy: Floats) -> Axon:
     step: float = course.length_nm / (len(crossed) - 1)
     rows = np.flatnonzero(own)
     stretches = edges.reshape(-1, 2).astype(np.float64) * step
-    return Axon(course, width, rows, along[rows], away[rows], line.contrast, stretches, error, float(labels(xy[rows]).sum()))
+    return Axon(
+        course, width, rows, along[rows], away[rows], line.contrast, stretches, error, float(labels(xy[rows]).sum())
+    )
 
 
 def _half_width(line: Course, xy: Floats) -> float:
