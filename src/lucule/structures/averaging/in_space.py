@@ -74,17 +74,22 @@ def detect(problem: Problem, state: State, blur_nm: float) -> tuple[Symmetry, di
         if possible == [ROUND]:
             continue
         best = max(possible, key=lambda order: float(gains[order].sum()))
-        rivals = [order for order in possible if not _worse(gains[best] - gains[order])]
-        if ROUND not in rivals:
-            slight = _SLIGHT * float((gains[best] - gains[ROUND]).sum())
-            rivals = [order for order in possible
-                      if order in rivals or float((gains[best] - gains[order]).sum()) < slight]  # fmt: skip
+        rivals = _rivals({order: gains[best] - gains[order] for order in possible})
         highest = max(rivals)
         if ROUND not in rivals and all(highest % order == 0 for order in rivals):
             clear.append(replace(axis, order=highest, loss=losses[highest]))
         elif axis is round_gains[0][0]:
             return NONE, losses, {order: float((gains[order] - gains[best]).sum()) for order in rivals}
     return max(clear, key=lambda found: found.order, default=NONE), losses, {}
+
+
+def _rivals(shortfalls: dict[int, Floats]) -> list[int]:
+    """Orders that may be meant, by what each particle loses with them against the best `(k,)`."""
+    rivals = [order for order, lost in shortfalls.items() if not _worse(lost)]
+    if ROUND in rivals:
+        return rivals
+    slight = _SLIGHT * float(shortfalls[ROUND].sum())
+    return [order for order, lost in shortfalls.items() if order in rivals or float(lost.sum()) < slight]
 
 
 def _worse(shortfall: Floats) -> bool:

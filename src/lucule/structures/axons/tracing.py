@@ -140,7 +140,7 @@ def trace(xy_nm: Floats, *, settings: TraceSettings = TraceSettings()) -> list[A
     left, densest = np.ones(len(xy_nm), np.bool_), 0.0
     parts, elsewhere = labels(xy_nm), _elsewhere(found, xy_nm)
     # those that explain most first: what is left over beside them is no axon of its own
-    found.sort(key=lambda item: -_explained(*item, xy_nm, parts, elsewhere))
+    found.sort(key=lambda item: -_explained(item[0], item[1], xy_nm, parts, elsewhere))
     for course, followed_width in found:
         rest, width, other = _explaining(course, followed_width, xy_nm[left], parts[left], elsewhere)
         if rest is None or rest.length_nm < 1000 * settings.shortest_um:
