@@ -85,6 +85,28 @@ def test_blinks_of_a_molecule_are_one() -> None:
     assert 400 <= len(found) < 520
 
 
+def test_localizations_that_are_not_sure_make_no_molecules() -> None:
+    rng = np.random.default_rng(5)
+    places = np.column_stack(np.divmod(np.arange(100), 10)) * 400.0
+    errors = np.tile(np.repeat([5.0, 30.0], [9, 3]), 100)
+    xy = np.repeat(places, 12, axis=0) + rng.normal(0, 1, (1200, 2)) * errors[:, None]
+    table = Localizations({"x": xy[:, 0], "y": xy[:, 1], "x_err": errors, "y_err": errors})
+    found = molecules(table)
+    assert 100 <= len(found) < 120
+    assert np.abs(found[:, None] - places).max(axis=2).min(axis=1).max() < 25
+    # where no precision is told, none is poor
+    assert len(molecules(table.with_columns(x_err=np.full(1200, np.nan), y_err=np.full(1200, np.nan)))) > 150
+
+
+def test_few_labels_are_followed_where_the_lines_break() -> None:
+    rng = np.random.default_rng(11)
+    xy, line = tube(rng, arc(2500, 2.2), 50)
+    xy = np.repeat(xy, 2, axis=0) + rng.normal(0, 12, (100, 2))
+    (found,) = trace(np.concatenate([xy, rng.uniform(0, 8000, (40, 2))]))
+    assert found.course.length_nm > 0.85 * line.length_nm
+    assert np.abs(line.coordinates(found.course.points_nm)[1]).mean() < 60
+
+
 @pytest.mark.parametrize(
     ("xy", "reason"),
     [

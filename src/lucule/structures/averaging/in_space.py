@@ -36,6 +36,9 @@ _SAME_DEG: Final = 15.0
 # an order is worse than the best if it is by so many standard errors, and by so much log likelihood in all
 _CLEARLY: Final = 2.0
 _LEAST: Final = 0.5
+# a higher order may lose this part of what being round loses: turns about an axis that is not exactly known blur a
+# little; an order that is not there makes as many false sites as true ones, and loses far more
+_SLIGHT: Final = 0.2
 
 
 def detect(problem: Problem, state: State, blur_nm: float) -> tuple[Symmetry, dict[int, float], dict[int, float]]:
@@ -71,13 +74,22 @@ def detect(problem: Problem, state: State, blur_nm: float) -> tuple[Symmetry, di
         if possible == [ROUND]:
             continue
         best = max(possible, key=lambda order: float(gains[order].sum()))
-        rivals = [order for order in possible if not _worse(gains[best] - gains[order])]
+        rivals = _rivals({order: gains[best] - gains[order] for order in possible})
         highest = max(rivals)
         if ROUND not in rivals and all(highest % order == 0 for order in rivals):
             clear.append(replace(axis, order=highest, loss=losses[highest]))
         elif axis is round_gains[0][0]:
             return NONE, losses, {order: float((gains[order] - gains[best]).sum()) for order in rivals}
     return max(clear, key=lambda found: found.order, default=NONE), losses, {}
+
+
+def _rivals(shortfalls: dict[int, Floats]) -> list[int]:
+    """Orders that may be meant, by what each particle loses with them against the best `(k,)`."""
+    rivals = [order for order, lost in shortfalls.items() if not _worse(lost)]
+    if ROUND in rivals:
+        return rivals
+    slight = _SLIGHT * float(shortfalls[ROUND].sum())
+    return [order for order, lost in shortfalls.items() if order in rivals or float(lost.sum()) < slight]
 
 
 def _worse(shortfall: Floats) -> bool:

@@ -9,7 +9,7 @@ averaged by its probability, and what is left open becomes the error of the leng
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -25,6 +25,9 @@ Floats = NDArray[np.float64]
 
 # least blur of the wall in each round, nm: from the mean of the molecules to the edges, lest one edge be the middle
 _SHARPER_NM: Final = (40.0, 18.0, 12.0)
+# how far beside the likeliest course others are looked for, and with how many molecules there is no need to, nm
+_TRIED_NM: Final = 60.0
+_MOST: Final = 1000
 _SCORINGS: Final = 10
 _FEWEST: Final = 8
 # dyes of one antibody do not tell the middle independently of one another; so far from each other they lie
@@ -54,8 +57,90 @@ class _Profile:
     half_width: float
 
 
-def centred(course: Course, xy_nm: Floats, half_width_nm: float) -> tuple[Course, float, float]:
-    """The course moved to the middle of the tube of its molecules; half width, nm; relative error of the length.
+@dataclass(frozen=True, slots=True, eq=False)
+class Centred:
+    """A centre line.
+
+    Attributes
+    ----------
+    course, half_width_nm
+        The line, and how far from it molecules of the axon lie, nm.
+    length_error
+        Standard error of its length, as a fraction; NaN with fewer than 8 molecules, where nothing is changed.
+    """
+
+    course: Course
+    half_width_nm: float
+    length_error: float
+
+
+def averaged(starts: list[Course], xy_nm: Floats, half_width_nm: float) -> Centred:
+    """The middle of the tube from several starts, averaged by their probability.
+
+    Few labels may leave several courses about as likely, of which one is longer than another: so bends and offsets of
+    the likeliest are tried, too. Courses are compared on the molecules that are near all of them.
+
+    Parameters
+    ----------
+    starts
+        Courses that may be close to the middle; the first is taken where too few molecules tell.
+    xy_nm, half_width_nm
+        As for `centred`.
+    """
+    found = [centred(start, xy_nm, half_width_nm) for start in starts]
+    if len(xy_nm) > _MOST or math.isnan(found[0].length_error):
+        return found[0]
+    best = found[int(np.argmax(_log_chances(found, xy_nm, half_width_nm)[0]))]
+    from_end = np.linspace(-1, 1, len(best.course.points_nm))
+    for pattern in (np.ones(len(from_end)), 1.5 * from_end**2 - 0.5):
+        for way in (-1, 1):
+            start = _beside(best.course, way * _TRIED_NM * pattern)
+            found.append(centred(start, xy_nm, half_width_nm))
+    found = [each for each in found if math.isfinite(each.length_error)]
+    evidence, spans = _log_chances(found, xy_nm, half_width_nm)
+    chance = np.exp(evidence - logsumexp(evidence))
+    best = found[int(np.argmax(chance))]
+    offsets = np.array([_offset(best.course, each.course) for each in found])
+    off = np.log(spans) - chance @ np.log(spans)
+    variance = chance @ (np.array([each.length_error for each in found]) ** 2 + off**2)
+    return replace(best, course=_beside(best.course, chance @ offsets), length_error=math.sqrt(variance))
+
+
+def _log_chances(found: list[Centred], xy: Floats, half_width: float) -> tuple[Floats, Floats]:
+    """Log likelihood of each line for the molecules near all of them, and the length on which these lie."""
+    reach = _REACH * half_width
+    places = [each.course.coordinates(xy) for each in found]
+    common = np.ones(len(xy), np.bool_)
+    for (along, away), each in zip(places, found, strict=True):
+        common &= (np.abs(away) < reach) & (along >= 0) & (along <= each.course.length_nm)
+    if np.count_nonzero(common) < _FEWEST:
+        return np.where(np.arange(len(found)) == 0, 0.0, -np.inf), np.ones(len(found))
+    weights = labels(xy[common])
+    evidence, spans = [], []
+    for (along, away), each in zip(places, found, strict=True):
+        profile = _profile(away[common], weights, reach, _SHARPER_NM[-1])
+        fit = _shift(each.course, along[common], away[common], weights, profile)[2]
+        spans.append(float(np.ptp(along[common])))
+        evidence.append(fit - float(weights.sum()) * math.log(spans[-1]))
+    return np.array(evidence), np.array(spans)
+
+
+def _beside(line: Course, away: Floats) -> Course:
+    """The line moved sideways by a distance at each of its points, nm."""
+    across = np.column_stack([-line.tangents[:, 1], line.tangents[:, 0]])
+    return resampled(line.points_nm + away[:, None] * across)
+
+
+def _offset(line: Course, other: Course) -> Floats:
+    """How far the other line lies beside each point of the first; beyond its ends as far as there, nm."""
+    along, away = line.coordinates(other.points_nm)
+    order = np.argsort(along)
+    steps = STEP_NM * np.arange(len(line.points_nm))
+    return np.asarray(np.interp(steps, along[order], away[order]))
+
+
+def centred(course: Course, xy_nm: Floats, half_width_nm: float) -> Centred:
+    """The course moved to the middle of the tube of its molecules.
 
     Parameters
     ----------
@@ -64,20 +149,16 @@ def centred(course: Course, xy_nm: Floats, half_width_nm: float) -> tuple[Course
     xy_nm
         `(n, 2)` molecules; those farther from the course than 1.5 times `half_width_nm` do not count.
 
-    Returns
-    -------
-    course, half_width_nm, length_error
-        The error is one standard deviation, as a fraction of the length; NaN with fewer than 8 molecules, where nothing
-        is changed.
-
     Examples
     --------
     >>> angle, along = 2.4 * np.arange(500.0), np.linspace(0, 4000, 500)
     >>> tube = np.column_stack([along, 200 * np.cos(angle)])
     >>> guess = Course(np.column_stack([np.arange(0, 4001, 20.0), np.full(201, 30.0)]))
-    >>> line, half_width, error = centred(guess, tube, 260.0)
-    >>> bool(np.abs(line.points_nm[:, 1]).max() < 5), bool(200 < half_width < 300), bool(error < 0.001)
-    (True, True, True)
+    >>> found = centred(guess, tube, 260.0)
+    >>> bool(np.abs(found.course.points_nm[:, 1]).max() < 5), bool(200 < found.half_width_nm < 300)
+    (True, True)
+    >>> bool(found.length_error < 0.001)
+    True
     """
     line, width, error = course, half_width_nm, np.nan
     reach = _REACH * half_width_nm
@@ -85,14 +166,13 @@ def centred(course: Course, xy_nm: Floats, half_width_nm: float) -> tuple[Course
         along, away = line.coordinates(xy_nm)
         near = (np.abs(away) < reach) & (along >= 0) & (along <= line.length_nm)
         if np.count_nonzero(near) < _FEWEST:
-            return course, half_width_nm, np.nan
+            return Centred(course, half_width_nm, np.nan)
         along, away = along[near], away[near]
         weights = labels(xy_nm[near])
         profile = _profile(away, weights, reach, least_blur)
-        shift, error = _shift(line, along, away, weights, profile)
-        across = np.column_stack([-line.tangents[:, 1], line.tangents[:, 0]])
-        line, width = resampled(line.points_nm + shift[:, None] * across), profile.half_width
-    return line, width, error
+        shift, error, _ = _shift(line, along, away, weights, profile)
+        line, width = _beside(line, shift), profile.half_width
+    return Centred(line, width, error)
 
 
 def labels(xy_nm: Floats) -> Floats:
@@ -111,8 +191,10 @@ def labels(xy_nm: Floats) -> Floats:
     return parts
 
 
-def _shift(line: Course, along: Floats, away: Floats, weights: Floats, profile: _Profile) -> tuple[Floats, float]:
-    """How far the middle lies beside the line at each of its points, and the relative error of the length."""
+def _shift(
+    line: Course, along: Floats, away: Floats, weights: Floats, profile: _Profile
+) -> tuple[Floats, float, float]:
+    """How far the middle lies beside the line at each of its points, relative error of the length, log evidence."""
     length = line.length_nm
     steps = STEP_NM * np.arange(len(line.points_nm))
     knots = spline_knots(length)
@@ -124,6 +206,7 @@ def _shift(line: Course, along: Floats, away: Floats, weights: Floats, profile: 
     has = np.linalg.lstsq(everywhere, drawn_out, rcond=None)[0]
     change = np.diff(np.eye(design.shape[1]), 3, axis=0)
     roughness, rank = change.T @ change, len(change)
+    scale = 0.5 * np.linalg.slogdet(change @ change.T)[1]
     gram = profile.information * design.T @ (weights[:, None] * design)
     lengthening = -STEP_NM * curvature @ everywhere
 
@@ -137,14 +220,15 @@ def _shift(line: Course, along: Floats, away: Floats, weights: Floats, profile: 
             values = values + cho_solve(factor, -design.T @ (weights * slope) - penalty @ (values + has))
         fit = weights @ np.interp(away - design @ values, profile.places, profile.log_density)
         cost = 0.5 * (values + has) @ penalty @ (values + has)
-        evidence.append(fit - cost - rank * np.log(unsteady) - np.log(np.diag(factor[0])).sum())
+        evidence.append(fit - cost + scale - rank * np.log(unsteady) - np.log(np.diag(factor[0])).sum())
         shifts.append(everywhere @ values)
         longer.append(lengthening @ values)
         variances.append(lengthening @ cho_solve(factor, lengthening))
-    chance = np.exp(np.array(evidence) - logsumexp(evidence))
+    total = float(logsumexp(evidence))
+    chance = np.exp(np.array(evidence) - total)
     mean = chance @ np.array(longer)
     variance = chance @ (np.array(variances) + (np.array(longer) - mean) ** 2)
-    return chance @ np.array(shifts), float(np.sqrt(variance) / length)
+    return chance @ np.array(shifts), float(np.sqrt(variance) / length), total - math.log(len(evidence))
 
 
 def _curvature(line: Course) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+import polars as pl
 from numba import njit
 from numpy.typing import NDArray
 
@@ -14,6 +15,8 @@ from lucule.core import Localizations
 Floats = NDArray[np.float64]
 
 _REACH: Final = 3.0
+# of the median precision: what is less sure comes to lie far from its molecule and passes for another one
+_UNSURE: Final = 2.0
 _UNKNOWN_PRECISION_NM: Final = 8.0
 
 
@@ -22,7 +25,8 @@ def molecules(locs: Localizations) -> Floats:
 
     A dye blinks several times, and may come back at any time; all that is seen of it lies within its localization
     error. Localizations are joined from where they are densest, within 3 times the median precision (8 nm where none
-    is given). Molecules nearer than that become one, which loses some evidence and adds none.
+    is given). Molecules nearer than that become one, which loses some evidence and adds none. Localizations of more
+    than twice the median precision are left out: they would make molecules that are none.
 
     Examples
     --------
@@ -30,6 +34,7 @@ def molecules(locs: Localizations) -> Floats:
     >>> molecules(locs)[:, 0].tolist()
     [2.0, 90.0]
     """
+    locs = _sure(locs)
     xy = locs.xy().astype(np.float64)
     reach = _REACH * precision_nm(locs)
     neighbours = np.zeros(len(xy), np.int64)
@@ -44,6 +49,14 @@ def molecules(locs: Localizations) -> Floats:
     spot = _spots(np.argsort(-neighbours, kind="stable"), starts, second[order])
     size = np.bincount(spot)
     return np.column_stack([np.bincount(spot, xy[:, axis]) / size for axis in range(2)])
+
+
+def _sure(locs: Localizations) -> Localizations:
+    """Those whose precision is known to be poor left out."""
+    if not {"x_err", "y_err"} <= set(locs.columns):
+        return locs
+    worst = pl.max_horizontal("x_err", "y_err")
+    return locs.filter((worst <= _UNSURE * precision_nm(locs)) | worst.is_null() | worst.is_nan())
 
 
 def precision_nm(locs: Localizations) -> float:

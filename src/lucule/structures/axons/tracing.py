@@ -18,7 +18,7 @@ from pydantic import Field
 
 from lucule.core import Config
 from lucule.structures.axons.arcs import arc_near, stretch_of
-from lucule.structures.axons.centre import centred, labels
+from lucule.structures.axons.centre import averaged, labels
 from lucule.structures.axons.course import STEP_NM, Course, fitted, through
 
 Floats = NDArray[np.float64]
@@ -27,7 +27,8 @@ _DIRECTIONS: Final = 24
 _SCALES_NM: Final = (100.0, 200.0)
 _LENGTH_NM: Final = 450.0
 _FLANK: Final = 2.5
-_SEED: Final = 4.0
+# standard deviations from which lines begin; fainter only where nothing clearer is, as in a table of few labels
+_SEEDS: Final = (4.0, 3.0)
 _FOLLOW: Final = 1.5
 _GAP_NM: Final = 500.0
 _MOST: Final = 500
@@ -106,6 +107,16 @@ class Axon:
     labels: float = math.nan
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Line:
+    """A line that stands out, not in the middle yet; another course that explains about as much, and its half width."""
+
+    course: Course
+    half_width_nm: float
+    contrast: float
+    other: tuple[Course, float] | None
+
+
 def trace(xy_nm: Floats, *, settings: TraceSettings = TraceSettings()) -> list[Axon]:  # noqa: B008 (frozen)
     """Find the axons among molecules `(n, 2)`, nm, the longest first.
 
@@ -125,13 +136,13 @@ def trace(xy_nm: Floats, *, settings: TraceSettings = TraceSettings()) -> list[A
         course = _trimmed(fitted(line, xy_nm, width), xy_nm, width)
         if course is not None:
             found.append((fitted(course, xy_nm, width), width))
-    # those with most molecules first: what is left over beside them is no axon of its own
-    found.sort(key=lambda item: -np.count_nonzero(_inside(item[0], item[1], xy_nm)))
-    courses: list[tuple[Course, float, float]] = []
+    lines: list[_Line] = []
     left, densest = np.ones(len(xy_nm), np.bool_), 0.0
     parts, elsewhere = labels(xy_nm), _elsewhere(found, xy_nm)
+    # those that explain most first: what is left over beside them is no axon of its own
+    found.sort(key=lambda item: -_explained(item[0], item[1], xy_nm, parts, elsewhere))
     for course, followed_width in found:
-        rest, width = _explaining(course, followed_width, xy_nm[left], parts[left], elsewhere)
+        rest, width, other = _explaining(course, followed_width, xy_nm[left], parts[left], elsewhere)
         if rest is None or rest.length_nm < 1000 * settings.shortest_um:
             continue
         own = _inside(rest, width, xy_nm)
@@ -139,10 +150,11 @@ def trace(xy_nm: Floats, *, settings: TraceSettings = TraceSettings()) -> list[A
         contrast = _contrast(rest, xy_nm, width)
         if contrast < settings.contrast or density < _FAINTEST * densest or _filled(rest, width, xy_nm) < _FILLED:
             continue
-        courses.append((rest, width, contrast))
+        lines.append(_Line(rest, width, contrast, other))
         densest = max(densest, density)
         left &= ~own
-    return sorted((_axon(i, courses, xy_nm) for i in range(len(courses))), key=lambda axon: -axon.course.length_nm)
+    axons = (_axon(i, lines, xy_nm) for i in range(len(lines)))
+    return sorted(axons, key=lambda axon: -axon.course.length_nm)
 
 
 def _elsewhere(found: list[tuple[Course, float]], xy: Floats) -> float:
@@ -154,19 +166,32 @@ def _elsewhere(found: list[tuple[Course, float]], xy: Floats) -> float:
     return max(number, 1.0) / max(float(np.ptp(xy, axis=0).prod()), 1.0)
 
 
+def _explained(course: Course, width: float, xy: Floats, parts: Floats, elsewhere: float) -> float:
+    """Log likelihood ratio of a line or of the arc beside it; number of molecules of the line where there are many."""
+    arc = arc_near(course, xy, parts, elsewhere)
+    if arc is None:
+        return float(np.count_nonzero(_inside(course, width, xy)))
+    return max(arc[1].gain, stretch_of(course, xy, parts, elsewhere).gain)
+
+
 def _explaining(
     course: Course, width: float, xy: Floats, parts: Floats, elsewhere: float
-) -> tuple[Course | None, float]:
-    """The dense part of a line, or an arc where that explains more of the labels; half width."""
+) -> tuple[Course | None, float, tuple[Course, float] | None]:
+    """The dense part of a line, or an arc where that explains more of the labels; half width.
+
+    And the arc, with its half width, where it explains about as much.
+    """
     rest = _trimmed(course, xy, width)
     followed = stretch_of(course if rest is None else rest, xy, parts, elsewhere)
     arc = arc_near(course, xy, parts, elsewhere)
     if arc is None:
-        return rest, width
+        return rest, width, None
     longer = max(arc[0].length_nm - (0.0 if rest is None else rest.length_nm), 0.0) / 1000
+    if arc[1].gain < followed.gain - _SURELY:
+        return rest, width, None
     if arc[1].gain < followed.gain + _SURELY + _SURELY_EACH_UM * longer:
-        return rest, width
-    return arc[0], arc[1].half_width_nm
+        return rest, width, (arc[0], arc[1].half_width_nm)
+    return arc[0], arc[1].half_width_nm, None
 
 
 def _inside(course: Course, width: float, xy: Floats) -> NDArray[np.bool_]:
@@ -175,25 +200,30 @@ def _inside(course: Course, width: float, xy: Floats) -> NDArray[np.bool_]:
     return inside
 
 
-def _axon(number: int, courses: list[tuple[Course, float, float]], xy: Floats) -> Axon:
-    first, first_width, contrast = courses[number]
-    others = [other for i, other in enumerate(courses) if i != number]
+def _axon(number: int, lines: list[_Line], xy: Floats) -> Axon:
+    line = lines[number]
+    others = [(other.course, other.half_width_nm) for i, other in enumerate(lines) if i != number]
     free = np.ones(len(xy), np.bool_)
-    for other, other_width, _ in others:
+    for other, other_width in others:
         free &= ~_inside(other, other_width, xy)
-    course, width, error = centred(first, xy[free], first_width)
-    course = _between_its_ends(course, xy[free], width)
+    starts = [(line.course, line.half_width_nm), *([line.other] if line.other else [])]
+    widest = max(width for _, width in starts)
+    best = averaged([start for start, _ in starts], xy[free], widest)
+    width, error = best.half_width_nm, best.length_error
+    course = _between_its_ends(best.course, xy[free], width)
     along, away = course.coordinates(xy)
     own = free & _inside(course, width, xy)
     crossed = np.zeros(len(course.points_nm), np.bool_)
-    for other, other_width, _ in others:
+    for other, other_width in others:
         there, beside = other.coordinates(course.points_nm)
         crossed |= (np.abs(beside) < width + other_width) & (there > -width) & (there < other.length_nm + width)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], crossed, [False]])))
     step: float = course.length_nm / (len(crossed) - 1)
     rows = np.flatnonzero(own)
     stretches = edges.reshape(-1, 2).astype(np.float64) * step
-    return Axon(course, width, rows, along[rows], away[rows], contrast, stretches, error, float(labels(xy[rows]).sum()))
+    return Axon(
+        course, width, rows, along[rows], away[rows], line.contrast, stretches, error, float(labels(xy[rows]).sum())
+    )
 
 
 def _half_width(line: Course, xy: Floats) -> float:
@@ -308,15 +338,15 @@ def _filled(course: Course, width: float, xy: Floats) -> float:
 
 
 def _lines(xy: Floats, settings: TraceSettings) -> list[Course]:
-    best: tuple[float, list[Course]] = (-np.inf, [])
-    for scale in _SCALES_NM:
-        lines, score = _lines_of_scale(xy, scale, 1000 * settings.shortest_um)
-        if score > best[0]:
-            best = (score, lines)
-    return best[1]
+    for clear in _SEEDS:
+        lines, _ = max((_lines_of_scale(xy, scale, 1000 * settings.shortest_um, clear) for scale in _SCALES_NM),
+                       key=lambda found: found[1])  # fmt: skip
+        if lines:
+            return lines
+    return []
 
 
-def _lines_of_scale(xy: Floats, scale: float, shortest: float) -> tuple[list[Course], float]:
+def _lines_of_scale(xy: Floats, scale: float, shortest: float, clear: float) -> tuple[list[Course], float]:
     pixel = 0.4 * scale
     margin = 3 * max(_LENGTH_NM, _FLANK * scale)
     low = xy.min(axis=0) - margin
@@ -325,7 +355,7 @@ def _lines_of_scale(xy: Floats, scale: float, shortest: float) -> tuple[list[Cou
     ridge = _ridges(xy, low, extent, scale, pixel)
     taken = np.zeros(ridge.shape, np.bool_)
     lines, total = [], 0.0
-    order = _seeds(ridge)
+    order = _seeds(ridge, clear)
     at = 0
     for _ in range(_MOST):
         at = _next(taken.reshape(-1), order, at)
@@ -369,9 +399,9 @@ def _ridges(xy: Floats, low: Floats, extent: Floats, scale: float, pixel: float)
     return result
 
 
-def _seeds(ridge: NDArray[np.float32]) -> NDArray[np.int64]:
+def _seeds(ridge: NDArray[np.float32], clear: float) -> NDArray[np.int64]:
     """Places and directions to begin from, the clearest first: not where lines cross."""
-    places = np.flatnonzero(ridge >= _SEED)
+    places = np.flatnonzero(ridge >= clear)
     direction, where = np.divmod(places, ridge[0].size)
     flat = ridge.reshape(len(ridge), -1)
     other = np.zeros(len(places), np.float32)
