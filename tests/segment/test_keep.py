@@ -12,7 +12,7 @@ from torch import nn
 from lucule import models, segment
 from lucule.bench.segment import slide
 from lucule.segment.annotations import Annotation, from_array
-from lucule.segment.keep import PARTS, THRESHOLDS, View, blend, decide, dice, folds, views, without
+from lucule.segment.keep import PARTS, THRESHOLDS, View, blend, decide, dice, folds, unmarked, views, without
 from lucule.segment.samples import sample
 from lucule.segment.tuning import TrainSettings
 
@@ -84,6 +84,20 @@ def test_dice_of_known_pixels_alone() -> None:
     assert dice(_Bright(), [View(image, true)], [0.5])[0, 0] == pytest.approx(321 / 361)
     true[:, 10:12] = 255
     assert dice(_Bright(), [View(image, true)], [0.5])[0, 0] == 1.0
+
+
+def test_objects_without_annotation_are_counted() -> None:
+    labels = np.zeros((120, 120), np.int32)
+    y, x = np.mgrid[:120, :120]
+    for number, (row, column) in enumerate(((30, 30), (30, 90), (90, 30), (90, 90)), start=1):
+        labels[np.hypot(y - row, x - column) < 14] = number
+    known = Annotation((labels == 1).astype(np.uint8), np.where(labels == 1, 1, 0).astype(np.int32))
+    image = 100.0 * (labels > 0) + np.random.default_rng(1).normal(0, 3, labels.shape)
+    assert unmarked(_Bright(), [sample(image, known, 1.0)], 0.5, 28) == 3
+    assert unmarked(_Bright(), [sample(image, from_array(labels).only([1]), 1.0)], 0.5, 28) == 0
+    # a rim around what is annotated is no object
+    inner = np.where(np.hypot(y - 30, x - 30) < 11, labels, 0) + np.where(labels > 1, labels, 0)
+    assert unmarked(_Bright(), [sample(image, from_array(inner), 1.0)], 0.5, 28) == 0
 
 
 def test_half_way_between_weights() -> None:

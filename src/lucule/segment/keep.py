@@ -31,6 +31,8 @@ _MOST: Final = 45
 _AROUND_PX, _COUNTED_PX = 60, 28
 _BLOCK_PX: Final = 96
 _STRIDE: Final = 16
+# larger images are not looked at as a whole
+_LARGEST_PX: Final = 2**22
 # what counts as better: this much more Dice, and more than so many of its standard errors
 _GAIN, _ERRORS = 0.05, 2.0
 # one or two objects say little of others
@@ -213,6 +215,28 @@ def measured(
         after.append(np.stack(on_the_way))
     unseen = all(left_out is not None for _, left_out in trials)
     return decide(np.concatenate(before), np.concatenate(after, axis=2), threshold, unseen=unseen)
+
+
+def unmarked(network: nn.Module, samples: Sequence[Sample], threshold: float, object_px: float) -> int:
+    """Number of objects that a network sees where background is annotated.
+
+    Parameters
+    ----------
+    object_px
+        Typical extent of an object, at the magnification of the network; what is thinner than a third of it is a rim.
+    """
+    from scipy.ndimage import distance_transform_edt, label
+
+    network.eval()
+    found = 0
+    for item in samples:
+        if item.image[0].numel() > _LARGEST_PX:
+            continue
+        seen = 1 - _probabilities(network, item.image)[0] > threshold
+        inside = seen & (item.planes[0].cpu().numpy() == 0)
+        deep, _ = label(distance_transform_edt(inside) > object_px / 6)
+        found += int(deep.max())
+    return found
 
 
 def decide(before: Floats, after: Floats, threshold: float, *, unseen: bool) -> Kept:

@@ -18,12 +18,14 @@ from lucule.segment import annotations as notes
 from lucule.segment.annotations import Annotation
 from lucule.segment.images import ENDINGS, Brightness, open_image
 from lucule.segment.instances import THRESHOLD
-from lucule.segment.keep import Kept, blend, folds, measured, without
+from lucule.segment.keep import Kept, blend, folds, measured, unmarked, without
 from lucule.segment.networks import build
 from lucule.segment.samples import Sample, sample, scale_of, size_px
 from lucule.segment.tuning import TrainSettings, Tuning
 
 TASK: Final = "segment"
+# mean Dice from which on the first weights are asked for objects that are not annotated
+_TRUSTED: Final = 0.7
 
 
 def train(
@@ -106,12 +108,16 @@ def train(
     share = 1 / (1 + len(parts))
     identity = [used.model_dump(mode="json", exclude={"fit"}), data, list(classes)]
     last, stream = tuning.run(samples, share=share, folder=folder, identity=identity)
-    kept = None
+    kept, more = None, 0
     if begin is not None and weighed:
         # what was learned is judged by objects left out of other trainings, a single object by itself
         trials = [(tuning.run(prepared(without(known, left_out)), share=share)[0], left_out) for left_out in parts]
-        kept = measured(network, first, trials or [(last, None)], samples, _threshold(begin))
+        threshold = float(begin.card.features.get("threshold", THRESHOLD))
+        kept = measured(network, first, trials or [(last, None)], samples, threshold)
         last = blend(first, last, kept.part)
+        if everything and kept.before > _TRUSTED:
+            network.load_state_dict(first)
+            more = unmarked(network, samples, threshold, used.object_px)
     elif begin is not None and used.keep is not None:
         last = blend(first, last, used.keep)
     features = {
@@ -136,7 +142,7 @@ def train(
         command="lucule segment train IMAGES MASKS --out FOLDER",
         seed=seed,
         data_sha256=data,
-        scores=_scores(stream, sum(item.count for item in known), kept),
+        scores=_scores(stream, sum(item.count for item in known), kept, more),
         training_range=_ranges([item.brightness for item in samples], known),
         notes=" ".join(
             ([] if everything else ["Only some of the objects in the training images were annotated."])
@@ -265,11 +271,7 @@ def _channels(sources: Sequence[Any]) -> int:
     return numbers.pop()
 
 
-def _threshold(begin: Packaged) -> float:
-    return float(begin.card.features.get("threshold", THRESHOLD))
-
-
-def _scores(stream: Stream, objects: int, kept: Kept | None) -> dict[str, float]:
+def _scores(stream: Stream, objects: int, kept: Kept | None, more: int) -> dict[str, float]:
     last = stream.log[-1]
     return {
         "train_dice": round(float(last["dice"]), 4),
@@ -278,6 +280,7 @@ def _scores(stream: Stream, objects: int, kept: Kept | None) -> dict[str, float]
         "train_seconds": round(stream.seconds, 1),
         "train_objects": float(objects),
         **({} if kept is None else kept.scores()),
+        **({"unmarked_objects": float(more)} if more else {}),
     }
 
 
