@@ -33,10 +33,10 @@ _BLOCK_PX: Final = 96
 _STRIDE: Final = 16
 # larger images are not looked at as a whole
 _LARGEST_PX: Final = 2**22
-# what counts as better: this much more Dice, and more than so many of its standard errors
-_GAIN, _ERRORS = 0.05, 2.0
-# one or two objects say little of others
-_FEW, _GAIN_OF_FEW = 3, 0.1
+# what counts as better: this much more Dice for most objects and in the mean, there also more than its standard error
+_GAIN: Final = 0.05
+# one or two objects say little of others: they speak for training if they are hardly found without
+_FEW, _GAIN_OF_FEW = 3, 0.5
 # what is this little worse than the best, and nearer to the beginning, is taken
 _NEARLY: Final = 0.01
 
@@ -257,12 +257,14 @@ def decide(before: Floats, after: Floats, threshold: float, *, unseen: bool) -> 
     if n == 0:  # objects so small that none is left at the magnification of the network
         return Kept(0.0, threshold, 0.0, 0.0, 0.0, 0, unseen)
     means = after.mean(axis=2)
-    gains = after - before
-    noise = gains.std(axis=2, ddof=1) / np.sqrt(n) if n >= _FEW else np.zeros_like(means)
     best = float(means.max())
-    top = np.unravel_index(means.argmax(), means.shape)
-    needed = max(_GAIN, _ERRORS * float(noise[top])) if n >= _FEW else _GAIN_OF_FEW
-    if best - before.mean() <= needed:
+    gains = (after - before).reshape(-1, n)[means.argmax()]
+    if n < _FEW:
+        better = gains.mean() > _GAIN_OF_FEW
+    else:
+        noise = gains.std(ddof=1) / np.sqrt(n)
+        better = gains.mean() > max(_GAIN, noise) and np.median(gains) > _GAIN
+    if not better:
         return Kept(0.0, threshold, float(before.mean()), float(before.mean()), best, n, unseen)
     nearly = means >= best - _NEARLY
     part = int(np.argmax(nearly.any(axis=1)))
