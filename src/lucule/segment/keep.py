@@ -33,6 +33,8 @@ _BLOCK_PX: Final = 96
 _STRIDE: Final = 16
 # larger images are not looked at as a whole
 _LARGEST_PX: Final = 2**22
+# a network that sees this part of the annotated objects is asked for others
+_TRUSTED: Final = 0.7
 # what counts as better: this much more Dice for most objects and in the mean, there also more than its standard error
 _GAIN: Final = 0.05
 # one or two objects say little of others: they speak for training if they are hardly found without
@@ -80,8 +82,9 @@ class Kept:
 
     def sentence(self, start: str) -> str:
         """What was decided, in words."""
-        where = "left out of training" if self.unseen else "themselves"
-        found = f"Dice {self.before:.2f} without training, {self.trained:.2f} after it, {self.objects} objects {where}"
+        of = "left out of training" if self.unseen else "trained on"
+        many = f"{self.objects} object{'s' * (self.objects != 1)} {of}"
+        found = f"Dice {self.before:.2f} without training, {self.trained:.2f} after it, {many}"
         if self.part == 0:
             return f"Training does not help enough ({found}): the weights of {start} are kept"
         return f"Training helps ({found}): {100 * self.part:.0f} % of the change of the weights is kept"
@@ -223,20 +226,29 @@ def unmarked(network: nn.Module, samples: Sequence[Sample], threshold: float, ob
     Parameters
     ----------
     object_px
-        Typical extent of an object, at the magnification of the network; what is thinner than a third of it is a rim.
+        Typical extent of an object, at the magnification of the network; what is thinner than a third of it is a rim,
+        what is thicker than two of it the ground.
+
+    Returns
+    -------
+    int
+        0 where the network does not see the annotated objects either.
     """
-    from scipy.ndimage import distance_transform_edt, label
+    from scipy.ndimage import distance_transform_edt, label, maximum
 
     network.eval()
-    found = 0
+    found, hit, annotated = 0, 0, 0
     for item in samples:
         if item.image[0].numel() > _LARGEST_PX:
             continue
         seen = 1 - _probabilities(network, item.image)[0] > threshold
-        inside = seen & (item.planes[0].cpu().numpy() == 0)
-        deep, _ = label(distance_transform_edt(inside) > object_px / 6)
-        found += int(deep.max())
-    return found
+        classes = item.planes[0].cpu().numpy()
+        inside = (classes > 0) & (classes != IGNORE)
+        hit, annotated = hit + int((seen & inside).sum()), annotated + int(inside.sum())
+        depth = distance_transform_edt(seen & (classes == 0))
+        deep, number = label(depth > object_px / 6)
+        found += int((maximum(depth, deep, np.arange(1, number + 1)) < object_px).sum()) if number else 0
+    return found if hit >= _TRUSTED * annotated else 0
 
 
 def decide(before: Floats, after: Floats, threshold: float, *, unseen: bool) -> Kept:

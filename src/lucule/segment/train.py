@@ -24,8 +24,6 @@ from lucule.segment.samples import Sample, sample, scale_of, size_px
 from lucule.segment.tuning import TrainSettings, Tuning
 
 TASK: Final = "segment"
-# mean Dice from which on the first weights are asked for objects that are not annotated
-_TRUSTED: Final = 0.7
 
 
 def train(
@@ -115,7 +113,7 @@ def train(
         threshold = float(begin.card.features.get("threshold", THRESHOLD))
         kept = measured(network, first, trials or [(last, None)], samples, threshold)
         last = blend(first, last, kept.part)
-        if everything and kept.before > _TRUSTED:
+        if everything:
             network.load_state_dict(first)
             more = unmarked(network, samples, threshold, used.object_px)
     elif begin is not None and used.keep is not None:
