@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lucule.segment.annotations import IGNORE, Annotation
+from lucule.segment.instances import THRESHOLD
 from lucule.segment.samples import Sample
 
 Floats: TypeAlias = NDArray[np.float64]
 State: TypeAlias = dict[str, Tensor]
 
 PARTS: Final = (0.25, 0.5, 0.75, 1.0)
-THRESHOLDS: Final = (0.15, 0.25, 0.35, 0.5)
+THRESHOLDS: Final = (0.15, 0.25, 0.35, THRESHOLD)
 _FOLDS: Final = 3
 _MOST: Final = 45
 # a view of an object shows so much of its surroundings, of which the inner part counts; pixels of the network
@@ -280,7 +281,9 @@ def decide(before: Floats, after: Floats, threshold: float, *, unseen: bool) -> 
         return Kept(0.0, threshold, float(before.mean()), float(before.mean()), best, n, unseen)
     nearly = means >= best - _NEARLY
     part = int(np.argmax(nearly.any(axis=1)))
-    at = int(means[part].argmax())
+    # views say little of what is far from objects, where low thresholds let in what is none: the highest of those that do,
+    # and of a whole training that for which it was made
+    at = len(THRESHOLDS) - 1 if PARTS[part] == 1 else int(np.flatnonzero(nearly[part])[-1])
     return Kept(PARTS[part], THRESHOLDS[at], float(before.mean()), float(means[part, at]), best, n, unseen)
 
 
