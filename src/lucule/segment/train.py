@@ -120,7 +120,7 @@ def train(
         last = blend(first, last, used.keep)
     features = {
         "scale": scale,
-        "threshold": used.threshold if kept is None or kept.part == 1 else kept.threshold,
+        "threshold": used.threshold if kept is None else kept.threshold,
         "diameter_px": median,
         "pixel_size_nm": pixel_size_nm,
         # where colours were invented, any image will do
