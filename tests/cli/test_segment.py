@@ -103,3 +103,25 @@ def test_dry_run(folder, lucule) -> None:
                     "--seconds", "30", "--json")  # fmt: skip
     assert answer.json["results"]["settings"]["fit"]["seconds"] == 30
     assert not (folder / "dry").exists()
+
+
+def test_objects_without_annotation_are_told_of(folder, lucule, tmp_path) -> None:
+    labels = tifffile.imread(folder / "masks" / "a_labels.tif")
+    tifffile.imwrite(tmp_path / "two.tif", np.where(labels <= 2, labels, 0))
+    short = ["--set", "crop_px=64", "--set", "crops=2", "--set", "fit={steps: 1, log_every_steps: 1}"]
+    command = [
+        "segment",
+        "train",
+        folder / "images" / "a.tif",
+        tmp_path / "two.tif",
+        "--device",
+        "cpu",
+        "--json",
+        *short,
+    ]
+    answer = lucule(*command, "--out", tmp_path / "all")
+    assert answer.exit_code == 0, answer.err
+    assert answer.json["results"]["kept_part"] == 0
+    assert "are kept" in answer.json["results"]["decision"]
+    assert any("7 more objects" in warning and "--some" in warning for warning in answer.json["warnings"])
+    assert not lucule(*command, "--some", "--out", tmp_path / "some").json["warnings"]

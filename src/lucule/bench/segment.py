@@ -61,7 +61,7 @@ SCHEMA: Final = {
     "images": pl.String, "method": pl.String, "trained_on": pl.Int64, "repeat": pl.Int64, "image": pl.String,
     "objects": pl.Int64, "dice": pl.Float64, "pixel_accuracy": pl.Float64, "recall_75": pl.Float64,
     "precision_75": pl.Float64, "seen": pl.Float64, "duplicates": pl.Float64, "train_cpu_s": pl.Float64,
-    "test_cpu_s": pl.Float64,
+    "test_cpu_s": pl.Float64, "kept_part": pl.Float64,
 }  # fmt: skip
 """What is measured: one row for each image that was tested."""
 
@@ -78,13 +78,16 @@ def summary(measured: pl.DataFrame) -> pl.DataFrame:
     """Means over images and repeats: of pixels each image counts the same, of objects each object.
 
     `dice_sd` is the standard deviation over repeats of the mean over images, `dice_sd_images` that over images.
+    `kept_part` is how much of the training was kept, 0 none.
     """
     keys = ["images", "method", "trained_on"]
     by_object = [(pl.col(name) * pl.col("objects")).sum() / pl.col("objects").sum()
                  for name in ("recall_75", "seen", "duplicates")]  # fmt: skip
-    repeats = measured.group_by(*keys, "repeat", maintain_order=True).agg(pl.col("dice", "train_cpu_s").mean())
+    repeats = measured.group_by(*keys, "repeat", maintain_order=True).agg(
+        pl.col("dice", "train_cpu_s", "kept_part").mean()
+    )
     spread = repeats.group_by(keys).agg(
-        repeats=pl.len(), dice_sd=pl.col("dice").std(), train_cpu_s=pl.col("train_cpu_s").mean()
+        pl.col("train_cpu_s", "kept_part").mean(), repeats=pl.len(), dice_sd=pl.col("dice").std()
     )
     means = measured.group_by(keys, maintain_order=True).agg(
         pl.col("dice", "pixel_accuracy").mean(), *by_object, pl.col("precision_75").mean(),
@@ -93,7 +96,8 @@ def summary(measured: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
     kind = pl.col("images").str.split(",").list.first()
     columns = [*keys, "repeats", "objects", "dice", "dice_sd", "dice_sd_images", "pixel_accuracy", "recall_75",
-               "precision_75", "seen", "duplicates", "train_cpu_s", "test_cpu_s", "aim_dice", "paper_dice"]  # fmt: skip
+               "precision_75", "seen", "duplicates", "kept_part", "train_cpu_s", "test_cpu_s", "aim_dice",
+               "paper_dice"]  # fmt: skip
     return (
         means.join(spread, on=keys, maintain_order="left")
         .with_columns(
@@ -198,12 +202,14 @@ def _few(kind: str, count: int, repeat: int, seed: int, method: str = "lucule") 
     settings = _settings(MORE_STEPS.get(kind, STEPS)) if method == "lucule" else _deeplab_settings()
     model, used = _trained([pictures[i][0] for i in chosen], known, seed + repeat, settings)
     rest = [(i, picture) for i, picture in enumerate(pictures) if i not in chosen]
-    return [_tested(kind, method, count, repeat, item, partial(_found, model), used) for item in rest]
+    kept = model.card.scores.get("kept_part")
+    return [_tested(kind, method, count, repeat, item, partial(_found, model), used, kept) for item in rest]
 
 
 def _within(kind: str, count: int, repeat: int, seed: int) -> Rows:
     """As in the paper: a few objects of an image, and all others in it."""
     rows = []
+    name = f"{kind}, within an image"
     for number, (image, truth) in enumerate(_pictures(kind, seed)):
         if image.stem not in WITHIN:
             continue
@@ -212,8 +218,12 @@ def _within(kind: str, count: int, repeat: int, seed: int) -> Rows:
         # what is annotated was told, not found
         told = known.objects > 0
         rest = Annotation(truth.classes, np.where(told, 0, truth.objects), truth.names, truth.apart)
-        find = partial(_found, model, told=told)
-        rows.append(_tested(f"{kind}, within an image", "lucule", count, repeat, (number, (image, rest)), find, used))
+        item, first = (number, (image, rest)), load("objects", device="cpu")
+        kept = model.card.scores.get("kept_part")
+        rows += [
+            _tested(name, "lucule", count, repeat, item, partial(_found, model, told=told), used, kept),
+            _tested(name, "lucule, not trained on them", count, repeat, item, partial(_found, first, told=told)),
+        ]
     return rows
 
 
@@ -274,13 +284,15 @@ def _tested(
     item: tuple[int, Picture],
     find: Callable[[Picture], NDArray[np.int32]],
     train_cpu_s: float = 0.0,
+    kept_part: float | None = None,
 ) -> dict[str, Any]:
     number, picture = item
     start = time.process_time()
     found = find(picture)
     seconds = time.process_time() - start
     name = picture[0].stem if isinstance(picture[0], Path) else str(number)
-    return _row(kind, method, count, repeat, name, scores(picture[1].objects, found), train_cpu_s, seconds)
+    score = scores(picture[1].objects, found)
+    return _row(kind, method, count, repeat, name, score, train_cpu_s, seconds) | {"kept_part": kept_part}
 
 
 def _row(
@@ -290,7 +302,7 @@ def _row(
         "images": kind, "method": method, "trained_on": count, "repeat": repeat, "image": image,
         "objects": score.objects, "dice": score.dice, "pixel_accuracy": score.pixel_accuracy,
         "recall_75": score.recall, "precision_75": score.precision, "seen": score.seen,
-        "duplicates": score.duplicates, "train_cpu_s": train_cpu_s, "test_cpu_s": test_cpu_s,
+        "duplicates": score.duplicates, "train_cpu_s": train_cpu_s, "test_cpu_s": test_cpu_s, "kept_part": None,
     }  # fmt: skip
 
 

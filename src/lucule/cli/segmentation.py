@@ -25,6 +25,11 @@ DiameterOption = Annotated[
     float | None, typer.Option("--diameter-px", help="Typical extent of an object in the images, pixels.")
 ]
 
+# what the card says of how much of the training is kept
+_DECISION = ("kept_part", "unseen_dice_before", "unseen_dice_after", "train_dice_before", "train_dice_after")
+# so many objects without annotation, and as many as annotated ones, are no mistake of the network
+_UNMARKED = 3
+
 segment = typer.Typer(help="Find objects in images with a network trained on a few of them.", no_args_is_help=True)
 
 
@@ -78,8 +83,20 @@ def train(
             "steps": int(card.scores["train_steps"]),
             "seconds": card.scores["train_seconds"],
             "train_dice": card.scores["train_dice"],
+            **{
+                name: value
+                for name, value in card.scores.items()
+                if name.startswith(("kept_", "unseen_", "train_dice_"))
+            },
+            "decision": card.notes or None,
             "written": str(out),
         }
+        more = int(card.scores.get("unmarked_objects", 0))
+        if more >= max(_UNMARKED, run.results["objects"]):
+            run.warnings.append(
+                f"About {more} more objects are seen in the images. What is not annotated was taken for background: "
+                "annotate all objects of an image, or add --some"
+            )
 
 
 @segment.command()

@@ -4,7 +4,8 @@ from lucule.segment.annotations import Annotation
 from lucule.segment.images import Brightness, Image, brightness, open_image
 from lucule.segment.objects import Segmentation
 from lucule.segment.predict import PredictSettings, Segmenter, load
-from lucule.segment.train import TrainSettings, train
+from lucule.segment.train import train
+from lucule.segment.tuning import TrainSettings
 
 __all__ = [
     "Annotation",

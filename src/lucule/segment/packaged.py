@@ -13,8 +13,8 @@ from lucule.core.recipe import BaseRecipe
 from lucule.models import find
 from lucule.models.store import CARD
 from lucule.segment.scenes import Cells, Shapes
-from lucule.segment.train import TrainSettings
 from lucule.segment.train import train as train_on
+from lucule.segment.tuning import TrainSettings
 
 
 class Recipe(BaseRecipe):

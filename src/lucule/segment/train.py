@@ -6,68 +6,24 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
-from lucule.core import SILENT, Config, InputError, Progress, package_version
-from lucule.models import Card, find, save
-from lucule.nn import Stream, StreamSettings, choose_device, count_parameters, train_stream
+from lucule.core import SILENT, InputError, Progress, package_version
+from lucule.models import Card, Packaged, find, save
+from lucule.nn import Stream, choose_device, count_parameters
 from lucule.segment import annotations as notes
-from lucule.segment.annotations import IGNORE, Annotation
-from lucule.segment.augment import Augment, Crops
+from lucule.segment.annotations import Annotation
 from lucule.segment.images import ENDINGS, Brightness, open_image
 from lucule.segment.instances import THRESHOLD
+from lucule.segment.keep import Kept, blend, folds, measured, unmarked, without
 from lucule.segment.networks import build
-from lucule.segment.samples import Sample, batch, sample, scale_of, size_px
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+from lucule.segment.samples import Sample, sample, scale_of, size_px
+from lucule.segment.tuning import TrainSettings, Tuning
 
 TASK: Final = "segment"
-# the training ends early when the loss of this many lines of the log is not this much below that of as many before
-_LINES, _GAIN = 10, 0.02
-_LOG_STEPS: Final = 10
-
-
-class TrainSettings(Config):
-    """How a network is trained.
-
-    Attributes
-    ----------
-    architecture, options
-        `compact` or `deeplabv3_resnet101`, and its sizes.
-    start
-        Model whose weights it begins with, where the architecture is the same; None: random ones.
-    object_px
-        Extent to which objects are brought before the network sees them.
-    threshold
-        Smallest probability of a pixel of an object when the network is used, unless another one is asked for then.
-    crop_px, crops
-        Side of a crop, and how many make a step.
-    stop_early
-        Whether the training may end before its budget when nothing improves any more.
-    augment
-        How crops are changed.
-    fit
-        Budget, optimizer, schedule.
-    """
-
-    architecture: str = "compact"
-    options: dict[str, Any] = {}
-    start: str | None = "objects"
-    object_px: Positive = 28.0
-    threshold: float = Field(default=THRESHOLD, gt=0, lt=1)
-    crop_px: int = Field(default=128, ge=32, multiple_of=16)
-    crops: int = Field(default=8, gt=1)
-    stop_early: bool = True
-    augment: Augment = Augment()
-    fit: StreamSettings = StreamSettings(
-        seconds=120, learning_rate=1e-3, warmup_fraction=0.05, ema_decay=0.98, log_every_steps=_LOG_STEPS
-    )
 
 
 def train(
@@ -129,37 +85,42 @@ def train(
     scale, median = scale_of(known, used.object_px, diameter_px)
     if not everything:
         known = [item.around_objects(max(3, round(0.4 * median))) for item in known]
-    samples = [_on(sample(source, item, scale), place) for source, item in zip(sources, known, strict=True)]
-    network, started = _network(used, len(classes), seed)
 
-    def make(_: int, generator: Generator) -> Crops:
-        return batch(samples, used.augment, used.crops, used.crop_px, generator)
+    def prepared(annotated: Sequence[Annotation | None]) -> list[Sample]:
+        return [
+            _on(sample(source, item, scale), place)
+            for source, item in zip(sources, annotated, strict=True)
+            if item is not None
+        ]
 
-    def value(model: nn.Module, crops: Crops) -> tuple[Tensor, dict[str, Tensor]]:
-        if started:
-            # few images say less about the statistics of layers than the many of the first training did
-            for module in model.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-        return loss(model(crops.image), crops, len(classes))
-
+    samples = prepared(known)
+    network, begin = _network(used, len(classes), seed)
+    network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    first = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    tuning = Tuning(network, first, len(classes), begin is not None, used, seed, progress)
     data = hashlib.sha256(b"".join(item.planes.cpu().numpy().tobytes() + item.image.cpu().numpy().tobytes()
                                    for item in samples)).hexdigest()  # fmt: skip
-    stream = train_stream(
-        network.to(place, memory_format=torch.channels_last),  # type: ignore[call-overload]
-        make,
-        value,
-        settings=used.fit,
-        seed=seed,
-        folder=folder,
-        device=place,
-        identity=[used.model_dump(mode="json", exclude={"fit"}), data, list(classes)],
-        enough=_no_gain if used.stop_early else None,
-        progress=progress,
-    )
+    # what does not know the classes cannot be compared
+    weighed = begin is not None and used.keep is None and len(begin.card.classes) == 1 + len(classes)
+    parts = folds(known) if weighed else []
+    share = 1 / (1 + len(parts))
+    identity = [used.model_dump(mode="json", exclude={"fit"}), data, list(classes)]
+    last, stream = tuning.run(samples, share=share, folder=folder, identity=identity)
+    kept, more = None, 0
+    if begin is not None and weighed:
+        # what was learned is judged by objects left out of other trainings, a single object by itself
+        trials = [(tuning.run(prepared(without(known, left_out)), share=share)[0], left_out) for left_out in parts]
+        threshold = float(begin.card.features.get("threshold", THRESHOLD))
+        kept = measured(network, first, trials or [(last, None)], samples, threshold)
+        last = blend(first, last, kept.part)
+        if everything:
+            network.load_state_dict(first)
+            more = unmarked(network, samples, threshold, used.object_px)
+    elif begin is not None and used.keep is not None:
+        last = blend(first, last, used.keep)
     features = {
         "scale": scale,
-        "threshold": used.threshold,
+        "threshold": used.threshold if kept is None else kept.threshold,
         "diameter_px": median,
         "pixel_size_nm": pixel_size_nm,
         # where colours were invented, any image will do
@@ -179,49 +140,22 @@ def train(
         command="lucule segment train IMAGES MASKS --out FOLDER",
         seed=seed,
         data_sha256=data,
-        scores=_scores(stream, sum(item.count for item in known)),
+        scores=_scores(stream, sum(item.count for item in known), kept, more),
         training_range=_ranges([item.brightness for item in samples], known),
-        notes="" if everything else "Only some of the objects in the training images were annotated.",
+        notes=" ".join(
+            ([] if everything else ["Only some of the objects in the training images were annotated."])
+            + ([kept.sentence(used.start or "")] if kept else [])
+        ),
         version=package_version(),
     )
-    save(folder, made, half(network.state_dict()))
+    save(folder, made, half(last))
     return folder
-
-
-def loss(logits: Tensor, crops: Crops, classes: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """Cross-entropy of the classes, overlap (Dice) of the foreground, and both for the cores, where they are known."""
-    logits = logits.float()
-    of_class, of_core = logits[:, : classes + 1], logits[:, classes + 1]
-    known = crops.classes != IGNORE
-    entropy = F.cross_entropy(of_class, crops.classes, ignore_index=IGNORE, reduction="sum") / known.sum().clamp(min=1)
-    foreground = 1 - of_class.softmax(dim=1)[:, 0]
-    apart = ((crops.core <= 1) & known).float()
-    target = crops.core.clamp(max=1)
-    core = (F.binary_cross_entropy_with_logits(of_core, target, reduction="none") * apart).sum() / apart.sum().clamp(
-        min=1
-    )
-    overlap = _dice(foreground * known, (crops.classes > 0) & known)
-    core_overlap = _dice(of_core.sigmoid() * apart, (target * apart) > 0.5)
-    total = entropy + core + 0.5 * (2 - overlap - core_overlap)
-    return total, {"dice": overlap.detach()}
 
 
 def half(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Weights of layers in half precision, which is all that they need on disk."""
     return {name: tensor.half() if tensor.is_floating_point() and tensor.ndim > 1 else tensor
             for name, tensor in state.items()}  # fmt: skip
-
-
-def _dice(found: Tensor, true: Tensor) -> Tensor:
-    both = (found * true).sum()
-    return (2 * both + 1) / (found.sum() + true.sum() + 1)
-
-
-def _no_gain(stream: Stream) -> bool:
-    losses = [line["loss"] for line in stream.log]
-    if len(losses) < 2 * _LINES:
-        return False
-    return float(np.mean(losses[-_LINES:])) > (1 - _GAIN) * float(np.mean(losses[-2 * _LINES : -_LINES]))
 
 
 def _pair(
@@ -289,13 +223,13 @@ def _same_names(known: Sequence[Annotation]) -> tuple[str, ...]:
     return longest
 
 
-def _network(used: TrainSettings, classes: int, seed: int) -> tuple[nn.Module, bool]:
+def _network(used: TrainSettings, classes: int, seed: int) -> tuple[nn.Module, Packaged | None]:
     """Build the network; start from the weights of another one where they fit."""
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         network = build(used.architecture, classes + 2, used.options)
     if used.start is None:
-        return network, False
+        return network, None
     begin = find(used.start)
     if begin.card.task != TASK or begin.card.architecture != used.architecture:
         raise InputError(
@@ -308,7 +242,7 @@ def _network(used: TrainSettings, classes: int, seed: int) -> tuple[nn.Module, b
         raise InputError(f"The network of {used.start} has other sizes", received=used.options,
                          allowed=str(begin.card.options))  # fmt: skip
     network.load_state_dict(fitted(begin.state(), len(begin.card.classes) - 1, classes))
-    return network, True
+    return network, begin
 
 
 def fitted(state: dict[str, Tensor], had: int, classes: int) -> dict[str, Tensor]:
@@ -335,7 +269,7 @@ def _channels(sources: Sequence[Any]) -> int:
     return numbers.pop()
 
 
-def _scores(stream: Stream, objects: int) -> dict[str, float]:
+def _scores(stream: Stream, objects: int, kept: Kept | None, more: int) -> dict[str, float]:
     last = stream.log[-1]
     return {
         "train_dice": round(float(last["dice"]), 4),
@@ -343,6 +277,8 @@ def _scores(stream: Stream, objects: int) -> dict[str, float]:
         "train_steps": float(stream.step),
         "train_seconds": round(stream.seconds, 1),
         "train_objects": float(objects),
+        **({} if kept is None else kept.scores()),
+        **({"unmarked_objects": float(more)} if more else {}),
     }
 
 
