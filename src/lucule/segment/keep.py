@@ -282,10 +282,8 @@ def decide(before: Floats, after: Floats, threshold: float, *, unseen: bool) -> 
     nearly = means >= best - _NEARLY
     part = int(np.argmax(nearly.any(axis=1)))
     # views say little of what is far from objects, where low thresholds let in what is none: the highest of those that
-    # do, and of a whole training that for which it was made, unless it loses what counts
-    at = int(np.flatnonzero(nearly[part])[-1])
-    if PARTS[part] == 1 and means[part, -1] >= best - _GAIN:
-        at = len(THRESHOLDS) - 1
+    # do, and of a whole training that for which it was made
+    at = len(THRESHOLDS) - 1 if PARTS[part] == 1 else int(np.flatnonzero(nearly[part])[-1])
     return Kept(PARTS[part], THRESHOLDS[at], float(before.mean()), float(means[part, at]), best, n, unseen)
 
 
