@@ -83,6 +83,8 @@ def _learned(fields: list[_Field]) -> tuple[tuple[float, float, float, float], f
     from sklearn.linear_model import LogisticRegression
 
     several = np.concatenate([field.several for field in fields])
+    if several.all() or not several.any():  # nothing to tell apart
+        return _KEPT, 0.5
     # all but no penalty: there are thousands of groups for four numbers
     model = LogisticRegression(C=1e6, max_iter=1000).fit(np.concatenate([field.seen for field in fields]), several)
     one, two, three = (float(weight) for weight in model.coef_[0])
