@@ -25,8 +25,6 @@ DiameterOption = Annotated[
     float | None, typer.Option("--diameter-px", help="Typical extent of an object in the images, pixels.")
 ]
 
-# what the card says of how much of the training is kept
-_DECISION = ("kept_part", "unseen_dice_before", "unseen_dice_after", "train_dice_before", "train_dice_after")
 # so many objects without annotation, and as many as annotated ones, are no mistake of the network
 _UNMARKED = 3
 

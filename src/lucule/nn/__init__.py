@@ -1,6 +1,6 @@
 """Torch building blocks and the training loop; no localization tables here."""
 
-from lucule.nn.device import choose_device, count_parameters, torch_threads
+from lucule.nn.device import as_array, choose_device, count_parameters, torch_threads
 from lucule.nn.pointwise import PointwiseDense
 from lucule.nn.recurrent import ConvLSTM
 from lucule.nn.streaming import Stream, StreamSettings, train_stream
@@ -15,6 +15,7 @@ __all__ = [
     "Stream",
     "StreamSettings",
     "TensorBatches",
+    "as_array",
     "choose_device",
     "count_parameters",
     "fit",

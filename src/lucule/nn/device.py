@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lucule.core import InputError
 
@@ -39,6 +41,12 @@ def choose_device(name: str = "auto") -> torch.device:
 def count_parameters(model: torch.nn.Module) -> int:
     """Count the trainable numbers of a network."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def as_array(tensor: torch.Tensor) -> NDArray[np.float32]:
+    """Give what compiled kernels take: the contiguous array of a float32 tensor on the CPU, without its gradient."""
+    array: NDArray[np.float32] = tensor.detach().contiguous().numpy()
+    return array
 
 
 @contextmanager

@@ -96,12 +96,7 @@ class GraphLayer(nn.Module):
         return self.other(self.norm(states))
 
     def forward(
-        self,
-        states: Tensor,
-        fields: Tensor,
-        shared: Tensor,
-        all_fields: Tensor,
-        pairs: Pairs,
+        self, states: Tensor, fields: Tensor, shared: Tensor, all_fields: Tensor, pairs: Pairs
     ) -> tuple[Tensor, Tensor]:
         """Give the new states `(n, width)` and equivariant fields `(n, 4, 8)` of a chunk.
 
@@ -259,12 +254,13 @@ class GraphNetwork(nn.Module):
         for place, layer in enumerate(self.layers):
             if place in CONTEXT_BEFORE:
                 states = self.add_context(states, _field_means(self.summary(states), field, fields)[field])
+            normed = layer.norm(states)
+            own, shared = layer.own(normed), layer.other(normed)
             if kernels is None:
-                states, directed = layer(states, directed, layer.shared(states), directed, pairs)
+                gathered = layer.gather(own, directed, shared, directed, pairs)
             else:
-                normed = layer.norm(states)
-                gathered = kernels.gather(layer, layer.own(normed), directed, layer.other(normed), pairs)
-                states, directed = layer.finish(states, normed, *gathered)
+                gathered = kernels.gather(layer, own, directed, shared, pairs)
+            states, directed = layer.finish(states, normed, *gathered)
         shown = self.shown(states)
         affinities = (
             self.affinity_logits(shown, shown, pairs) if kernels is None else kernels.affinities(self, shown, pairs)

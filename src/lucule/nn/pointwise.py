@@ -16,6 +16,8 @@ from numba import njit, prange
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lucule.nn.device import as_array
+
 Array = NDArray[np.float32]
 
 # rows per partial sum of gradients; fixed, so that sums do not depend on the number of threads
@@ -73,24 +75,19 @@ class _Fused(torch.autograd.Function):
         ctx.save_for_backward(x, hidden_weight, hidden_bias, weight)
         total = torch.empty(len(x), len(weight))
         forward = _forward_all if len(x) > _MANY else _forward_one
-        forward(_numpy(x), _numpy(hidden_weight), _numpy(hidden_bias), _numpy(weight), total.numpy())
+        forward(as_array(x), as_array(hidden_weight), as_array(hidden_bias), as_array(weight), total.numpy())
         return total
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[None, Tensor, Tensor, Tensor]:
-        x, hidden_weight, hidden_bias, weight = (_numpy(tensor) for tensor in ctx.saved_tensors)
+        x, hidden_weight, hidden_bias, weight = (as_array(tensor) for tensor in ctx.saved_tensors)
         chunks = (len(x) + _CHUNK - 1) // _CHUNK
         by_hidden = np.zeros((chunks, 2, len(hidden_weight)), np.float32)
         by_weight = np.zeros((chunks, *weight.shape), np.float32)
         backward = _backward_all if len(x) > _MANY else _backward_one
-        backward(x, hidden_weight, hidden_bias, weight, _numpy(gradients[0]), by_hidden, by_weight)
+        backward(x, hidden_weight, hidden_bias, weight, as_array(gradients[0]), by_hidden, by_weight)
         to_hidden = torch.from_numpy(by_hidden.sum(axis=0))
         return None, to_hidden[0], to_hidden[1], torch.from_numpy(by_weight.sum(axis=0))
-
-
-def _numpy(tensor: Tensor) -> Array:
-    array: Array = tensor.detach().contiguous().numpy()
-    return array
 
 
 def _forward_rows(x: Array, hidden_weight: Array, hidden_bias: Array, weight: Array, total: Array) -> None:

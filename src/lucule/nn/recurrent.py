@@ -21,6 +21,8 @@ from numba import get_num_threads, njit
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lucule.nn.device import as_array
+
 KERNEL: Final = 3
 POOL: Final = 4
 CHUNK: Final = 256
@@ -140,7 +142,7 @@ class ConvLSTM(nn.Module):
     def _on_all_cores(self, x: Tensor) -> Tensor:
         kind = torch.bfloat16 if _computes_with_bfloat16() else torch.float32
         layers = [copy.deepcopy(lstm).to(kind) for lstm in (self.lstm1, self.lstm2)]
-        values, weight, bias = (_numpy(tensor) for tensor in (x, self.conv.weight, self.conv.bias))
+        values, weight, bias = (as_array(tensor) for tensor in (x, self.conv.weight, self.conv.bias))
         steps = (self.length - KERNEL + 1) // POOL
         result = torch.empty(len(x), self.out.out_features)
 
@@ -171,27 +173,22 @@ class _PooledConvolution(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         steps = (x.shape[1] // weight.shape[1] - KERNEL + 1) // POOL
         maps = torch.empty(steps, len(x), len(weight))
-        _pooled_maps(_numpy(x), _numpy(weight), _numpy(bias), maps.numpy())
+        _pooled_maps(as_array(x), as_array(weight), as_array(bias), maps.numpy())
         ctx.save_for_backward(x, weight, bias, maps)
         return maps
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[None, Tensor, Tensor]:
-        x, weight, bias, maps = (_numpy(tensor) for tensor in ctx.saved_tensors)
+        x, weight, bias, maps = (as_array(tensor) for tensor in ctx.saved_tensors)
         chunks = (len(x) + _ROWS - 1) // _ROWS
         by_weight, by_bias = np.zeros((chunks, *weight.shape), np.float32), np.zeros((chunks, len(bias)), np.float32)
-        _pooled_maps_backward(x, weight, bias, maps, _numpy(gradients[0]), by_weight, by_bias)
+        _pooled_maps_backward(x, weight, bias, maps, as_array(gradients[0]), by_weight, by_bias)
         return None, torch.from_numpy(by_weight.sum(axis=0)), torch.from_numpy(by_bias.sum(axis=0))
 
 
 def _computes_with_bfloat16() -> bool:
     supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return supported
-
-
-def _numpy(tensor: Tensor) -> NDArray[np.float32]:
-    array: Any = tensor.detach().contiguous().numpy()
-    return array
 
 
 @njit(cache=True, nogil=True, fastmath=True)

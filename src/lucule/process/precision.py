@@ -30,7 +30,6 @@ _REACH: Final = 9.0
 _BINS: Final = 60
 _BLOCKS: Final = 40
 _RESAMPLES: Final = 60
-_MOST_PAIRS: Final = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)

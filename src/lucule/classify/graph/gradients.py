@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lucule.classify.graph.inputs import PAIR_FEATURES, RANKS
-from lucule.classify.graph.kernels import BLOCK, PAIRS, attend_heads, linear, wide
+from lucule.classify.graph.kernels import BLOCK, HARMONICS, PAIRS, gather, linear, turn_fields, wide
 from lucule.classify.graph.vectors import (
     LANES,
     activate,
@@ -25,20 +25,19 @@ from lucule.classify.graph.vectors import (
     add_lines,
     add_rows,
     add_rows_silu,
-    add_transposed,
     contract,
     fill_lines,
     padded,
     softmax,
     square_lines,
 )
+from lucule.nn import as_array
 from lucule.nn.graph import GraphLayer, GraphNetwork, Pairs
 from lucule.space.threads import share
 
 Floats = NDArray[np.float32]
 
 _K: Final = len(RANKS)
-_HARMONICS: Final = PAIR_FEATURES * PAIRS
 _LINES: Final = (PAIR_FEATURES + 8) * PAIRS
 _FIELDS: Final = 32
 _ZERO, _TWO, _PART_OF_RANKS = np.float32(0), np.float32(2), np.float32(1 / _K)
@@ -119,7 +118,7 @@ class _Gather(torch.autograd.Function):
         weights = _message_weights(pair, gate, bias)
         n, width = own.shape
         outputs = torch.empty(n, width), torch.empty(n, width), torch.empty(n, _FIELDS)
-        inputs = _numpy(own), _numpy(shared), _numpy(fields)
+        inputs = as_array(own), as_array(shared), as_array(fields)
         _on_parts(partial(_gather, near, weights, *inputs, *(output.numpy() for output in outputs)), n)
         return outputs
 
@@ -133,7 +132,7 @@ class _Gather(torch.autograd.Function):
         by_known = np.zeros((_PARTS, _up(PAIR_FEATURES), width), np.float32)
         by_turned = np.zeros((_PARTS, LANES, width), np.float32)
         by_gate, by_bias = np.zeros((_PARTS, width, LANES), np.float32), np.zeros((_PARTS, LANES), np.float32)
-        inputs = [_numpy(value) for value in (own, shared, fields, *gradients)]
+        inputs = [as_array(value) for value in (own, shared, fields, *gradients)]
         sums = by_shared, by_fields, by_known, by_turned, by_gate, by_bias
         _on_parts(partial(_gather_back, ctx.near, weights, *inputs, by_own, *sums), n)
         shares, turns, known, turned, gates, biases = (_sum(parts) for parts in sums)
@@ -148,7 +147,7 @@ class _Affinities(torch.autograd.Function):
         ctx.near = near
         ctx.save_for_backward(together, apart, *weights)
         logits = torch.zeros(near.index.shape)
-        inputs = _numpy(together), _numpy(apart)
+        inputs = as_array(together), as_array(apart)
         _on_parts(partial(_affinities, near, _affinity_weights(*weights), *inputs, logits.numpy()), len(together))
         return logits
 
@@ -163,7 +162,7 @@ class _Affinities(torch.autograd.Function):
         by_hidden_bias, by_last = (np.zeros((_PARTS, width), np.float32) for _ in range(2))
         by_last_bias = np.zeros((_PARTS, 1), np.float32)
         sums = by_together, by_apart, by_known, by_difference, by_hidden, by_hidden_bias, by_last, by_last_bias
-        inputs = _numpy(together), _numpy(apart), _numpy(gradients[0])
+        inputs = as_array(together), as_array(apart), as_array(gradients[0])
         _on_parts(partial(_affinities_back, ctx.near, _affinity_weights(*weights), *inputs, *sums), n)
         first, second, known, difference, hidden, hidden_bias, last, last_bias = (_sum(parts) for parts in sums)
         return (
@@ -172,26 +171,21 @@ class _Affinities(torch.autograd.Function):
 
 
 def _near(pairs: Pairs) -> _Near:
-    return _Near(pairs.index.numpy(), pairs.present.numpy(), _numpy(pairs.features), _numpy(pairs.harmonics))
+    return _Near(pairs.index.numpy(), pairs.present.numpy(), as_array(pairs.features), as_array(pairs.harmonics))
 
 
 def _message_weights(pair: Tensor, gate: Tensor, bias: Tensor) -> _MessageWeights:
-    known, turned = _numpy(pair[:, :PAIR_FEATURES].T), _numpy(pair[:, PAIR_FEATURES:].T)
-    return _MessageWeights(wide(known), wide(turned), *linear(gate, bias), padded(turned.T), padded(_numpy(gate)))
+    known, turned = as_array(pair[:, :PAIR_FEATURES].T), as_array(pair[:, PAIR_FEATURES:].T)
+    return _MessageWeights(wide(known), wide(turned), *linear(gate, bias), padded(turned.T), padded(as_array(gate)))
 
 
 def _affinity_weights(
     known: Tensor, difference: Tensor, hidden: Tensor, hidden_bias: Tensor, last: Tensor, last_bias: Tensor
 ) -> _AffinityWeights:
     return _AffinityWeights(
-        wide(_numpy(known.T)), padded(_numpy(difference.T)), *linear(hidden, hidden_bias), *linear(last, last_bias),
-        padded(_numpy(difference)), padded(_numpy(hidden)),
+        wide(as_array(known.T)), padded(as_array(difference.T)), *linear(hidden, hidden_bias), *linear(last, last_bias),
+        padded(as_array(difference)), padded(as_array(hidden)),
     )  # fmt: skip
-
-
-def _numpy(tensor: Tensor) -> Floats:
-    array: Floats = tensor.detach().contiguous().numpy()
-    return array
 
 
 def _up(rows: int) -> int:
@@ -232,7 +226,7 @@ def _collect(near, low, many, lines, other, slots, ends):  # type: ignore[no-unt
             for f in range(PAIR_FEATURES):
                 lines[f * PAIRS + used] = near.features[low + p, slot, f]
             for m in range(8):
-                lines[_HARMONICS + m * PAIRS + used] = near.harmonics[low + p, slot, m]
+                lines[HARMONICS + m * PAIRS + used] = near.harmonics[low + p, slot, m]
             used += 1
     ends[many] = used
     return used
@@ -243,7 +237,7 @@ def _see(lines, other, ends, many, low, own, shared, fields, weights, turned, me
     """What messages are made of, but for what directions add: into `message`; and directions, into `turned`."""
     for p in range(many):
         for r in range(ends[p], ends[p + 1]):
-            contract(lines, _HARMONICS + r, PAIRS, fields, low + p, other[r], turned, r)
+            contract(lines, HARMONICS + r, PAIRS, fields, low + p, other[r], turned, r)
             add_lines(own, low + p, shared, other[r], message, r)
     add_columns(lines, 0, PAIRS, weights.known, message, ends[many])
 
@@ -257,6 +251,7 @@ def _gather(near, weights, own, shared, fields, attended, largest, new_fields, _
     turned, gates = np.zeros((PAIRS, LANES), np.float32), np.zeros((PAIRS, LANES), np.float32)
     message = np.zeros((PAIRS, width), np.float32)
     gathered, two = np.empty((8, LANES), np.float32), np.empty((2, LANES), np.float32)
+    strength = np.empty(8, np.float32)  # the plain operations take it from the fields
     for low in range(first, last, BLOCK):
         many = min(BLOCK, last - low)
         used = _collect(near, low, many, lines, other, slots, ends)
@@ -265,14 +260,10 @@ def _gather(near, weights, own, shared, fields, attended, largest, new_fields, _
         fill_lines(weights.gate_bias, gates, used)
         add_rows(message, 0, width, weights.gate, gates, used)
         for p in range(many):
-            gathered[:] = _ZERO
-            if ends[p] < ends[p + 1]:
-                add_transposed(lines, _HARMONICS, PAIRS, gates, ends[p], ends[p + 1], gathered)
-                softmax(gates, ends[p], ends[p + 1])
-            attend_heads(ends[p], ends[p + 1], width, gates, message, two, attended[low + p], largest[low + p])
-            for m in range(8):
-                for c in range(4):
-                    new_fields[low + p, 4 * m + c] = gathered[m, 4 + (0 if m < 3 else 4) + c] * _PART_OF_RANKS
+            gather(
+                lines, ends[p], ends[p + 1], width, gates, message, gathered, two, attended[low + p], largest[low + p]
+            )
+            turn_fields(gathered, new_fields[low + p], strength)
 
 
 @njit(cache=True, nogil=True)
@@ -358,9 +349,9 @@ def _turn_back(lines, first, last, to_fields, to_gates):  # type: ignore[no-unty
         for c in range(4):
             one, two = _ZERO, _ZERO
             for m in range(3):
-                one += to_fields[4 * m + c] * lines[_HARMONICS + m * PAIRS + r]
+                one += to_fields[4 * m + c] * lines[HARMONICS + m * PAIRS + r]
             for m in range(3, 8):
-                two += to_fields[4 * m + c] * lines[_HARMONICS + m * PAIRS + r]
+                two += to_fields[4 * m + c] * lines[HARMONICS + m * PAIRS + r]
             to_gates[r, 4 + c], to_gates[r, 8 + c] = one * _PART_OF_RANKS, two * _PART_OF_RANKS
 
 
@@ -388,7 +379,7 @@ def _add_twice(values, one, other):  # type: ignore[no-untyped-def]
 @njit(nogil=True, fastmath=True)
 def _add_fields(lines, r, to_turned, one, other):  # type: ignore[no-untyped-def]
     for m in range(8):
-        turned, degree = lines[_HARMONICS + m * PAIRS + r], 0 if m < 3 else 4
+        turned, degree = lines[HARMONICS + m * PAIRS + r], 0 if m < 3 else 4
         for c in range(4):
             one[4 * m + c] += turned * to_turned[degree + c]
             other[4 * m + c] += turned * to_turned[8 + degree + c]

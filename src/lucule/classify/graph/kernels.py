@@ -45,8 +45,8 @@ _EPSILON: Final = np.float32(1e-5)  # of the normalisation
 
 # What is known of the pairs of a block lies in lines of PAIRS numbers one after the other: the nine features, then the
 # eight harmonics, then what these are made of. Distances between lines that the compiler knows let it make vector code.
-_HARMONICS: Final = PAIR_FEATURES * PAIRS
-_X, _Y, _Z, _SQUARES, _GAP, _HERE, _THERE, _LENGTH = (_HARMONICS + (8 + line) * PAIRS for line in range(8))
+HARMONICS: Final = PAIR_FEATURES * PAIRS
+_X, _Y, _Z, _SQUARES, _GAP, _HERE, _THERE, _LENGTH = (HARMONICS + (8 + line) * PAIRS for line in range(8))
 _LINES: Final = PAIR_FEATURES + 16
 
 
@@ -212,20 +212,16 @@ def layer_between(points, tile, weights, shared, fields, states, new_fields, fir
         for p in range(many):
             for r in range(ends[p], ends[p + 1]):
                 j = tile.place[other[r]]
-                contract(lines, _HARMONICS + r, PAIRS, fields, low + p, j, turned, r)
+                contract(lines, HARMONICS + r, PAIRS, fields, low + p, j, turned, r)
                 add_lines(own, p, shared, j, message, r)
         add_columns(lines, 0, PAIRS, weights.known, message, used)
         add_rows_silu(turned, 0, LANES, weights.turned, message, used)
         fill_lines(weights.gate_bias, gates, used)
         add_rows(message, 0, wide, weights.gate, gates, used)
         for p in range(many):
-            gathered[:] = _ZERO
-            if ends[p] < ends[p + 1]:
-                add_transposed(lines, _HARMONICS, PAIRS, gates, ends[p], ends[p + 1], gathered)
-                softmax(gates, ends[p], ends[p + 1])
             own_sum, most = seen[p, width : 2 * width], seen[p, 2 * width : 3 * width]
-            attend_heads(ends[p], ends[p + 1], width, gates, message, attended, own_sum, most)
-            _strength(gathered, new_fields[low + p], seen[p, 3 * width :])
+            gather(lines, ends[p], ends[p + 1], width, gates, message, gathered, attended, own_sum, most)
+            turn_fields(gathered, new_fields[low + p], seen[p, 3 * width :])
             deep[p] = weights.first_bias
             for w in range(width):
                 change[p, w] = states[low + p, w] + weights.second_bias[w]
@@ -316,14 +312,14 @@ def _features(points, lines, used):  # type: ignore[no-untyped-def]
         lines[_LENGTH + r] = distance + _SMALLEST_NM
         scale = _ONE / max(distance, _SMALLEST_NM)
         x, y, z = x * scale, y * scale, z * scale
-        lines[_HARMONICS + r] = x
-        lines[_HARMONICS + PAIRS + r] = y
-        lines[_HARMONICS + 2 * PAIRS + r] = z
-        lines[_HARMONICS + 3 * PAIRS + r] = _ROOT * x * y
-        lines[_HARMONICS + 4 * PAIRS + r] = _ROOT * y * z
-        lines[_HARMONICS + 5 * PAIRS + r] = z * z - (x * x + y * y) * _HALF
-        lines[_HARMONICS + 6 * PAIRS + r] = _ROOT * x * z
-        lines[_HARMONICS + 7 * PAIRS + r] = _ROOT * (x * x - y * y) * _HALF
+        lines[HARMONICS + r] = x
+        lines[HARMONICS + PAIRS + r] = y
+        lines[HARMONICS + 2 * PAIRS + r] = z
+        lines[HARMONICS + 3 * PAIRS + r] = _ROOT * x * y
+        lines[HARMONICS + 4 * PAIRS + r] = _ROOT * y * z
+        lines[HARMONICS + 5 * PAIRS + r] = z * z - (x * x + y * y) * _HALF
+        lines[HARMONICS + 6 * PAIRS + r] = _ROOT * x * z
+        lines[HARMONICS + 7 * PAIRS + r] = _ROOT * (x * x - y * y) * _HALF
         gap = abs(lines[_GAP + r])
         lines[3 * PAIRS + r] = _ONE if gap <= _ONE_FRAME else _ZERO
         lines[2 * PAIRS + r] = gap + _ONE
@@ -359,25 +355,29 @@ def _normalise(values, weight, bias, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def attend_heads(first, last, width, weights, message, out, attended, largest):  # type: ignore[no-untyped-def]
-    """Weighted sum by heads, and the largest, of the messages `first` to before `last`; 0 where there are none.
+def gather(lines, first, last, width, gates, message, gathered, out, attended, largest):  # type: ignore[no-untyped-def]
+    """Weighted sum by heads, and the largest, of the messages `first` to before `last` of a point; 0 without any.
 
-    `out` `(2, 16)` is for what comes in between.
+    `gathered` `(8, 16)` gets the harmonics times the gates, and the gates become weights. `out` `(2, 16)` is for what
+    comes in between.
     """
-    head = width // 4
+    gathered[:] = _ZERO
     if first == last:
         attended[:], largest[:] = _ZERO, _ZERO
         return
+    add_transposed(lines, HARMONICS, PAIRS, gates, first, last, gathered)
+    softmax(gates, first, last)
+    head = width // 4
     for h in range(4):
         begin, end = h * head, (h + 1) * head
         for column in range(begin // LANES * LANES, end, LANES):
-            attend(weights, h, message, column, first, last, out)
+            attend(gates, h, message, column, first, last, out)
             for w in range(max(begin, column), min(end, column + LANES)):
                 attended[w], largest[w] = out[0, w - column], out[1, w - column]
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _strength(gathered, fields, strength):  # type: ignore[no-untyped-def]
+def turn_fields(gathered, fields, strength):  # type: ignore[no-untyped-def]
     """New fields of a point, and their strength by degree and channel."""
     for c in range(8):
         strength[c] = _ZERO
