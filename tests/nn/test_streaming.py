@@ -28,6 +28,11 @@ def network():
     return nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Dropout(0.1), nn.Linear(16, 1))
 
 
+def wide_network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, 1))
+
+
 def batch(step, generator):
     x = torch.rand(64, 2, generator=generator)
     return x, x.sum(1, keepdim=True)
@@ -79,15 +84,36 @@ def test_same_seed_same_weights_and_the_global_generator_is_left_alone():
     assert not equal(first, other)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("after", [5, 33])
-def test_an_interrupted_run_continues_to_the_same_weights(tmp_path, after):
-    whole, interrupted, continued = network(), network(), network()
-    expected = train_stream(whole, batch, loss, settings=SETTINGS)
+def test_an_interrupted_run_continues_to_the_same_weights(tmp_path, after, optimizer):
+    whole, interrupted, continued = wide_network(), wide_network(), wide_network()
+    settings = SETTINGS.replace(optimizer=optimizer)
+    expected = train_stream(whole, batch, loss, settings=settings)
     with pytest.raises(KeyboardInterrupt):
-        train_stream(interrupted, batch, loss, settings=SETTINGS, folder=tmp_path, progress=Interrupting(after))
-    stream = train_stream(continued, batch, loss, settings=SETTINGS, folder=tmp_path)
+        train_stream(interrupted, batch, loss, settings=settings, folder=tmp_path, progress=Interrupting(after))
+    stream = train_stream(continued, batch, loss, settings=settings, folder=tmp_path)
     assert equal(whole, continued)
     assert [line["loss"] for line in stream.log] == [line["loss"] for line in expected.log]
+
+
+def test_muon_steps_matrices_along_all_directions_alike_and_leaves_the_rest_to_adamw():
+    """One step without decay: singular values of a matrix's change are alike, those of its gradient are not."""
+    settings = SETTINGS.replace(steps=1, weight_decay=0, warmup_fraction=0, schedule="constant", ema_decay=0)
+    change = {}
+    for optimizer in ("adamw", "muon"):
+        model, before = wide_network(), wide_network()
+        train_stream(model, batch, loss, settings=settings.replace(optimizer=optimizer))
+        change[optimizer] = {
+            name: new - old for (name, new), old in zip(model.named_parameters(), before.parameters(), strict=True)
+        }
+    sizes = torch.linalg.svdvals(change["muon"].pop("2.weight").detach())
+    expected = settings.learning_rate * 0.2 * 16**0.5
+    assert sizes[:3].min() > 0.6 * expected
+    assert sizes.max() < 1.3 * expected
+    plain = torch.linalg.svdvals(change["adamw"].pop("2.weight").detach())
+    assert plain[2] < 0.2 * plain[0]
+    assert all(torch.equal(change["adamw"][name], change["muon"][name]) for name in change["muon"])
 
 
 def test_a_budget_of_seconds_ends_annealed_and_saved(tmp_path):

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from lucule.core import SILENT, Config, InputError, Progress, WorkError
 from lucule.core.files import atomic_path
+from lucule.nn import optimizers
 from lucule.nn.training import learning_rate_fraction
 
 Batch = TypeVar("Batch")
@@ -41,8 +42,10 @@ class StreamSettings(Config):
     ----------
     seconds, steps
         The budget: exactly one of them. Seconds count training time, over all runs of an interrupted training.
+    optimizer
+        `adamw`, or `muon`, which orthogonalizes the steps of matrices (`lucule.nn.optimizers`).
     learning_rate
-        Largest learning rate (AdamW).
+        Largest learning rate.
     schedule
         After the warm-up the learning rate stays `constant`, or falls along a `cosine` or a `linear` ramp to 0.
     warmup_fraction
@@ -65,6 +68,7 @@ class StreamSettings(Config):
 
     seconds: float | None = Field(default=None, gt=0)
     steps: int | None = Field(default=None, gt=0)
+    optimizer: optimizers.Name = "adamw"
     learning_rate: float = Field(default=1e-3, gt=0)
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
     warmup_fraction: float = Field(default=0.02, ge=0, lt=1)
@@ -160,9 +164,10 @@ def train_stream(
     """
     device = torch.device(device)
     model.to(device).train()
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=device.type == "cuda"
-    )
+    optimizer = optimizers.Optimizers(
+        model, settings.optimizer,
+        learning_rate=settings.learning_rate, weight_decay=settings.weight_decay, fused=device.type == "cuda",
+    )  # fmt: skip
     average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     signature = _signature(model, settings, seed, identity)
     stream = _resume(folder, model, optimizer, average, signature)
@@ -184,12 +189,11 @@ def train_stream(
             rate = settings.learning_rate * learning_rate_fraction(
                 stream.done(settings), settings.schedule, settings.warmup_fraction
             )
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            optimizer.set_rate(rate)
             batch = make_batch(stream.step, generator)
             with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
                 value, details = loss(network, batch)
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             value.backward()  # type: ignore[no-untyped-call]
             _clip(model, settings.clip_norm)
             optimizer.step()
@@ -258,15 +262,14 @@ def _signature(model: nn.Module, settings: StreamSettings, seed: int, identity: 
 def _save(
     folder: Path,
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: optimizers.Optimizers,
     average: dict[str, Tensor],
     stream: Stream,
     signature: str,
 ) -> None:
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"average/{name}": tensor for name, tensor in average.items()}
-    for number, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{number}/{name}": tensor for name, tensor in state.items()}
+    tensors |= {f"optimizer/{name}": tensor for name, tensor in optimizer.state().items()}
     text = json.dumps([stream.step, stream.seconds, stream.log])
     _write(folder / CHECKPOINT, tensors, {"signature": signature, "stream": text})
     _write(folder / WEIGHTS, average, None)
@@ -287,7 +290,7 @@ def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | No
 def _resume(
     folder: Path | None,
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: optimizers.Optimizers,
     average: dict[str, Tensor],
     signature: str,
 ) -> Stream:
@@ -302,15 +305,13 @@ def _resume(
         raise InputError(
             "The folder holds the checkpoint of another training", received=path.parent, next_step="use an empty folder"
         )
-    state: dict[int, dict[str, Tensor]] = {}
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
     for key, tensor in tensors.items():
         kind, _, name = key.partition("/")
-        if kind == "optimizer":
-            number, _, name = name.partition("/")
-            state.setdefault(int(number), {})[name] = tensor
-        elif kind == "average":
-            average[name].copy_(tensor)
-    model.load_state_dict({k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")})
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        parts[kind][name] = tensor
+    model.load_state_dict(parts["model"])
+    for name, tensor in parts["average"].items():
+        average[name].copy_(tensor)
+    optimizer.load(parts["optimizer"])
     step, seconds, log = json.loads(metadata["stream"])
     return Stream(step, seconds, log)
