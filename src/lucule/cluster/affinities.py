@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucule.cluster.chance import expected_by_chance, unlikely
+from lucule.cluster.gaps import Gaps
 from lucule.cluster.members import renumbered
 from lucule.cluster.partition import partition
 from lucule.cluster.places import distinct
@@ -27,7 +28,8 @@ def from_affinities(
 ) -> Localizations:
     """Label localizations and join those that belong together into clusters.
 
-    Localizations whose probability of being in a structure is above one half are joined by `lucule.cluster.partition`.
+    Localizations whose probability of being in a structure is above one half are joined by `lucule.cluster.partition`,
+    which minds the gaps between them.
     Clusters that the background around them would produce by chance are dropped, as in `lucule.cluster.group`. All
     localizations of a cluster get the class that is most probable for them together, all others the label 0.
 
@@ -75,7 +77,7 @@ def from_affinities(
     members = structured > 0.5
     if region is not None:
         members &= region.contains(locs.xy())
-    cluster = partition(neighbours, log_odds, members, min_points=min_points)
+    cluster = partition(neighbours, log_odds, members, min_points=min_points, gaps=_gaps(locs, members))
     if false_discovery_rate < 1:
         cluster = _beyond_chance(locs, cluster, members, false_discovery_rate)
     inside = cluster >= 0
@@ -86,6 +88,16 @@ def from_affinities(
     return locs.with_columns(
         label=label, p_label=np.where(inside, structured, 1 - structured).astype(np.float32), cluster=cluster
     )
+
+
+def _gaps(locs: Localizations, members: NDArray[np.bool_]) -> Gaps:
+    """The gaps between members of the same pattern."""
+    gaps = Gaps.none(len(locs))
+    points = locs.xyz() if locs.is_3d else locs.xy()
+    error = locs["x_err"] if "x_err" in locs else np.zeros(len(locs))
+    for rows in patterns(locs, np.flatnonzero(members)):
+        gaps.add(rows, points[rows], error[rows].astype(np.float32))
+    return gaps
 
 
 def _beyond_chance(

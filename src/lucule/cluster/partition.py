@@ -2,7 +2,8 @@
 
 Two groups are joined when the mean log-odds of all neighbour pairs between them speak for one cluster, the surest pair
 of groups first. Single wrong affinities are outvoted, touching clusters are kept apart by the pairs that span them, and
-the number of clusters follows.
+the number of clusters follows. Log-odds of pairs between which members leave a gap are lowered: the more, the more the
+gap stands out from the distances around them.
 """
 
 from __future__ import annotations
@@ -14,13 +15,21 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from lucule.cluster.gaps import Gaps, excess
 from lucule.core import InputError
 
+USUAL_GAP: Final = 2.0
+"""A gap up to so many usual steps says nothing; beyond it log-odds fall by the logarithm of what is more."""
 _EMPTY: Final = -1
 
 
 def partition(
-    neighbours: NDArray[np.int32], log_odds: NDArray[np.float32], members: NDArray[np.bool_], *, min_points: int = 3
+    neighbours: NDArray[np.int32],
+    log_odds: NDArray[np.float32],
+    members: NDArray[np.bool_],
+    *,
+    min_points: int = 3,
+    gaps: Gaps | None = None,
 ) -> NDArray[np.int32]:
     """Give every point its cluster.
 
@@ -34,6 +43,8 @@ def partition(
         Which points may be in a cluster, `(n,)`.
     min_points
         Smaller clusters are dropped.
+    gaps
+        The gaps between members; None: they do not matter.
 
     Returns
     -------
@@ -63,6 +74,7 @@ def partition(
             "Neighbours, log-odds and members do not fit together",
             received=f"{neighbours.shape}, {log_odds.shape}, {members.shape}",
         )
+    gaps = gaps or Gaps.none(n)
     root = np.full(n, -1, np.int32)
     # what no pair holds together is separate work: bounded memory, and small groups are fast
     part = _parts(neighbours, log_odds, members)
@@ -74,7 +86,7 @@ def partition(
         rows = order[first:last]
         if len(rows) >= min_points:
             place[rows] = np.arange(len(rows), dtype=np.int32)
-            u, v, weight = _edges(rows, place, part, neighbours, log_odds)
+            u, v, weight = _edges(rows, place, part, neighbours, log_odds, gaps)
             root[rows] = rows[_agglomerate(len(rows), u, v, weight)]
     return _numbered(root, min_points)
 
@@ -127,8 +139,8 @@ def _parts(neighbours, log_odds, members):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _edges(rows, place, part, neighbours, log_odds):  # type: ignore[no-untyped-def]
-    """Pairs within a part, each direction for itself: places of both points, and the log-odds."""
+def _edges(rows, place, part, neighbours, log_odds, gaps):  # type: ignore[no-untyped-def]
+    """Pairs within a part, each direction for itself: places of both points, and the log-odds less those of a gap."""
     k = neighbours.shape[1]
     u = np.empty(len(rows) * k, np.int32)
     v = np.empty(len(rows) * k, np.int32)
@@ -139,7 +151,8 @@ def _edges(rows, place, part, neighbours, log_odds):  # type: ignore[no-untyped-
         for slot in range(k):
             j = neighbours[row, slot]
             if j >= 0 and j != row and part[j] == part[row]:
-                u[used], v[used], weight[used] = i, place[j], log_odds[row, slot]
+                u[used], v[used] = i, place[j]
+                weight[used] = log_odds[row, slot] - np.log(max(excess(gaps, row, j) / USUAL_GAP, 1.0))
                 used += 1
     return u[:used], v[:used], weight[:used]
 
