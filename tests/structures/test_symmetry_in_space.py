@@ -72,23 +72,27 @@ def test_candidates_are_named_the_likeliest_first() -> None:
     assert "8-fold (+0.0), round (-1.7)" in not_certain({ROUND: -1.7, 8: 0.0})
 
 
-def test_a_higher_order_may_lose_a_little_of_what_being_round_loses() -> None:
-    """Sums and standard errors of 256 pores: two turns predict them a little better than eight."""
+@pytest.mark.parametrize(
+    ("twice", "four_times", "eight_times"), [(0.0, 3.5, 1.4), (0.0, 5.4, 8.5)], ids=["saved poses", "other poses"]
+)
+def test_a_higher_order_may_lose_a_little_of_what_unlike_orders_lose(twice, four_times, eight_times) -> None:
+    """Sums and standard errors of 256 pores of eight corners: two turns predict them a little better than eight."""
     rng = np.random.default_rng(1)
     sums = {
         ROUND: (30.7, 3.4),
-        2: (0.0, 0.0),
+        2: (twice, 0.0),
         3: (26.5, 3.4),
-        4: (3.5, 0.2),
+        4: (four_times, 0.2),
         7: (28.6, 3.4),
-        8: (1.4, 0.3),
+        8: (eight_times, 0.3),
         12: (30.0, 3.4),
     }
     spread = rng.normal(0, 1, 256)
     spread = (spread - spread.mean()) / spread.std()
     lost = {order: total / 256 + error / 16 * spread for order, (total, error) in sums.items()}
-    assert _rivals(lost) == [2, 4, 8]
-    # sites that are half false lose nearly half of it
-    assert _rivals(lost | {8: lost[ROUND] / 2}) == [2, 4]
+    possible = [ROUND, 2, 4, 8]
+    assert _rivals(lost, possible) == [2, 4, 8]
+    # sites that are half false lose log 2 each, where three times as many lose log 3
+    assert _rivals(lost | {8: lost[3] * np.log(2) / np.log(3)}, possible) == [2, 4]
     # where round may be meant, only what is not clearly worse counts
-    assert _rivals(lost | {ROUND: 0.001 * spread}) == [ROUND, 2]
+    assert _rivals(lost | {ROUND: 0.001 * spread}, possible) == [ROUND, 2]

@@ -36,9 +36,10 @@ _SAME_DEG: Final = 15.0
 # an order is worse than the best if it is by so many standard errors, and by so much log likelihood in all
 _CLEARLY: Final = 2.0
 _LEAST: Final = 0.5
-# a higher order may lose this part of what being round loses: turns about an axis that is not exactly known blur a
-# little; an order that is not there makes as many false sites as true ones, and loses far more
-_SLIGHT: Final = 0.2
+# turns about an axis that is not exactly known blur a little: a higher order may lose this part of what the best of the
+# orders loses that have nothing to do with it. Twice the true order makes a false site for each true one and loses two
+# thirds of that, or all of it where sites are hardly resolved
+_SLIGHT: Final = 0.4
 
 
 def detect(problem: Problem, state: State, blur_nm: float) -> tuple[Symmetry, dict[int, float], dict[int, float]]:
@@ -74,7 +75,7 @@ def detect(problem: Problem, state: State, blur_nm: float) -> tuple[Symmetry, di
         if possible == [ROUND]:
             continue
         best = max(possible, key=lambda order: float(gains[order].sum()))
-        rivals = _rivals({order: gains[best] - gains[order] for order in possible})
+        rivals = _rivals({order: gains[best] - gains[order] for order in gains}, possible)
         highest = max(rivals)
         if ROUND not in rivals and all(highest % order == 0 for order in rivals):
             clear.append(replace(axis, order=highest, loss=losses[highest]))
@@ -83,13 +84,19 @@ def detect(problem: Problem, state: State, blur_nm: float) -> tuple[Symmetry, di
     return max(clear, key=lambda found: found.order, default=NONE), losses, {}
 
 
-def _rivals(shortfalls: dict[int, Floats]) -> list[int]:
-    """Orders that may be meant, by what each particle loses with them against the best `(k,)`."""
-    rivals = [order for order, lost in shortfalls.items() if not _worse(lost)]
+def _rivals(shortfalls: dict[int, Floats], possible: list[int]) -> list[int]:
+    """Possible orders that may be meant, by what each particle loses with every order against the best `(k,)`."""
+    rivals = [order for order in possible if not _worse(shortfalls[order])]
     if ROUND in rivals:
         return rivals
-    slight = _SLIGHT * float(shortfalls[ROUND].sum())
-    return [order for order, lost in shortfalls.items() if order in rivals or float(lost.sum()) < slight]
+    return [order for order in possible if order in rivals or (order != ROUND and _slight(shortfalls, order))]
+
+
+def _slight(shortfalls: dict[int, Floats], order: int) -> bool:
+    """Whether an order loses little beside those that neither divide it nor are divided by it."""
+    unlike = [other for other in shortfalls if other == ROUND or (other % order and order % other)]
+    least = min(float(shortfalls[other].sum()) for other in unlike)
+    return float(shortfalls[order].sum()) < _SLIGHT * least
 
 
 def _worse(shortfall: Floats) -> bool:
