@@ -20,7 +20,7 @@ from lucule.segment.images import ENDINGS, Brightness, open_image
 from lucule.segment.instances import THRESHOLD
 from lucule.segment.keep import Kept, blend, folds, measured, unmarked, without
 from lucule.segment.networks import build
-from lucule.segment.samples import Sample, sample, scale_of, size_px
+from lucule.segment.samples import Sample, annotated, sample, scale_of, size_px
 from lucule.segment.tuning import TrainSettings, Tuning
 
 TASK: Final = "segment"
@@ -86,14 +86,12 @@ def train(
     if not everything:
         known = [item.around_objects(max(3, round(0.4 * median))) for item in known]
 
-    def prepared(annotated: Sequence[Annotation | None]) -> list[Sample]:
-        return [
-            _on(sample(source, item, scale), place)
-            for source, item in zip(sources, annotated, strict=True)
-            if item is not None
-        ]
+    samples = [_on(sample(source, item, scale), place) for source, item in zip(sources, known, strict=True)]
 
-    samples = prepared(known)
+    def without_objects(left_out: dict[int, list[int]]) -> list[Sample]:
+        remaining = zip(samples, without(known, left_out), strict=True)
+        return [_on(annotated(one.image, one.brightness, item), place) for one, item in remaining if item is not None]
+
     network, begin = _network(used, len(classes), seed)
     network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     first = {key: tensor.clone() for key, tensor in network.state_dict().items()}
@@ -109,7 +107,7 @@ def train(
     kept, more = None, 0
     if begin is not None and weighed:
         # what was learned is judged by objects left out of other trainings, a single object by itself
-        trials = [(tuning.run(prepared(without(known, left_out)), share=share)[0], left_out) for left_out in parts]
+        trials = [(tuning.run(without_objects(left_out), share=share)[0], left_out) for left_out in parts]
         threshold = float(begin.card.features.get("threshold", THRESHOLD))
         kept = measured(network, first, trials or [(last, None)], samples, threshold)
         last = blend(first, last, kept.part)
