@@ -84,7 +84,7 @@ def sample(source: Any, annotation: Annotation, scale: float) -> Sample:
     Raises
     ------
     InputError
-        They differ in size.
+        They differ in size, or nothing can be seen in the image.
     """
     with open_image(source) as image:
         if image.shape != annotation.classes.shape:
@@ -93,7 +93,10 @@ def sample(source: Any, annotation: Annotation, scale: float) -> Sample:
                 received=f"{image.shape} and {annotation.classes.shape} pixels",
             )
         light = brightness(image)
-        seen = torch.from_numpy(rescaled(normalised(image.whole(), light), scale))
+        counts = normalised(image.whole(), light)
+        if counts.max() <= counts.min() and (annotation.classes % IGNORE).any():
+            raise InputError(f"{image.name} shows no object: it has the same brightness everywhere")
+        seen = torch.from_numpy(rescaled(counts, scale))
     return annotated(seen, light, annotation)
 
 

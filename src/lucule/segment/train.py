@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +17,7 @@ from lucule.models import Card, Packaged, find, save
 from lucule.nn import Stream, choose_device, count_parameters
 from lucule.segment import annotations as notes
 from lucule.segment.annotations import Annotation
-from lucule.segment.images import ENDINGS, Brightness, open_image
+from lucule.segment.images import ENDINGS, Brightness, check_length, image_files, open_image
 from lucule.segment.instances import THRESHOLD
 from lucule.segment.keep import Kept, blend, folds, measured, unmarked, without
 from lucule.segment.networks import build
@@ -79,6 +80,8 @@ def train(
         Nothing is annotated, images and annotations do not fit, or `out` holds another training.
     """
     used = settings or TrainSettings()
+    check_length(pixel_size_nm, "The size of a pixel", "nm")
+    check_length(diameter_px, "The diameter of an object", "pixels")
     folder, place = Path(out), choose_device(device)
     sources, known = _pair(images, annotations, kind, tuple(names), pixel_size_nm)
     classes = _same_names(known)
@@ -160,12 +163,12 @@ def _pair(
     images: Any, annotations: Any, kind: notes.Kind, names: tuple[str, ...], pixel_size_nm: float | None
 ) -> tuple[list[Any], list[Annotation]]:
     if isinstance(images, str | os.PathLike):
-        files = _files(images, ENDINGS)
+        files = image_files(images)
         single = Path(images).is_file() and isinstance(annotations, str | os.PathLike) and Path(annotations).is_file()
         found: list[tuple[Any, dict[str, Any]]] = (
             [(files[0], {"": Path(annotations)})]
             if single
-            else list(notes.pairs(files, _files(annotations, (*ENDINGS, *notes.OUTLINES))))
+            else list(notes.pairs(files, image_files(annotations, (*ENDINGS, *notes.OUTLINES))))
         )
     else:
         given = list(annotations)
@@ -197,18 +200,6 @@ def _annotation(
     return notes.from_array(item, kind=kind, names=names or (notes.DEFAULT_CLASS,))
 
 
-def _files(where: str | os.PathLike[str], endings: Sequence[str]) -> list[Path]:
-    path = Path(where)
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise InputError("There is no such file or folder", received=path)
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in endings and not file.name.startswith("."))
-    if not files:
-        raise InputError("The folder holds no file that is understood", received=path, allowed=", ".join(endings))
-    return files
-
-
 def _same_names(known: Sequence[Annotation]) -> tuple[str, ...]:
     longest = max((item.names for item in known), key=len)
     for item in known:
@@ -218,6 +209,14 @@ def _same_names(known: Sequence[Annotation]) -> tuple[str, ...]:
                 received=f"{', '.join(longest)}; {', '.join(item.names)}",
                 next_step="name all classes in their order",
             )
+    seen = {int(number) for item in known for number in np.unique(item.classes)}
+    if unseen := [name for number, name in enumerate(longest, start=1) if number not in seen]:
+        raise InputError(
+            "Nothing is annotated of a class that is named",
+            received=", ".join(unseen),
+            allowed="classes of which there are objects",
+            next_step="one annotation file for each class, or --kind classes where the numbers are classes",
+        )
     return longest
 
 
