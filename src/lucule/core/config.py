@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -11,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lucule.core.errors import InputError
 from lucule.core.files import write_text
+
+_TRIED: Final = re.compile(r"[\[\]]|^constrained-|^(float|int|str|bool)$")
 
 SAFE_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Builds plain data only; the C parser is 10 times faster, but not every PyYAML has it."""
@@ -29,7 +32,7 @@ class Config(BaseModel):
         except ValidationError as error:
             raise InputError(
                 f"{source} cannot be used",
-                received="; ".join(_explain(detail) for detail in error.errors()),
+                received="; ".join(dict.fromkeys(_explain(detail) for detail in error.errors())),
                 allowed=f"{cls.__name__} has the keys {', '.join(cls.model_fields)}",
             ) from None
 
@@ -55,7 +58,9 @@ class Config(BaseModel):
 
 
 def _explain(detail: Any) -> str:
-    key = ".".join(str(part) for part in detail["loc"]) or "(the whole)"
+    # of alternatives, pydantic names the types by which it tried
+    parts = [str(part) for part in detail["loc"] if not (isinstance(part, str) and _TRIED.search(part))]
+    key = ".".join(parts) or "(the whole)"
     if detail["type"] == "extra_forbidden":
         return f"{key} is not a known key"
     if detail["type"] == "missing":
