@@ -40,7 +40,9 @@ def test_what_is_written_together_is_there_together_or_not_at_all(tmp_path: Path
 
 def test_a_run_that_depends_on_something_that_changed_is_refused(tmp_path: Path) -> None:
     with RunLedger(tmp_path) as ledger:
-        ledger.agree({"calibration": "a", "model": "b"})
+        with pytest.raises(InputError, match="record of the run is lost"):
+            ledger.agree({"calibration": "a", "model": "b"})
+        ledger.keep("fingerprints", {"calibration": "a", "model": "b"})
         ledger.agree({"calibration": "a", "model": "b"})
         with pytest.raises(InputError, match="calibration"):
             ledger.agree({"calibration": "x", "model": "b"})
@@ -48,7 +50,7 @@ def test_a_run_that_depends_on_something_that_changed_is_refused(tmp_path: Path)
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(WorkError, match="record of the run"):
+    with pytest.raises(InputError, match="cannot be written there"):
         RunLedger(tmp_path / "file")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -205,3 +206,25 @@ def test_a_plan_above_its_limits_is_refused() -> None:
     assert "tuple" not in str(caught.value)
     with pytest.raises(InputError, match="not a known key"):
         load_plan({"scan": {"area_um": [0, 0, 9, 9]}, "imaging": {"frame": 5}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"limits": {"power_mw": {"999": 5}}}, "no laser 999"),
+        ({"scan": {"area_um": [0, 0, float("inf"), 9]}}, "finite"),
+        ({"scan": {"area_um": [0, 0, 9, 9], "channels": ["cell", "cell"]}}, "each one once"),
+        ({"objects": {"minimum_area_um2": 60, "maximum_area_um2": 50}}, "above minimum_area_um2, 60, not 50"),
+        ({"imaging": {"density": {"target_per_um2": 0.1, "start_mw": 25}}}, "at most highest_mw, 20, not 25"),
+        ({"imaging": {"framez": 5}}, "Allowed: Imaging has the keys channel, frames"),
+    ],
+)
+def test_what_a_plan_cannot_say(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_plan({"scan": {"area_um": [0, 0, 9, 9]}, **changes})
+
+
+def test_an_area_in_other_units_is_refused_before_its_tiles_are_made() -> None:
+    region = planner.Region("area", (0.0, 0.0, 1e7, 1e7))
+    with pytest.raises(InputError, match="too many tiles"):
+        planner.tiles_of(region, (25.6, 25.6), 10)

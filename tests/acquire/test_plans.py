@@ -133,6 +133,27 @@ def test_an_object_with_a_missing_field_is_joined_and_says_so(half_done: tuple[P
     assert first["localizations"] > 0
 
 
+def test_the_second_colour_takes_the_shifts_of_the_first(
+    half_done: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, join = half_done
+    looked: list[int] = []
+    followed = covered.without_drift
+
+    def counted(table: Localizations, *, as_at: Any) -> Any:
+        looked.append(len(table))
+        return followed(table, as_at=as_at)
+
+    monkeypatch.setattr(covered, "without_drift", counted)
+    _, second = join()
+    assert len(looked) == 4  # two fields in two colours, once each
+    # it is joined as if the shifts had been found anew
+    again = covered.join_fields(folder, [0, 1], 1, plan(objects={"large": "cover"}).stitch, folder / "anew.parquet")
+    assert {key: second[key] for key in again} == again
+    before = Localizations.load(folder / second["path"])
+    assert before.data.equals(Localizations.load(folder / "anew.parquet").data)
+
+
 def test_an_object_that_cannot_be_joined_is_a_failure_and_tried_again(
     half_done: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,6 +60,7 @@ def test_psf(lucule, beads, tmp_path):
         (("--step-nm", 50, "--direction", "up"), "direction"),
         (("--step-nm", 50, "--window-nm", 6000), "at the border"),
         (("--step-nm", 50, "--frames-per-step", 2), "whole steps"),
+        (("--step-nm", 50, "--plot", "page.gif"), "plot cannot be written"),
     ],
 )
 def test_bad_calls(lucule, beads, tmp_path, options, message):
@@ -113,12 +114,16 @@ def test_camera_from_a_movie(lucule, tmp_path):
         (("dark.tif",), "no flat frames"),
         (("flat_1.tif", "dark.tif"), "dark movie first"),
         (("missing.tif", "flat_1.tif"), "no such"),
+        (("dark.tif", "flat_1.tif", "--out", "camera.txt"), "YAML file"),
+        (("dark.tif", "flat_1.tif", "--out", "camera.yaml", "--plot", "page.gif"), "plot cannot be written"),
     ],
 )
 def test_bad_camera_calls(lucule, frames, arguments, message):
-    answer = lucule("calibrate", "camera", *(frames / name for name in arguments), "--camera", "prime95b")
+    answer = lucule("calibrate", "camera", *(frames / name if "." in name else name for name in arguments),
+                    "--camera", "prime95b")  # fmt: skip
     assert answer.exit_code == 2
     assert message in answer.err.replace("\n", " ")
+    assert not list(frames.glob("camera.*"))
 
 
 def test_what_cannot_be_measured_must_be_named(lucule, frames):

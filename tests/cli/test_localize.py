@@ -232,6 +232,23 @@ def test_bad_input_of_a_fit_is_one_message_and_code_2(spots, tmp_path, monkeypat
     assert not (tmp_path / "locs.parquet").exists()
 
 
+@pytest.mark.parametrize("out", ["locs.xyz", "nothing", "/proc/no/locs.parquet"])
+def test_a_table_that_cannot_be_written_is_refused_before_anything_is_fitted(spots, tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    code, answer = call("localize", spots[0], "--method", "fit", "--camera", "ideal", "--out", out)
+    assert code == 2, answer
+    assert "ending" in answer["error"] or "Cannot write to" in answer["error"]
+    assert not list(tmp_path.glob("*.parts"))
+
+
+def test_a_movie_that_cannot_be_fitted_leaves_nothing(tmp_path):
+    np.save(tmp_path / "nan.npy", np.full((5, 32, 32), np.nan, np.float32))
+    code, answer = call("localize", tmp_path / "nan.npy", "--method", "fit", "--camera", "ideal",
+                        "--out", tmp_path / "locs.parquet")  # fmt: skip
+    assert code == 2, answer
+    assert [path.name for path in tmp_path.iterdir()] == ["nan.npy"]
+
+
 def test_options_of_a_fit_are_no_options_of_a_network(trained, movie, tmp_path):
     code, answer = call("localize", movie, "--model", trained[0], "--out", tmp_path / "no.parquet", "--multi")
     assert code == 2

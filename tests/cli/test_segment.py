@@ -85,6 +85,17 @@ def test_a_batch_without_any_good_image_fails(folder, model, lucule) -> None:
         (("predict", "images/a.tif", "--model", "graph", "--out", "x.parquet"), "does not segment images"),
         (("predict", "images/a.tif", "--model", "model", "--out", "x.parquet", "--stage", "1,2"), "six numbers"),
         (("predict", "images/a.tif", "--model", "model", "--out", "x.tiff"), "format"),
+        (("predict", "images/a.tif", "--model", "model", "--out", "x.csv", "--overlay", "o.tif"), "ends in .png"),
+        (("predict", "images/a.tif", "--model", "model", "--out", "x.csv", "--diameter-px", "0"), "above 0"),
+        (("predict", "images/a.tif", "--model", "model", "--out", "x.csv", "--diameter-px", "nan"), "above 0"),
+        (("predict", "images/a.tif", "--model", "model", "--out", "x.csv", "--diameter-px", "0.001"), "pixels wide"),
+        (("predict", "images/a.tif", "--model", "model", "--out", "x.csv", "--pixel-size-nm", "-1"), "above 0"),
+        (("predict", "images/a.tif", "--model", "model", "--out", "x.csv", "--set", "tile_px=0"), "tile_px"),
+        (("predict", "images/a.tif", "--model", "model", "--out", "x.csv", "--set", "least_area_px=-1"), "least_area"),
+        (("predict", "masks/none", "--model", "model", "--out", "x.csv"), "no such image"),
+        (("train", "images", "masks", "--out", "m", "--kind", "wrong"), "no such kind"),
+        (("train", "images", "masks", "--out", "m", "--diameter-px", "0"), "above 0"),
+        (("train", "images", "masks", "--out", "m", "--classes", "cell,node"), "Received: node"),
         (("predict", "no.tif", "--model", "model", "--out", "x.parquet"), "no such image"),
         (("train", "images", "nothing", "--out", "m"), "no such file or folder"),
         (("train", "images", "masks", "--out", "m", "--start", "graph"), "cannot start from"),
@@ -95,7 +106,13 @@ def test_bad_input_is_one_message(arguments, message, folder, model, lucule, mon
     answer = lucule("segment", *arguments)
     assert answer.exit_code == 2
     assert message in answer.err.replace("\n", " ")
-    assert not (folder / "x.tiff").exists()
+    assert not any((folder / name).exists() for name in ("x.tiff", "x.csv", "m"))
+
+
+def test_a_folder_of_images_is_predicted_file_by_file(folder, model, lucule, tmp_path) -> None:
+    answer = lucule("segment", "predict", folder / "images", "--model", model, "--out", tmp_path / "o.csv",
+                    "--workers", "1", "--json")  # fmt: skip
+    assert [line["image"] for line in answer.json["results"]["images"]] == ["a.tif", "b.tif"]
 
 
 def test_dry_run(folder, lucule) -> None:

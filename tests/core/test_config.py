@@ -27,6 +27,10 @@ def test_repr_shows_what_differs_from_the_default() -> None:
         ({"kind": "emccd"}, "pixel_size_nm is missing"),
         ({"kind": "ccd", "pixel_size_nm": 100}, "kind='ccd'"),
         ({"kind": "ideal", "pixel_size_nm": -1}, "greater than 0"),
+        (
+            {"kind": "scmos", "pixel_size_nm": 100, "electrons_per_count": 0},
+            r"Received: electrons_per_count=0: [^\[]*$",
+        ),
     ],
 )
 def test_mistakes_are_named(values, message) -> None:

@@ -317,3 +317,15 @@ def test_real_movies_are_read(data_path):
     with open_movie(data_path("vendor_formats/images.tif")) as movie:
         assert movie.shape == (5, 128, 128)
         assert "along z" in movie.info.notes[0]
+
+
+@pytest.mark.parametrize("pieces", [[1] * 7, [3, 3, 1]])
+@pytest.mark.parametrize("metadata", [{}, None])
+def test_a_movie_that_was_written_piece_by_piece_is_one_movie(tmp_path, pieces, metadata):
+    movie = np.random.default_rng(1).integers(0, 999, (7, 9, 11)).astype(np.uint16)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for piece in np.split(movie, np.cumsum(pieces)[:-1]):
+            writer.write(piece if len(piece) > 1 else piece[0], metadata=metadata, photometric="minisblack")
+    with open_movie(tmp_path / "a.tif") as opened:
+        assert opened.shape == movie.shape
+        assert np.array_equal(opened[:], movie)

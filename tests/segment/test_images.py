@@ -67,6 +67,14 @@ def test_a_grey_image_in_false_colour_looks_like_a_grey_one(channel: int) -> Non
     assert brightness(two).only is None
 
 
+def test_a_few_bright_pixels_on_nothing_are_what_is_bright() -> None:
+    image = np.zeros((200, 200), np.uint16)
+    image[90:95, 90:95] = 700
+    light = brightness(image)
+    assert (light.low, light.high) == ((0.0,), (700.0,))
+    assert brightness(np.zeros_like(image)).contrast == 0
+
+
 def test_an_empty_image_stays_dark() -> None:
     """Noise is not stretched to the brightness of objects, those of an image with objects are."""
     noise = np.random.default_rng(3).normal(100, 5, (200, 200))

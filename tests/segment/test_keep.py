@@ -121,6 +121,17 @@ def test_the_smallest_part_that_does_is_kept() -> None:
     assert "50 %" in kept.sentence("objects")
 
 
+def test_a_whole_training_that_helps_with_low_thresholds_alone_gets_one_of_these() -> None:
+    after = _after(9, dict(zip(PARTS, (0.2, 0.3, 0.4, 0.7), strict=True)))
+    after[-1] = np.array([0.69, 0.7, 0.5, 0.4])[:, None]
+    kept = decide(np.full(9, 0.1), after, 0.3, unseen=True)
+    assert (kept.part, kept.threshold) == (1.0, 0.5)  # helps with its own threshold, too
+    assert "0.40 after it" in kept.sentence("objects")
+    after[-1, -1] = 0.04
+    kept = decide(np.full(9, 0.1), after, 0.3, unseen=True)
+    assert (kept.part, kept.threshold, kept.after) == (1.0, 0.25, pytest.approx(0.7))
+
+
 def test_most_objects_have_to_gain() -> None:
     better = _after(5, dict.fromkeys(PARTS, 0.9))
     assert decide(np.array([0.9, 0.1, 0.9, 0.9, 0.9]), better, 0.3, unseen=True).part == 0

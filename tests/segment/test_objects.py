@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import polars as pl
 import pytest
@@ -64,6 +66,20 @@ def test_outlines_reach_the_edge_of_the_image_and_keep_holes() -> None:
     painted = np.zeros((20, 20), bool)
     painted[rows, columns] = True
     assert np.array_equal(painted, labels > 0)
+
+
+def test_an_object_with_thousands_of_holes_is_outlined_within_seconds() -> None:
+    rng = np.random.default_rng(1)
+    labels = np.ones((400, 400), np.int32)
+    labels[1:-1:4, 1:-1:4] = 0
+    probability = np.where(labels > 0, rng.uniform(0.51, 0.6, labels.shape), 0.4).astype(np.float32)
+    begun = time.process_time()
+    outline = contour(labels, probability, 1, (slice(0, 400), slice(0, 400)))
+    assert time.process_time() - begun < 5
+    assert outline is not None
+    assert len(outline.interiors) == 10_000
+    rows, _ = fill(outline, labels.shape)
+    assert len(rows) == labels.sum()
 
 
 def truth_in_windows(labels: np.ndarray, side: int, reach: int, *, second: bool = True) -> Segmentation:

@@ -178,6 +178,8 @@ def test_images_of_one_name_are_told_apart(tiny_model: Path, picture, tmp_path: 
     [
         (np.zeros((40, 40)), np.ones((30, 40), int), {}, "differ in size"),
         (np.zeros((40, 40)), np.zeros((40, 40), int), {}, "no annotated object"),
+        (np.full((40, 40), 9), np.eye(40, dtype=int), {}, "same brightness everywhere"),
+        (np.eye(40), np.eye(40, dtype=int), {"pixel_size_nm": 0.0}, "size of a pixel"),
         (np.eye(40), np.eye(40, dtype=int) + 1, {"kind": "strokes"}, "how large objects are"),
     ],
 )

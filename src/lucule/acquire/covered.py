@@ -51,7 +51,8 @@ def join_covered(
                 ledger.put("joined", number, **what, state="failed", reason="none of its fields was finished")
                 continue
             path = folder / FOLDER / f"{first:04d}_{plan.imaging[colour].channel}_{colour}.parquet"
-            work = partial(worker.call, join_fields, folder, present, colour, plan.stitch, path)
+            shifts = _shifts(ledger, number - colour, names) if colour else None
+            work = partial(worker.call, join_fields, folder, present, colour, plan.stitch, path, shifts)
             try:
                 found = engine.attempt(f"object {first + 1}", work)
             except Skipped as skipped:
@@ -64,25 +65,48 @@ def _listed(numbers: list[int]) -> str:
     return ",".join(map(str, numbers))
 
 
-def join_fields(folder: Path, fields: list[int], colour: int, settings: Stitching, out: Path) -> dict[str, Any]:
+def _shifts(ledger: RunLedger, number: int, fields: str) -> dict[str, Any] | None:
+    """What the ledger holds of the shifts between the fields of a joined object; None where it is not joined."""
+    for row in ledger.rows("joined", id=number, state="done", fields=fields).to_dicts():
+        return {key: row[key] for key in ("overlaps", "corrections", "residual_nm", "reason")}
+    return None
+
+
+def join_fields(
+    folder: Path, fields: list[int], colour: int, settings: Stitching, out: Path, shifts: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Join fields and write the table: what a worker process does. What it found out is for the ledger.
 
     Both colours of a field were taken at one place of the stage: the corrections are those of the first. The drift is
     taken off to the instant between the two.
+
+    Parameters
+    ----------
+    shifts
+        What was found out of the shifts between these fields when the first colour was joined; None: it is found out.
     """
-    tables, drifts = _still(folder, fields, 0, settings)
-    found = corrections(tables, settings)
+    if shifts is None:
+        tables, drifts = _still(folder, fields, 0, settings)
+        shifts = _measured(tables, fields, settings)
     if colour:
         tables, drifts = _still(folder, fields, colour, settings)
-    joined = join(tables, fields, [(float(x), float(y)) for x, y in found.nm])
+    joined = join(tables, fields, [(x, y) for x, y in json.loads(shifts["corrections"])])
     joined.save(out)
     return {
+        **shifts,
         "localizations": len(joined),
         "twice": sum(map(len, tables)) - len(joined),
+        "drift": json.dumps([drift.record(field) for drift, field in zip(drifts, fields, strict=True)]),
+    }
+
+
+def _measured(tables: list[Localizations], fields: list[int], settings: Stitching) -> dict[str, Any]:
+    """Shifts between fields, as they stand in the ledger: read back, numbers are the same to the last bit."""
+    found = corrections(tables, settings)
+    return {
         "overlaps": json.dumps([overlap.record(fields) for overlap in found.overlaps]),
         "corrections": json.dumps(found.nm.tolist()),
         "residual_nm": found.residual_nm,
-        "drift": json.dumps([drift.record(field) for drift, field in zip(drifts, fields, strict=True)]),
         "reason": found.note,
     }
 

@@ -65,7 +65,7 @@ class Slide(GenericDevice):
             ("ActivationReference_mW", 1.0), ("ThermalReturn", 0.3),
         )  # fmt: skip
         for name, value in (*text, *numbers):
-            self.register_property(name=name, default_value=value, is_pre_init=True)
+            self.register_property(name=name, default_value=value, is_pre_init=True, limits=(1, 65_536))
 
     @property
     def specimen(self) -> Specimen:
@@ -123,7 +123,7 @@ class Camera(_Faulty, SimpleCameraDevice):
         self._exposure_ms = 20.0
         self._taken = self._sequence = 0
         for name, value in (("Rows", 256), ("Columns", 256)):
-            self.register_property(name=name, default_value=value, is_pre_init=True)
+            self.register_property(name=name, default_value=value, is_pre_init=True, limits=(1, 65_536))
         self.register_property(name="RealTime", default_value=0)
         self.register_property(name="Interval_ms", default_value=0.0)
         self.register_property(name="TagPosition", default_value=1)

@@ -60,7 +60,7 @@ class RunLedger:
     Raises
     ------
     InputError
-        The run was made by an older version.
+        The run was made by an older version, or there can be no such folder.
     WorkError
         The file cannot be written.
 
@@ -88,7 +88,10 @@ class RunLedger:
                 for name, columns in TABLES.items():
                     listed = ", ".join(f'"{column}" {kind}' for column, kind in columns.items())
                     self._connection.execute(f'CREATE TABLE IF NOT EXISTS "{name}" ({listed}, PRIMARY KEY ("id"))')
-        except (OSError, sqlite3.Error) as error:
+        except OSError as error:
+            raise InputError(f"The run cannot be written there: {error.strerror}", received=self.folder,
+                             next_step="name another folder with --out") from None  # fmt: skip
+        except sqlite3.Error as error:
             raise WorkError(f"Cannot keep the record of the run: {error}", received=self.folder) from None
         self._depth = 0
         for name, columns in TABLES.items():
@@ -176,7 +179,7 @@ class RunLedger:
         return None if row is None else json.loads(row[0])
 
     def agree(self, fingerprints: Mapping[str, str]) -> None:
-        """Record what a run depends on, and refuse to go on when it has changed.
+        """Refuse to go on with a run when what it depends on has changed, or when its record is lost.
 
         Parameters
         ----------
@@ -186,12 +189,16 @@ class RunLedger:
         Raises
         ------
         InputError
-            The run was begun with another one.
+            The run was begun with another one, or nothing is recorded of it.
         """
         begun = self.kept("fingerprints")
         if begun is None:
-            self.keep("fingerprints", dict(fingerprints))
-            return
+            # to begin anew in silence would expose the sample once more
+            raise InputError(
+                "The record of the run is lost, and with it what is finished",
+                received=f"no {NAME} of this run in {self.folder}",
+                next_step="put it back, or begin a new run in another folder",
+            )
         changed = sorted(name for name in {*begun, *fingerprints} if begun.get(name) != fingerprints.get(name))
         if changed:
             raise InputError(

@@ -17,6 +17,7 @@ from lucule.core.config import read_yaml
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -44,8 +45,8 @@ class Wells(Config):
     """
 
     plate: str = "96-well"
-    a1_um: tuple[float, float] = (0.0, 0.0)
-    rotation_deg: float = 0.0
+    a1_um: tuple[Finite, Finite] = (0.0, 0.0)
+    rotation_deg: Finite = 0.0
     wells: Annotated[tuple[str, ...], Field(min_length=1)]
     size_um: tuple[Positive, Positive]
 
@@ -75,7 +76,7 @@ class Scan(Config):
         How far a continuous scan moves during an exposure at most, in pixels of the overview.
     """
 
-    area_um: tuple[float, float, float, float] | None = None
+    area_um: tuple[Finite, Finite, Finite, Finite] | None = None
     wells: Wells | None = None
     channels: Annotated[tuple[str, ...], Field(min_length=1, max_length=3)] = ("cell",)
     overlap_percent: Annotated[float, Field(ge=0, le=50)] = 10.0
@@ -86,6 +87,8 @@ class Scan(Config):
 
     @model_validator(mode="after")
     def _somewhere(self) -> Self:
+        if len(set(self.channels)) < len(self.channels):
+            raise ValueError(f"channels: each one once, not {', '.join(self.channels)}")
         if (self.area_um is None) == (self.wells is None):
             raise ValueError("exactly one of area_um and wells")
         if self.area_um and not (self.area_um[0] < self.area_um[2] and self.area_um[1] < self.area_um[3]):
@@ -144,6 +147,11 @@ class Objects(Config):
             raise ValueError("a model is only used with finder: model")
         if self.finder == "threshold" and not {*self.classes} <= {THRESHOLD_CLASS}:
             raise ValueError(f"a threshold knows no classes: all it finds is of the class {THRESHOLD_CLASS}")
+        if self.maximum_area_um2 is not None and self.maximum_area_um2 <= self.minimum_area_um2:
+            raise ValueError(
+                f"maximum_area_um2 must be above minimum_area_um2, {self.minimum_area_um2:g}, "
+                f"not {self.maximum_area_um2:g}"
+            )
         return self
 
 
@@ -192,6 +200,8 @@ class Density(Config):
     def _ordered(self) -> Self:
         if not self.lowest_mw < self.highest_mw:
             raise ValueError("lowest_mw must be below highest_mw")
+        if self.start_mw > self.highest_mw:
+            raise ValueError(f"start_mw must be at most highest_mw, {self.highest_mw:g}, not {self.start_mw:g}")
         return self
 
 
@@ -362,6 +372,12 @@ class Plan(Config):
                 raise ValueError(f"the microscope has no channel {name}, but {', '.join(rig.channels)}")
         if self.focus.method in ("software", "surface") and self.focus.channel not in rig.channels:
             raise ValueError(f"focus: the microscope has no channel {self.focus.channel}")
+        if unknown := sorted({*self.limits.power_mw} - {*rig.lasers}):
+            # a limit that holds for nothing would be trusted
+            raise ValueError(
+                f"limits.power_mw: the microscope has no laser {', '.join(unknown)}, "
+                f"but {', '.join(rig.lasers) or 'none'}"
+            )
         powers = [(rig.channels[name].laser, rig.channels[name].power_mw) for name in self.scan.channels]
         for colour in self.imaging:
             channel = rig.channels[colour.channel]

@@ -18,10 +18,13 @@ from lucule.acquire import scanning
 from lucule.acquire.calibration import Affine
 from lucule.acquire.covering import covering
 from lucule.acquire.plan import Objects, Plan, Scan
+from lucule.core import InputError
 
 Floats = NDArray[np.float64]
 
 _SAMPLES: Final = 2000
+# more tiles take more than a day: as a rule an area in nm
+_MOST_TILES: Final = 250_000
 # seconds for a movement with its checks, and bytes of a pixel after compression
 _MOVE_S: Final = 0.5
 _BYTES_PER_PIXEL: Final = 1.3
@@ -58,10 +61,24 @@ def _region(name: str, corners_um: Floats, affine: Affine) -> Region:
 
 
 def tiles_of(region: Region, field_um: tuple[float, float], overlap_percent: float) -> Floats:
-    """Middles of the tiles `(n, 2)` that cover a region, row by row, every second row backwards."""
+    """Middles of the tiles `(n, 2)` that cover a region, row by row, every second row backwards.
+
+    Raises
+    ------
+    InputError
+        They are too many to be taken.
+    """
     import useq
 
     x0, y0, x1, y1 = region.bounds_um
+    pitch = (1 - overlap_percent / 100) ** 2 * field_um[0] * field_um[1]
+    if (number := (x1 - x0) * (y1 - y0) / pitch) > _MOST_TILES:
+        raise InputError(
+            f"The scan of {region.name} takes too many tiles",
+            received=f"{x1 - x0:.6g} x {y1 - y0:.6g} um, about {number:.3g} tiles",
+            allowed=f"up to {_MOST_TILES:,} tiles of {field_um[0]:.6g} x {field_um[1]:.6g} um",
+            next_step="positions are in um; choose a smaller area, or wells",
+        )
     grid = useq.GridFromEdges(
         top=y1, bottom=y0, left=x0, right=x1, overlap=overlap_percent, fov_width=field_um[0], fov_height=field_um[1]
     )

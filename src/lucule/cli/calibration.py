@@ -52,7 +52,11 @@ def psf(
         start = room.PsfSettings.parse({"step_nm": step_nm}, source="--step-nm")
         settings = run.changed(start, config, set_, direction=direction, frames_per_step=frames_per_step,
                                window_nm=window_nm, z_factor=z_factor)  # fmt: skip
-        page = plot or out.with_suffix(".png")
+        from lucule.localize.calibration import file
+        from lucule.view import curves
+
+        file.check_name(out)
+        page = curves.check_name(plot or out.with_suffix(".png"))
         if dry_run:
             run.plan(settings, read=[str(path) for path in beads], camera=camera, write=str(out), plot=str(page))
             return
@@ -60,9 +64,8 @@ def psf(
         run.warnings += found.warnings
         found.save(out)
         from lucule.view import calibration as pages
-        from lucule.view.curves import save_figure
 
-        save_figure(pages.psf_page(found), page)
+        curves.save_figure(pages.psf_page(found), page)
         run.results = found.summary() | {"written": str(out), "plot": str(page)}
 
 
@@ -118,6 +121,8 @@ def camera(
     """Measure gain, baseline and read noise of a camera."""
     with session(inputs=movie or files, as_json=json) as run:
         from lucule.localize import calibration as room
+        from lucule.localize.calibration.camera import check_name
+        from lucule.view import curves
 
         known = _base(base, kind=kind, pixel_size_nm=pixel_size_nm, em_gain=em_gain,
                       quantum_efficiency=quantum_efficiency)  # fmt: skip
@@ -136,6 +141,11 @@ def camera(
                 "write": out and str(out),
             }
             return
+        page = plot or (out and out.with_suffix(".png"))
+        if out is not None:
+            check_name(out)
+        if page is not None:
+            curves.check_name(page)
         if movie is not None:
             found = room.camera_from_movie(movie, known, progress=run.progress)
         else:
@@ -147,12 +157,10 @@ def camera(
             run.warnings.append("No camera was written, because --out is not given.")
         else:
             run.results["written"] = [str(path) for path in found.save(out)]
-        page = plot or (out and out.with_suffix(".png"))
         if page is not None:
             from lucule.view import calibration as pages
-            from lucule.view.curves import save_figure
 
-            run.results["plot"] = str(save_figure(pages.camera_page(found), page))
+            run.results["plot"] = str(curves.save_figure(pages.camera_page(found), page))
 
 
 def _base(name: str | None, **given: Any) -> Any:

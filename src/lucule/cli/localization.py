@@ -75,6 +75,7 @@ def localize(
     """
     with session(inputs=movie, as_json=json) as run:
         from lucule import io
+        from lucule.io.reading import writer_of
         from lucule.localize.blocks import parts_folder, remove_parts
 
         with io.open_movie(movie, channel=channel, position=position, z=z) as opened:
@@ -92,6 +93,7 @@ def localize(
                     "write": str(out),
                 }
                 return
+            writer_of(out)  # what cannot be written is refused before hours of work
             parts = parts_folder(out)
             locs = chosen.localize(wanted, keep=parts, progress=run.progress)
             io.write(locs, out)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lucule.core.errors import InputError
+
+
+def _above_zero(value: float | None) -> float | None:
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise typer.BadParameter(f"{value:g} is no number above 0.")
+    return value
+
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="YAML file with settings.", metavar="FILE.yaml")]
 SetOption = Annotated[list[str], typer.Option("--set", help="One setting; may be repeated.", metavar="KEY=VALUE")]
@@ -21,7 +29,8 @@ MapOption = Annotated[
 ]
 UnitOption = Annotated[str | None, typer.Option("--unit", help="Unit of the positions: nm, um, m or px.")]
 PixelSizeOption = Annotated[
-    float | None, typer.Option("--pixel-size-nm", help="Size of a camera pixel, nm, where the file needs it.")
+    float | None,
+    typer.Option("--pixel-size-nm", callback=_above_zero, help="Size of a camera pixel, nm, where the file needs it."),
 ]
 DropOption = Annotated[bool, typer.Option("--drop-invalid", help="Leave out rows whose position is not a number.")]
 RegionOption = Annotated[Path | None, typer.Option("--region", help="ImageJ ROI or GeoJSON file.")]

@@ -99,7 +99,7 @@ def train(
 
 @segment.command()
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Images; large ones are read in tiles.")],
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of them; large ones are read in tiles.")],
     model: Annotated[str, typer.Option(help="A network by name or folder; see `lucule models`.")],
     out: Annotated[Path, typer.Option("--out", help="Table of objects to write (.parquet, .csv).")],
     overlay: Annotated[
@@ -128,9 +128,15 @@ def predict(
         from lucule import segment as room
         from lucule.segment import objects
         from lucule.segment.batch import predict_files
+        from lucule.segment.images import image_files
+        from lucule.view import picture
 
         settings = run.changed(room.PredictSettings(), config, set_, threshold=threshold, views=views, tile_px=tile_px)
-        sources: list[Any] = list(images)
+        # what cannot be written is refused before hours of work
+        objects.check_name(out)
+        if overlay is not None:
+            picture.check_name(overlay)
+        sources: list[Any] = [file for path in images for file in (image_files(path) if path.is_dir() else [path])]
         if positions is not None:
             from lucule.segment.mosaic import read_positions
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lucule.core.errors import InputError
 from lucule.core.files import write_text
+
+_TRIED: Final = re.compile(r"[\[\]]|^constrained-|^(float|int|str|bool)$")
 
 SAFE_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Builds plain data only; the C parser is 10 times faster, but not every PyYAML has it."""
@@ -27,10 +31,12 @@ class Config(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
+            details = error.errors()
+            where = _settings_at(cls, details[0]["loc"])
             raise InputError(
                 f"{source} cannot be used",
-                received="; ".join(_explain(detail) for detail in error.errors()),
-                allowed=f"{cls.__name__} has the keys {', '.join(cls.model_fields)}",
+                received="; ".join(dict.fromkeys(map(_explain, details))),
+                allowed=f"{where.__name__} has the keys {', '.join(where.model_fields)}",
             ) from None
 
     @classmethod
@@ -54,12 +60,35 @@ class Config(BaseModel):
                 yield name, value
 
 
+def _settings_at(settings: type[BaseModel], place: Sequence[Any]) -> type[BaseModel]:
+    """The innermost settings on the way to a wrong value: theirs are the keys that a reader wants to know."""
+    for part in place:
+        field = settings.model_fields.get(str(part))
+        inner = [] if field is None else [kind for kind in _types_in(field.annotation) if issubclass(kind, BaseModel)]
+        settings = inner[0] if len(inner) == 1 else settings
+    return settings
+
+
+def _types_in(annotation: Any) -> Iterator[type]:
+    """Types of which an annotation is made."""
+    if isinstance(annotation, type) and not get_args(annotation):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _types_in(part)
+
+
 def _explain(detail: Any) -> str:
-    key = ".".join(str(part) for part in detail["loc"]) or "(the whole)"
+    # of alternatives, pydantic names the types by which it tried
+    parts = [str(part) for part in detail["loc"] if not (isinstance(part, str) and _TRIED.search(part))]
+    key = ".".join(parts) or "(the whole)"
     if detail["type"] == "extra_forbidden":
         return f"{key} is not a known key"
     if detail["type"] == "missing":
         return f"{key} is missing"
+    if detail["type"] == "value_error" and isinstance(detail["input"], Mapping):
+        # a rule about several settings says itself which
+        message = str(detail["ctx"]["error"])
+        return f"{key}: {message}" if parts else message
     return f"{key}={detail['input']!r}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
 
 

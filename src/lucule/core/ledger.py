@@ -15,7 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from lucule.core.errors import WorkError
+from lucule.core.errors import InputError, WorkError
 from lucule.core.files import file_sha256
 
 
@@ -55,8 +55,11 @@ class Ledger:
     def _connect(self) -> sqlite3.Connection:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"Cannot write to {self._folder}: {error.strerror}", received=self._folder) from None
+        try:
             return sqlite3.connect(self._path, timeout=60)
-        except (OSError, sqlite3.Error) as error:
+        except sqlite3.Error as error:
             raise WorkError(f"Cannot keep the record of finished work: {error}", received=self._path) from None
 
     def is_done(self, work: str, fingerprint: str) -> bool:

@@ -146,6 +146,21 @@ def write(locs: Localizations, path: PathLike, *, format: str | None = None) -> 
     'id,frame,x [nm],y [nm]\n1,1,150.5,80.0\n'
     """
     path = Path(path)
+    chosen = writer_of(path, format=format)
+    assert chosen.write is not None  # noqa: S101 (one that does not write is refused)
+    chosen.write(locs, path)
+    return path
+
+
+def writer_of(path: PathLike, *, format: str | None = None) -> Format:  # noqa: A002
+    """Give the format in which `write` would write; long work asks before it begins.
+
+    Raises
+    ------
+    InputError
+        No format writes such files.
+    """
+    path = Path(path)
     writers = {name: FORMATS[name] for name in FORMATS if FORMATS[name].write is not None}
     if format is not None:
         chosen = FORMATS[format]  # raises for unknown names
@@ -162,8 +177,7 @@ def write(locs: Localizations, path: PathLike, *, format: str | None = None) -> 
         chosen = fitting[0]
     if chosen.write is None:
         raise InputError(f"{chosen.title} is not written", received=format, allowed=", ".join(sorted(writers)))
-    chosen.write(locs, path)
-    return path
+    return chosen
 
 
 @dataclass(frozen=True, slots=True)

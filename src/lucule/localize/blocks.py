@@ -16,6 +16,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -186,6 +187,8 @@ def in_blocks(
         finally:
             # an interruption loses nothing that is finished
             tables += parts.flush()
+            if not tables and not parts.finished:
+                parts.forget()
     found = pl.concat([table if isinstance(table, pl.DataFrame) else pl.read_parquet(table) for table in tables])
     return found, tuple(seen.notes(total, limit))
 
@@ -278,6 +281,12 @@ class _Parts:
         self._ledger.record(path.name, self.keep.key, [path])
         self._waiting, self._seen = [], _Seen()
         return [path]
+
+    def forget(self) -> None:
+        """Remove the folder in which nothing is: there is nothing to go on from."""
+        if self.keep is not None:
+            with suppress(FormatError):
+                remove_parts(self.keep.folder)
 
 
 def parts_folder(out: Path) -> Path:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +104,7 @@ def from_array(
     Raises
     ------
     InputError
-        Nothing is annotated, or the numbers do not fit.
+        Nothing is annotated, the numbers do not fit, or there is no such kind.
 
     Examples
     --------
@@ -112,6 +112,8 @@ def from_array(
     >>> found.count, found.classes.tolist()
     (2, [[0, 1, 0], [0, 0, 0], [1, 1, 0]])
     """
+    if kind not in get_args(Kind):
+        raise InputError("There is no such kind of annotation", received=kind, allowed=", ".join(get_args(Kind)))
     values = np.asarray(array)
     if values.ndim != 2:
         raise InputError(f"{what} is no annotation", received=f"shape {values.shape}", allowed="(rows, columns)")

@@ -6,7 +6,7 @@ import os
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
@@ -31,6 +31,37 @@ _LOW, _HIGH = 1.0, 99.8
 # the range from 0 to 1 is at least so many standard deviations of the noise, so that empty images stay dark
 _NOISE_RANGE: Final = 10.0
 _SAMPLE_SIDE_PX, _SAMPLES = 256, 64
+
+
+def image_files(where: str | os.PathLike[str], endings: Sequence[str] = ENDINGS) -> list[Path]:
+    """Files of a folder that have one of the endings, or the one file that is named.
+
+    Raises
+    ------
+    InputError
+        There is no such file or folder, or the folder holds none.
+    """
+    path = Path(where)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise InputError("There is no such file or folder", received=path)
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in endings and not file.name.startswith("."))
+    if not files:
+        raise InputError("The folder holds no file that is understood", received=path, allowed=", ".join(endings))
+    return files
+
+
+def check_length(value: float | None, what: str, unit: str) -> None:
+    """Refuse a length that is none.
+
+    Raises
+    ------
+    InputError
+        It is no finite number above 0.
+    """
+    if value is not None and not (np.isfinite(value) and value > 0):
+        raise InputError(f"{what} cannot be used", received=f"{value} {unit}", allowed=f"a number above 0, {unit}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,6 +305,9 @@ def brightness(image: Any) -> Brightness:
             only = int(np.argmax(high - low))
         measured = slice(None) if only is None else only
         low, high = np.full_like(low, low[measured].min()), np.full_like(high, high[measured].max())
+    # where few pixels differ from all others, these few are what is bright or dark
+    flat = high <= low
+    low, high = np.where(flat, values.min(axis=1), low), np.where(flat, values.max(axis=1), high)
     return Brightness(tuple(map(float, low)), tuple(map(float, high)), tuple(map(float, noise)), only)
 
 

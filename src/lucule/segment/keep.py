@@ -57,7 +57,7 @@ class Kept:
     before, after
         Mean Dice score of the annotated objects and their surroundings with the first weights, and with those kept.
     trained
-        The same with the best that the training gave, kept or not.
+        The same with the best that the training gave.
     objects
         Number of objects that this was measured on.
     unseen
@@ -85,7 +85,8 @@ class Kept:
         """What was decided, in words."""
         of = "left out of training" if self.unseen else "trained on"
         many = f"{self.objects} object{'s' * (self.objects != 1)} {of}"
-        found = f"Dice {self.before:.2f} without training, {self.trained:.2f} after it, {many}"
+        after = self.after if self.part else self.trained
+        found = f"Dice {self.before:.2f} without training, {after:.2f} after it, {many}"
         if self.part == 0:
             return f"Training does not help enough ({found}): the weights of {start} are kept"
         return f"Training helps ({found}): {100 * self.part:.0f} % of the change of the weights is kept"
@@ -271,20 +272,25 @@ def decide(before: Floats, after: Floats, threshold: float, *, unseen: bool) -> 
         return Kept(0.0, threshold, 0.0, 0.0, 0.0, 0, unseen)
     means = after.mean(axis=2)
     best = float(means.max())
-    gains = (after - before).reshape(-1, n)[means.argmax()]
-    if n < _FEW:
-        better = gains.mean() > _GAIN_OF_FEW
-    else:
-        noise = gains.std(ddof=1) / np.sqrt(n)
-        better = gains.mean() > max(_GAIN, noise) and np.median(gains) > _GAIN
-    if not better:
+    gains = after - before
+    if not _better(gains.reshape(-1, n)[means.argmax()]):
         return Kept(0.0, threshold, float(before.mean()), float(before.mean()), best, n, unseen)
     nearly = means >= best - _NEARLY
     part = int(np.argmax(nearly.any(axis=1)))
     # views say little of what is far from objects, where low thresholds let in what is none: the highest of those that
-    # do, and of a whole training that for which it was made
-    at = len(THRESHOLDS) - 1 if PARTS[part] == 1 else int(np.flatnonzero(nearly[part])[-1])
+    # do, and of a whole training that for which it was made, unless it helps with lower ones alone
+    at = int(np.flatnonzero(nearly[part])[-1])
+    if PARTS[part] == 1 and _better(gains[part, -1]):
+        at = len(THRESHOLDS) - 1
     return Kept(PARTS[part], THRESHOLDS[at], float(before.mean()), float(means[part, at]), best, n, unseen)
+
+
+def _better(gains: Floats) -> bool:
+    """Whether what each object gains speaks for training."""
+    if len(gains) < _FEW:
+        return bool(gains.mean() > _GAIN_OF_FEW)
+    noise = gains.std(ddof=1) / np.sqrt(len(gains))
+    return bool(gains.mean() > max(_GAIN, noise) and np.median(gains) > _GAIN)
 
 
 def _blocks(classes: NDArray[np.int64]) -> NDArray[np.int64]:

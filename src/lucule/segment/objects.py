@@ -309,11 +309,23 @@ def stage_positions(xy_px: NDArray[np.float64], stage: ArrayLike | None) -> NDAr
     return positions
 
 
-def save(table: pl.DataFrame, path: str | os.PathLike[str]) -> Path:
-    """Write a table of objects as Parquet, or without outlines as CSV."""
+def check_name(path: str | os.PathLike[str]) -> Path:
+    """Refuse a name under which no table of objects can be written, before anything is looked for.
+
+    Raises
+    ------
+    InputError
+        It has another ending.
+    """
     target = Path(path)
     if target.suffix not in (".parquet", ".csv"):
         raise InputError("Objects cannot be written in this format", received=target.name, allowed=".parquet, .csv")
+    return target
+
+
+def save(table: pl.DataFrame, path: str | os.PathLike[str]) -> Path:
+    """Write a table of objects as Parquet, or without outlines as CSV."""
+    target = check_name(path)
     with atomic_path(target) as temporary:
         if target.suffix == ".csv":
             table.drop("outline").write_csv(temporary)

@@ -70,8 +70,10 @@ def contour(
     rings = [(ring + shift)[:, ::-1] for ring in rings]
     polygons = [shapely.make_valid(shapely.Polygon(ring)) for ring in rings]
     largest = max(polygons, key=lambda polygon: polygon.area)
-    for other in polygons:
-        if other is not largest and largest.contains(other):
-            largest = largest.difference(other)
+    # all at once: what a network is unsure of may have thousands of holes
+    shapely.prepare(largest)
+    holes = [other for other in polygons if other is not largest and largest.contains(other)]
+    if holes:
+        largest = largest.difference(shapely.union_all(holes))
     parts = [part for part in shapely.get_parts(largest) if part.geom_type == "Polygon" and part.area > 0]
     return max(parts, key=lambda part: part.area) if parts else None

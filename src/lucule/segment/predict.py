@@ -19,7 +19,7 @@ from lucule.core.executor import executor
 from lucule.models import Card, find
 from lucule.nn import choose_device
 from lucule.segment import explain, tiling
-from lucule.segment.images import Brightness, Floats, Image, brightness, normalised, open_image
+from lucule.segment.images import Brightness, Floats, Image, brightness, check_length, normalised, open_image
 from lucule.segment.instances import THRESHOLD, Labels, separate
 from lucule.segment.networks import build
 from lucule.segment.objects import Found, Segmentation, merge, pieces
@@ -33,6 +33,8 @@ _PAD_PX: Final = 32
 _TILE_PX: Final = 768
 # side of a tile in pixels of the image, so that few hundred MB are in the memory
 _LARGEST_TILE_PX: Final = 4096
+# what would have to be magnified by more holds no more than it does at this magnification
+_LARGEST_SCALE: Final = 20.0
 # smallest object, as part of the area of a typical one
 _LEAST_AREA: Final = 0.05
 
@@ -55,8 +57,8 @@ class PredictSettings(Config):
     """
 
     threshold: float | None = Field(default=None, ge=0, le=1)
-    least_area_px: float | None = None
-    tile_px: int | None = None
+    least_area_px: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    tile_px: int | None = Field(default=None, ge=32)
     second_pass: bool = True
     views: Literal[1, 4, 8] = 1
 
@@ -102,13 +104,27 @@ class Segmenter:
             Size of the pixels of the image; it counts where that of the training images is known, too.
         diameter_px
             Typical extent of an object in the image, where the magnification is another one.
+
+        Raises
+        ------
+        InputError
+            One of them is no number above 0, or objects would be smaller than what can be seen.
         """
+        check_length(pixel_size_nm, "The size of a pixel", "nm")
+        check_length(diameter_px, "The diameter of an object", "pixels")
         scale = float(self.card.features["scale"])
         trained = self.card.features.get("pixel_size_nm")
         if diameter_px is not None:
-            return scale * self.diameter_px / diameter_px
-        if pixel_size_nm is not None and trained is not None:
-            return scale * pixel_size_nm / float(trained)
+            scale *= self.diameter_px / diameter_px
+        elif pixel_size_nm is not None and trained is not None:
+            scale *= pixel_size_nm / float(trained)
+        if scale > _LARGEST_SCALE:
+            least = float(self.card.features["scale"]) * self.diameter_px / _LARGEST_SCALE
+            raise InputError(
+                f"{self.card.name} cannot see objects that are so small in the image",
+                received=f"a pixel of {pixel_size_nm:g} nm" if diameter_px is None else f"{diameter_px:g} pixels wide",
+                allowed=f"objects at least {least:.2g} pixels wide",
+            )
         return scale
 
     def probabilities(self, part: Floats, *, views: int = 1) -> tuple[Floats, Floats]:

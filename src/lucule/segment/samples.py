@@ -84,7 +84,7 @@ def sample(source: Any, annotation: Annotation, scale: float) -> Sample:
     Raises
     ------
     InputError
-        They differ in size.
+        They differ in size, or nothing can be seen in the image.
     """
     with open_image(source) as image:
         if image.shape != annotation.classes.shape:
@@ -93,13 +93,21 @@ def sample(source: Any, annotation: Annotation, scale: float) -> Sample:
                 received=f"{image.shape} and {annotation.classes.shape} pixels",
             )
         light = brightness(image)
-        seen = torch.from_numpy(rescaled(normalised(image.whole(), light), scale))
-    shape = (seen.shape[1], seen.shape[2])
+        counts = normalised(image.whole(), light)
+        if counts.max() <= counts.min() and (annotation.classes % IGNORE).any():
+            raise InputError(f"{image.name} shows no object: it has the same brightness everywhere")
+        seen = torch.from_numpy(rescaled(counts, scale))
+    return annotated(seen, light, annotation)
+
+
+def annotated(image: Tensor, light: Brightness, annotation: Annotation) -> Sample:
+    """Bring an annotation to the scale of its image `(3, rows, columns)`, which is that of the network already."""
+    shape = (image.shape[1], image.shape[2])
     classes, objects = (_nearest(plane, shape) for plane in (annotation.classes, annotation.objects))
     core = cores(objects).astype(np.float32) if annotation.apart else np.full(shape, UNKNOWN_CORE, np.float32)
     planes = torch.from_numpy(np.stack([classes, objects, core]).astype(np.float32))
     known = classes != IGNORE
-    return Sample(seen, planes, _pixels(known & (classes > 0)), _pixels(known), light)
+    return Sample(image, planes, _pixels(known & (classes > 0)), _pixels(known), light)
 
 
 def rescaled(image: Floats, scale: float) -> Floats:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,11 +17,11 @@ from lucule.models import Card, Packaged, find, save
 from lucule.nn import Stream, choose_device, count_parameters
 from lucule.segment import annotations as notes
 from lucule.segment.annotations import Annotation
-from lucule.segment.images import ENDINGS, Brightness, open_image
+from lucule.segment.images import ENDINGS, Brightness, check_length, image_files, open_image
 from lucule.segment.instances import THRESHOLD
 from lucule.segment.keep import Kept, blend, folds, measured, unmarked, without
 from lucule.segment.networks import build
-from lucule.segment.samples import Sample, sample, scale_of, size_px
+from lucule.segment.samples import Sample, annotated, sample, scale_of, size_px
 from lucule.segment.tuning import TrainSettings, Tuning
 
 TASK: Final = "segment"
@@ -79,6 +80,8 @@ def train(
         Nothing is annotated, images and annotations do not fit, or `out` holds another training.
     """
     used = settings or TrainSettings()
+    check_length(pixel_size_nm, "The size of a pixel", "nm")
+    check_length(diameter_px, "The diameter of an object", "pixels")
     folder, place = Path(out), choose_device(device)
     sources, known = _pair(images, annotations, kind, tuple(names), pixel_size_nm)
     classes = _same_names(known)
@@ -86,14 +89,12 @@ def train(
     if not everything:
         known = [item.around_objects(max(3, round(0.4 * median))) for item in known]
 
-    def prepared(annotated: Sequence[Annotation | None]) -> list[Sample]:
-        return [
-            _on(sample(source, item, scale), place)
-            for source, item in zip(sources, annotated, strict=True)
-            if item is not None
-        ]
+    samples = [_on(sample(source, item, scale), place) for source, item in zip(sources, known, strict=True)]
 
-    samples = prepared(known)
+    def without_objects(left_out: dict[int, list[int]]) -> list[Sample]:
+        remaining = zip(samples, without(known, left_out), strict=True)
+        return [_on(annotated(one.image, one.brightness, item), place) for one, item in remaining if item is not None]
+
     network, begin = _network(used, len(classes), seed)
     network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     first = {key: tensor.clone() for key, tensor in network.state_dict().items()}
@@ -109,7 +110,7 @@ def train(
     kept, more = None, 0
     if begin is not None and weighed:
         # what was learned is judged by objects left out of other trainings, a single object by itself
-        trials = [(tuning.run(prepared(without(known, left_out)), share=share)[0], left_out) for left_out in parts]
+        trials = [(tuning.run(without_objects(left_out), share=share)[0], left_out) for left_out in parts]
         threshold = float(begin.card.features.get("threshold", THRESHOLD))
         kept = measured(network, first, trials or [(last, None)], samples, threshold)
         last = blend(first, last, kept.part)
@@ -162,12 +163,12 @@ def _pair(
     images: Any, annotations: Any, kind: notes.Kind, names: tuple[str, ...], pixel_size_nm: float | None
 ) -> tuple[list[Any], list[Annotation]]:
     if isinstance(images, str | os.PathLike):
-        files = _files(images, ENDINGS)
+        files = image_files(images)
         single = Path(images).is_file() and isinstance(annotations, str | os.PathLike) and Path(annotations).is_file()
         found: list[tuple[Any, dict[str, Any]]] = (
             [(files[0], {"": Path(annotations)})]
             if single
-            else list(notes.pairs(files, _files(annotations, (*ENDINGS, *notes.OUTLINES))))
+            else list(notes.pairs(files, image_files(annotations, (*ENDINGS, *notes.OUTLINES))))
         )
     else:
         given = list(annotations)
@@ -199,18 +200,6 @@ def _annotation(
     return notes.from_array(item, kind=kind, names=names or (notes.DEFAULT_CLASS,))
 
 
-def _files(where: str | os.PathLike[str], endings: Sequence[str]) -> list[Path]:
-    path = Path(where)
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise InputError("There is no such file or folder", received=path)
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in endings and not file.name.startswith("."))
-    if not files:
-        raise InputError("The folder holds no file that is understood", received=path, allowed=", ".join(endings))
-    return files
-
-
 def _same_names(known: Sequence[Annotation]) -> tuple[str, ...]:
     longest = max((item.names for item in known), key=len)
     for item in known:
@@ -220,6 +209,14 @@ def _same_names(known: Sequence[Annotation]) -> tuple[str, ...]:
                 received=f"{', '.join(longest)}; {', '.join(item.names)}",
                 next_step="name all classes in their order",
             )
+    seen = {int(number) for item in known for number in np.unique(item.classes)}
+    if unseen := [name for number, name in enumerate(longest, start=1) if number not in seen]:
+        raise InputError(
+            "Nothing is annotated of a class that is named",
+            received=", ".join(unseen),
+            allowed="classes of which there are objects",
+            next_step="one annotation file for each class, or --kind classes where the numbers are classes",
+        )
     return longest
 
 

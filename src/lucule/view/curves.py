@@ -29,8 +29,8 @@ _ENDINGS: Final = (".png", ".svg", ".pdf")
 _HISTOGRAM_ROWS: Final = 1_000_000
 
 
-def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """Write a figure to a PNG, SVG or PDF file, at once or not at all.
+def check_name(path: str | os.PathLike[str]) -> Path:
+    """Refuse a name under which no plot can be written, before there is anything to plot.
 
     Raises
     ------
@@ -40,6 +40,18 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     target = Path(path)
     if target.suffix.lower() not in _ENDINGS:
         raise InputError("A plot cannot be written in this format", received=target.name, allowed=", ".join(_ENDINGS))
+    return target
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
+    """Write a figure to a PNG, SVG or PDF file, at once or not at all.
+
+    Raises
+    ------
+    InputError
+        The ending is another.
+    """
+    target = check_name(path)
     with atomic_path(target) as temporary:
         figure.savefig(temporary, facecolor="white")
     return target

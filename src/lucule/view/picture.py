@@ -17,6 +17,18 @@ from lucule.view.colours import RGB
 from lucule.view.frame import Frame
 
 
+def check_name(path: str | os.PathLike[str]) -> None:
+    """Refuse a name under which no picture can be written, before it is drawn.
+
+    Raises
+    ------
+    InputError
+        It does not end in `.png`.
+    """
+    if Path(path).suffix.lower() != ".png":
+        raise InputError("Pictures are written as PNG", received=path, allowed="a name that ends in .png")
+
+
 @dataclass(frozen=True, slots=True)
 class ColourBar:
     """Meaning of a colour table: `table` `(256, 3)` runs from `low` to `high`."""
@@ -111,8 +123,7 @@ class Picture:
         InputError
             The name does not end in `.png`, or the folder cannot be written to.
         """
-        if Path(path).suffix.lower() != ".png":
-            raise InputError("Pictures are written as PNG", received=path, allowed="a name that ends in .png")
+        check_name(path)
         content = self.png(scale_bar=scale_bar, legend=legend)
         with atomic_path(path) as temporary:
             temporary.write_bytes(content)

@@ -8,7 +8,9 @@ import pytest
 from lucule.core import InputError
 from lucule.localize.calibration import PsfSettings, calibrate_psf, load_psf_file
 from lucule.localize.calibration.astigmatic import gaussian_widths, sigma_at
+from lucule.localize.fitting import FitSettings, fit
 from lucule.simulate import bead_stack, load_camera, load_psf
+from lucule.simulate.camera import expose
 from lucule.simulate.crlb import crlb
 from lucule.simulate.optics import compile_psf
 
@@ -260,3 +262,31 @@ def test_a_wrong_step_is_noticed():
     movie, camera = stack(xy=FEW, planes=51)
     found = calibrated(movie, camera, step_nm=160)
     assert any("--step-nm" in warning for warning in found.warnings)
+
+
+def test_the_gaussian_of_a_calibration_is_fitted_without_its_wobble(pair, tmp_path):
+    _, camera, found = pair
+    path = found.save(tmp_path / "psf.h5")
+    depths = np.repeat([-350.0, -200.0, 0.0, 200.0, 350.0], 20)
+    light = np.stack([50 + found.kernel().image(2050, 2050, z, 20_000, (41, 41)) for z in depths])
+    locs = fit(expose(light, camera, seed=5), camera=camera, psf=str(path), settings=FitSettings(model="astigmatic"))
+    z, x, y = (locs[name][np.argsort(locs["frame"])] for name in "zxy")
+    assert len(locs) == len(depths)
+    at = depths.reshape(5, 20)
+    for place, axis in ((x, 0), (y, 1)):
+        left = (place.reshape(5, 20) - 2050).mean(axis=1)
+        assert np.abs(left).max() < 4, (axis, left)
+        assert np.abs(left - left[2]).max() < 0.25 * np.ptp(wobble(at[:, 0])[:, axis])
+    assert np.abs(z.reshape(5, 20).mean(axis=1) - at[:, 0]).max() < 30  # a vectorial PSF is no Gaussian
+
+
+@pytest.mark.parametrize("seed", [2, 3])
+def test_spots_that_do_not_stay_are_no_beads(seed):
+    rng = np.random.default_rng(seed)
+    light = np.full((300, 48, 64), 10.0)
+    for frame in light:
+        for x, y in ((1600, 1200), (4800, 1200), (1600, 3600), (4800, 3600)):
+            frame += KERNEL.image(x + rng.uniform(-300, 300), y + rng.uniform(-300, 300), 0, 1000, (48, 64))
+    camera = load_camera("ideal")
+    with pytest.raises(InputError, match="no PSF by which a depth"):
+        calibrate_psf(expose(light, camera, seed=1), camera, settings=PsfSettings(step_nm=20))

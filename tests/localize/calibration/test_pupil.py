@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from lucule.core import InputError
-from lucule.localize.calibration import pupil_from_movie
+from lucule.io.movies import opened
+from lucule.localize.calibration import pupil, pupil_from_movie
+from lucule.localize.fitting import FitSettings, prepare
 from lucule.simulate import load_camera, load_psf
-from lucule.simulate.camera import expose
+from lucule.simulate.camera import expose, sensor
 from lucule.simulate.optics import compile_psf
 
 TRUE = {5: 35.0, 6: -20.0, 7: -25.0, 8: 15.0, 9: 10.0, 10: -15.0, 11: 30.0, 12: -20.0, 13: 15.0}
@@ -37,6 +39,19 @@ def test_aberrations_are_found():
     assert found.good > 0.9 > 0.5 > found.good_before
     assert not found.warnings
     assert found.summary()["zernike_nm"].keys() == {str(mode) for mode in range(5, 16)}
+
+
+def test_spots_are_the_same_however_many_frames_are_read_at_once(monkeypatch):
+    movie = frames(START, 30, 6, 33)
+    fitter = prepare(sensor(CAMERA, movie.shape[1:]), START, FitSettings(roi_px=31))
+    with opened(movie) as source:
+        whole = pupil._lone(fitter, source, np.arange(30))
+        monkeypatch.setattr(pupil, "_PIXELS_AT_ONCE", 5 * movie[0].size)
+        parts = pupil._lone(fitter, source, np.arange(30))
+    for name in ("values", "errors", "quality"):
+        assert np.array_equal(getattr(whole.fits, name), getattr(parts.fits, name))
+    assert np.array_equal(whole.found, parts.found)
+    assert np.array_equal(whole.light, parts.light)
 
 
 @pytest.mark.slow

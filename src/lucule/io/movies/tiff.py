@@ -134,7 +134,8 @@ def _opened(path: Path, file: tifffile.TiffFile, choice: Choice, heard: list[str
     # a file with several images of one size holds several positions
     alike = [one for one in series if one.shape == first.shape and one.dtype == first.dtype]
     several = len(alike) if file.is_ome and len(alike) > 1 else 1
-    if several == 1 and len(series) > 1:
+    piecewise = several == 1 and _in_pieces(series)
+    if several == 1 and len(series) > 1 and not piecewise:
         raise FormatError(
             f"{path.name} holds images of different sizes",
             received=", ".join(sorted({str(one.shape) for one in series})),
@@ -145,6 +146,9 @@ def _opened(path: Path, file: tifffile.TiffFile, choice: Choice, heard: list[str
     sizes = named(axes.replace("Y", "").replace("X", ""), _lengths(axes, shape))
     if several > 1:
         sizes = {"position": several} | sizes
+    every = [one for part in (alike if several > 1 else series if piecewise else [first]) for one in _images(part)]
+    if piecewise:
+        sizes = {"time": len(every)}
     if page.dtype is None or page.dtype.kind not in "uif":
         raise FormatError(
             f"{path.name} holds no counts",
@@ -152,7 +156,6 @@ def _opened(path: Path, file: tifffile.TiffFile, choice: Choice, heard: list[str
             allowed="unsigned, signed or floating numbers",
         )
     picked = pick(path, sizes, choice)
-    every = [one for part in (alike if several > 1 else [first]) for one in _images(part)]
     acquired = _acquired(file)
     stopped = _stopped(path, file) if first.kind == "mmstack" and not first.is_multifile else ()
     frames, short = _frames(path, file, every, picked)
@@ -166,6 +169,13 @@ def _opened(path: Path, file: tifffile.TiffFile, choice: Choice, heard: list[str
         acquired.camera,
         (*picked.notes, *stopped, *short),
     )
+
+
+def _in_pieces(series: Sequence[tifffile.TiffPageSeries]) -> bool:
+    """Whether a program wrote one movie frame by frame, or some frames at a time, each piece with its own shape."""
+    frames = {(one.keyframe.imagelength, one.keyframe.imagewidth, one.dtype) for one in series}
+    plain = all(one.kind in ("shaped", "generic", "uniform") and len(one.shape) <= 3 for one in series)
+    return len(series) > 1 and len(frames) == 1 and plain
 
 
 def _lengths(axes: str, shape: Sequence[int]) -> tuple[int, ...]:

@@ -120,9 +120,7 @@ class CameraCalibration:
         InputError
             The name does not end in .yaml or .yml.
         """
-        target = Path(path)
-        if target.suffix.lower() not in (".yaml", ".yml"):
-            raise InputError("A camera is a YAML file", received=target.name, allowed="a name ending in .yaml")
+        target = check_name(path)
         values = self.camera.model_dump(mode="json", exclude_defaults=True) | {"kind": self.camera.kind}
         written = []
         for field, values_of_pixels in self.maps.items():
@@ -132,6 +130,20 @@ class CameraCalibration:
             written.append(target.with_name(name))
             values[field] = name
         return [write_text(target, dump_yaml(values)), *written]
+
+
+def check_name(path: str | os.PathLike[str]) -> Path:
+    """Refuse a name under which no camera can be written, before anything is measured.
+
+    Raises
+    ------
+    InputError
+        It has another ending.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in (".yaml", ".yml"):
+        raise InputError("A camera is a YAML file", received=target.name, allowed="a name ending in .yaml")
+    return target
 
 
 def calibrate_camera(

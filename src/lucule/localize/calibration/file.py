@@ -125,9 +125,7 @@ class Calibration:
         InputError
             The name does not end in .h5 or .hdf5.
         """
-        target = Path(path)
-        if target.suffix.lower() not in (".h5", ".hdf5"):
-            raise InputError("A PSF calibration is an HDF5 file", received=target.name, allowed="a name ending in .h5")
+        target = check_name(path)
         with atomic_path(target) as temporary, h5py.File(temporary, "w") as opened:
             opened.attrs["format"], opened.attrs["version"] = FORMAT, VERSION
             put_stack(opened, self.stack)
@@ -140,6 +138,20 @@ class Calibration:
             for name, table in (("curves", self.curves), ("beads", self.beads)):
                 _put_table(opened.create_group(name), table)
         return target
+
+
+def check_name(path: str | os.PathLike[str]) -> Path:
+    """Refuse a name under which no calibration can be written, before anything is measured.
+
+    Raises
+    ------
+    InputError
+        It has another ending.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in (".h5", ".hdf5"):
+        raise InputError("A PSF calibration is an HDF5 file", received=target.name, allowed="a name ending in .h5")
+    return target
 
 
 def load_psf_file(path: str | os.PathLike[str]) -> Calibration:

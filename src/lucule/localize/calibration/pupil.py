@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from lucule.core import SILENT, Camera, InputError, Progress
-from lucule.io.movies import opened
+from lucule.io.movies import Movie, opened
 from lucule.localize.calibration.reading import Source
 from lucule.localize.fitting import FitSettings, Fitter, prepare
 from lucule.localize.fitting.block import Fits, alone, candidates, goodness_of_fit, in_photons
@@ -42,9 +42,20 @@ _USUAL_NM: Final = 30.0
 _REGION_NM, _APART_NM = 3500.0, 3000.0
 _MOST_FRAMES, _MOST_SPOTS, _FEWEST_SPOTS = 100, 150, 20
 _LEAST_SIGNIFICANCE: Final = 15.0
+# frames are looked at together up to so many pixels, some 100 MB with what is made of them
+_PIXELS_AT_ONCE: Final = 2**22
 # worst fits, which overlap with others that were not seen, and residuals that no aberration makes
 _LEFT_OUT, _MOST_DEVIATION = 0.1, 6.0
 _GOOD: Final = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class _Spots:
+    """Spots that stand alone: row and column of the candidate, fit, and photons around it, `(n, side, side)`."""
+
+    found: Floats
+    fits: Fits
+    light: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,23 +111,20 @@ def pupil_from_movie(movie: Source, camera: Camera, psf: WithPupil, *, progress:
     if not isinstance(psf, Pupil | DoubleHelix | Tetrapod) or psf.zernike_order != "noll":
         raise InputError("The aberrations of this PSF cannot be found", received=f"a PSF of kind {psf.kind}",
                          allowed="pupil, double_helix or tetrapod, with Noll indices")  # fmt: skip
-    with opened(movie) as frames:
+    with opened(movie) as frames, progress.task("Pupil", _ROUNDS + 1, "rounds") as task:
         chosen = np.unique(np.linspace(0, frames.shape[0] - 1, _MOST_FRAMES).astype(int))
-        counts = np.stack([np.asarray(frames[int(f) : int(f) + 1])[0] for f in chosen])
-    pixels = sensor(camera, counts.shape[1:])
-    side = min(int(_REGION_NM / max(camera.pixel_size_nm)), *counts.shape[1:]) // 2 * 2 - 1
-    settings = FitSettings(roi_px=side)
-    prior = np.eye(len(MODES)) / _USUAL_NM**2
-    before = after = float("nan")
-    with progress.task("Pupil", _ROUNDS + 1, "rounds") as task:
+        pixels = sensor(camera, frames.shape[1:])
+        side = min(int(_REGION_NM / max(camera.pixel_size_nm)), *frames.shape[1:]) // 2 * 2 - 1
+        settings = FitSettings(roi_px=side)
+        prior = np.eye(len(MODES)) / _USUAL_NM**2
+        before = after = float("nan")
         for turn in range(_ROUNDS + 1):
             fitter = prepare(pixels, psf, settings)
-            light = in_photons(fitter, counts)
-            found, fits = _lone(fitter, light)
-            after = float((goodness_of_fit(fits) > _GOOD).mean())
+            spots = _lone(fitter, frames, chosen)
+            after = float((goodness_of_fit(spots.fits) > _GOOD).mean())
             before = after if turn == 0 else before
             task.advance()
-            fisher, score, used = _shared(fitter, psf, light, found, fits)
+            fisher, score, used = _shared(fitter, psf, spots)
             if turn == _ROUNDS:
                 break
             known = np.array([psf.zernike_nm.get(mode, 0.0) for mode in MODES])
@@ -138,8 +146,30 @@ def _aberrated(psf: WithPupil, changes: dict[int, float]) -> WithPupil:
     return psf.replace(zernike_nm=psf.zernike_nm | {mode: float(value) for mode, value in changes.items()})
 
 
-def _lone(fitter: Fitter, light: NDArray[np.float32]) -> tuple[Floats, Fits]:
-    """Candidates, brightest first chosen, that have no other within reach and lie inside the frame; their fits."""
+def _lone(fitter: Fitter, movie: Movie, chosen: NDArray[np.int64]) -> _Spots:
+    """The brightest spots of some frames that have no other within reach and lie inside the frame."""
+    at_once = max(1, _PIXELS_AT_ONCE // (movie.shape[1] * movie.shape[2]))
+    parts = []
+    for numbers in np.split(chosen, range(at_once, len(chosen), at_once)):
+        counts = np.stack([np.asarray(movie[int(number) : int(number) + 1])[0] for number in numbers])
+        parts.append(_lone_together(fitter, in_photons(fitter, counts)))
+    values, errors = (np.concatenate([getattr(part.fits, name) for part in parts]) for name in ("values", "errors"))
+    if len(values) < _FEWEST_SPOTS:
+        raise InputError(
+            "Too few spots stand alone", received=f"{len(values)} in {len(chosen)} frames",
+            allowed=f"{_FEWEST_SPOTS} or more, {_APART_NM / 1000:g} um from any other",
+            next_step="use a movie with more frames or fewer molecules in each",
+        )  # fmt: skip
+    rows = np.sort(np.argsort(-values[:, PHOTONS] / errors[:, PHOTONS])[:_MOST_SPOTS])
+    found, light = (np.concatenate([getattr(part, name) for part in parts])[rows] for name in ("found", "light"))
+    frame, quality = (
+        np.concatenate([getattr(part.fits, name) for part in parts])[rows] for name in ("frame", "quality")
+    )
+    return _Spots(found, Fits(frame, values[rows], errors[rows], quality), light)
+
+
+def _lone_together(fitter: Fitter, light: NDArray[np.float32]) -> _Spots:
+    """Spots of frames `(n, rows, columns)` in photons that have no other within reach and lie inside the frame."""
     frame, found = candidates(fitter, light)
     fits = alone(fitter, light, frame, found)
     place = found[:, [ROW, COLUMN]]
@@ -150,23 +180,24 @@ def _lone(fitter: Fitter, light: NDArray[np.float32]) -> tuple[Floats, Fits]:
     tree = cKDTree(np.column_stack([frame * 2 * reach, place]))
     crowd = np.array([len(near) for near in tree.query_ball_point(tree.data, reach)], np.int64)
     signal = fits.values[:, PHOTONS] / fits.errors[:, PHOTONS]
-    good = inside & (crowd == 1) & (fits.quality[:, REACHED] > 0) & (signal > _LEAST_SIGNIFICANCE)
-    rows = np.flatnonzero(good)
-    if len(rows) < _FEWEST_SPOTS:
-        raise InputError(
-            "Too few spots stand alone", received=f"{len(rows)} in {len(light)} frames",
-            allowed=f"{_FEWEST_SPOTS} or more, {_APART_NM / 1000:g} um from any other",
-            next_step="use a movie with more frames or fewer molecules in each",
-        )  # fmt: skip
-    rows = np.sort(rows[np.argsort(-signal[rows])][:_MOST_SPOTS])
-    return found[rows], Fits(frame[rows], fits.values[rows], fits.errors[rows], fits.quality[rows])
+    rows = np.flatnonzero(inside & (crowd == 1) & (fits.quality[:, REACHED] > 0) & (signal > _LEAST_SIGNIFICANCE))
+    around = np.empty((len(rows), fitter.side, fitter.side), np.float32)
+    for kept, row in zip(around, rows, strict=True):
+        kept[:] = light[frame[row]][_square(fitter, found[row])]
+    return _Spots(found[rows], Fits(frame[rows], fits.values[rows], fits.errors[rows], fits.quality[rows]), around)
 
 
-def _shared(
-    fitter: Fitter, psf: WithPupil, light: NDArray[np.float32], found: Floats, fits: Fits
-) -> tuple[Floats, Floats, int]:
+def _square(fitter: Fitter, found: Floats) -> tuple[slice, slice]:
+    """Rows and columns around a candidate."""
+    rows, columns = fitter.pixels.floor.shape
+    top = corner_of(int(found[ROW]), fitter.side, rows)
+    left = corner_of(int(found[COLUMN]), fitter.side, columns)
+    return slice(top, top + fitter.side), slice(left, left + fitter.side)
+
+
+def _shared(fitter: Fitter, psf: WithPupil, spots: _Spots) -> tuple[Floats, Floats, int]:
     """Fisher matrix and score of the coefficients, what the spots' own parameters explain taken out; spots used."""
-    kernel, side = fitter.kernel, fitter.side
+    kernel, side, fits = fitter.kernel, fitter.side, spots.fits
     moved = [
         compile_psf(_aberrated(psf, {mode: psf.zernike_nm.get(mode, 0.0) + _DIFFERENCE_NM}), kernel.pixel_size_nm)
         for mode in MODES
@@ -175,9 +206,8 @@ def _shared(
     good = (fits.quality[:, REACHED] > 0) & (chi <= np.quantile(chi, 1 - _LEFT_OUT))
     fisher, score = np.zeros((len(MODES), len(MODES))), np.zeros(len(MODES))
     for i in np.flatnonzero(good):
-        row = corner_of(int(found[i, ROW]), side, light.shape[1])
-        column = corner_of(int(found[i, COLUMN]), side, light.shape[2])
-        own = np.s_[row : row + side, column : column + side]
+        own = _square(fitter, spots.found[i])
+        row, column = own[0].start, own[1].start
         *place, photons, background = fits.values[i, : VALUES - 2]
         floor = fitter.pixels.floor[own].ravel().astype(np.float64)
         shape, *slopes = _spot(kernel, place, (row, column), side)
@@ -187,7 +217,7 @@ def _shared(
         by_pupil = photons * (others - shape) / _DIFFERENCE_NM
         # a fit that is worse than noise says less
         weight = 1 / (fitter.pixels.scale * expected * max(chi[i], 1.0))
-        rest = light[fits.frame[i]][own].ravel() + floor - expected
+        rest = spots.light[i].ravel() + floor - expected
         limit = _MOST_DEVIATION / np.sqrt(weight)
         rest = np.clip(rest, -limit, limit)
         inner, cross = (by_spot * weight) @ by_spot.T, (by_spot * weight) @ by_pupil.T

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from lucule.core import SILENT, Camera, Localizations, Meta, Progress, package_version, step
@@ -15,7 +16,7 @@ from lucule.core.ledger import fingerprint
 from lucule.io.movies import Movie, Roi, opened
 from lucule.localize.blocks import Keep, in_blocks
 from lucule.localize.fitting.block import fit_block
-from lucule.localize.fitting.setup import FitSettings, Fitter, prepare
+from lucule.localize.fitting.setup import FitSettings, Fitter, gaussian_of, prepare
 from lucule.localize.photons import to_photons
 from lucule.simulate.camera import sensor
 from lucule.simulate.optics import Gaussian
@@ -51,7 +52,8 @@ def fit(
     camera
         Camera of the movie.
     psf
-        PSF, or the name or path of one. None: a Gaussian whose width is estimated from the movie and then free.
+        PSF, or the name or path of one. None: a Gaussian whose width is estimated from the movie and then free. Of a
+        calibration the spline is fitted, with the model `astigmatic` its Gaussian, whose wobble is taken off.
     settings
         How to find and fit.
     frames
@@ -88,7 +90,8 @@ def fit(
     with opened(movie, frames=frames, roi=roi) as source:
         _, rows, columns = source.shape
         pixels = sensor(camera, source.info.shape[1:]).crop(source.window)
-        fitter = prepare(pixels, psf, settings)
+        used, calibration = gaussian_of(psf, settings or FitSettings())
+        fitter = prepare(pixels, used, settings)
         if psf is None:
             fitter = _with_width(fitter, source)
         identity = (str(fitter.kernel.psf), fitter.settings.model_dump(mode="json"), camera.model_dump(mode="json"))
@@ -106,6 +109,11 @@ def fit(
         )
         info = source.info
         notes = [*info.notes, *info.disagreements(camera), *seen, *_noise_notes(fitter, source)]
+    if calibration is not None:
+        # the centre of a Gaussian fit moves with the depth
+        x, y = calibration.wobble(table["z"].to_numpy()).T
+        table = table.with_columns(x=(pl.col("x") - x).cast(table.schema["x"]),
+                                   y=(pl.col("y") - y).cast(table.schema["y"]))  # fmt: skip
     if not len(table):
         notes.append("No localization was found; is this the camera of the movie?")
     for note in notes:

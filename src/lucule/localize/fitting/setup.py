@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,10 @@ from lucule.localize.fitting.detect import Pixels
 from lucule.simulate.camera import Sensor
 from lucule.simulate.crlb import crlb, floor_of, noise_of
 from lucule.simulate.optics import Astigmatic, Gaussian, Kernel, compile_psf
-from lucule.simulate.optics.psf import PSF
+from lucule.simulate.optics.psf import PSF, Spline
+
+if TYPE_CHECKING:
+    from lucule.localize.calibration.file import Calibration
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
@@ -120,6 +124,7 @@ def prepare(pixels: Sensor, psf: PSF | str | None = None, settings: FitSettings 
     'astigmatic'
     """
     settings = settings or FitSettings()
+    psf, _ = gaussian_of(psf, settings)
     camera, shape = pixels.camera, pixels.baseline.shape
     if camera.kind != "ideal" and "electrons_per_count" not in camera.model_fields_set:
         raise InputError(
@@ -162,6 +167,29 @@ def prepare(pixels: Sensor, psf: PSF | str | None = None, settings: FitSettings 
     )
     threshold = bank.threshold(settings.false_alarms, shape[0] * shape[1])
     return Fitter(settings, model, kernel, bank, threshold, side, sides, pixels, numbers)
+
+
+def gaussian_of(psf: PSF | str | None, settings: FitSettings) -> tuple[PSF | str | None, Calibration | None]:
+    """Where the model `astigmatic` is asked for, the astigmatic Gaussian of a calibration, with that calibration.
+
+    Whatever else is given comes back as it is.
+
+    Raises
+    ------
+    InputError
+        The PSF of the calibration is none.
+    """
+    path = psf.path if isinstance(psf, Spline) else psf
+    measured = isinstance(path, str | Path) and Path(path).suffix.lower() in (".h5", ".hdf5")
+    if settings.model != "astigmatic" or not measured:
+        return psf, None
+    from lucule.localize.calibration.file import load_psf_file
+
+    found = load_psf_file(str(path))
+    if found.astigmatic is None:
+        raise InputError("This calibration holds no astigmatic Gaussian", received=path,
+                         next_step="fit its spline: --model spline")  # fmt: skip
+    return found.astigmatic, found
 
 
 def _natural(kernel: Kernel) -> Model:
