@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 from typing import Any, Final, Self
@@ -29,7 +30,7 @@ class Config(BaseModel):
         except ValidationError as error:
             raise InputError(
                 f"{source} cannot be used",
-                received="; ".join(_explain(detail) for detail in error.errors()),
+                received="; ".join(_explain(detail, cls) for detail in error.errors()),
                 allowed=f"{cls.__name__} has the keys {', '.join(cls.model_fields)}",
             ) from None
 
@@ -54,13 +55,30 @@ class Config(BaseModel):
                 yield name, value
 
 
-def _explain(detail: Any) -> str:
-    key = ".".join(str(part) for part in detail["loc"]) or "(the whole)"
+def _explain(detail: Any, config: type[BaseModel]) -> str:
+    key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        return f"{key} is not a known key"
+        return f"{key} is not a known key{_meant(detail['loc'], config)}"
     if detail["type"] == "missing":
         return f"{key} is missing"
-    return f"{key}={detail['input']!r}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+    message = detail["msg"].removeprefix("Value error, ")
+    message = f"{message[:1].lower()}{message[1:]}"
+    # what concerns several keys names them itself
+    return f"{key}={detail['input']!r}: {message}" if key else message
+
+
+def _meant(place: tuple[str | int, ...], config: type[BaseModel]) -> str:
+    """A hint at the known key that an unknown one resembles, or nothing."""
+    inner: Any = config
+    for part in place[:-1]:
+        field = inner.model_fields.get(part)
+        inner = None if field is None else field.annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return ""
+    written = str(place[-1])
+    known = list(inner.model_fields)
+    close = [name for name in known if name.startswith(written)] or difflib.get_close_matches(written, known, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
