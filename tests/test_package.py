@@ -62,6 +62,14 @@ def test_every_room_is_at_hand() -> None:
     assert folders - {"cli", "nn"} <= set(dir(lucule))
 
 
+def test_every_workflow_is_at_hand() -> None:
+    code = "import lucule; print([getattr(lucule.workflows, n).__name__ for n in dir(lucule.workflows)])"
+    for name in ("clusters", "compare", "axons", "experiment", "sarcomeres", "averaging"):
+        assert f"lucule.workflows.{name}" in _run(code)
+    with pytest.raises(subprocess.CalledProcessError):
+        _run("import lucule; lucule.workflows.nothing")
+
+
 def test_unknown_names_are_attribute_errors() -> None:
     import lucule
 

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from io import StringIO
+
 import numpy as np
+from rich.console import Console
 
 from lucule import io
+from lucule.cli.terminal import show_results
 from lucule.core import Localizations
+
+
+def test_a_table_keeps_its_names_and_breaks_its_long_texts():
+    console = Console(width=80, file=StringIO())
+    rows = [{"name": "dbscan", "what": "cores and their neighbours " * 4, "settings": "epsilon_nm=50, " * 9, "n": 12}]
+    show_results(console, {"methods": rows})
+    shown = console.file.getvalue()
+    assert "dbscan" in shown
+    assert "12" in shown
+    assert shown.count("epsilon_nm=50") == 9
+    assert shown.count("neighbours") == 4
 
 
 def test_a_method_by_name(lucule, cell, tmp_path):

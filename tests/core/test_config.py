@@ -23,7 +23,8 @@ def test_repr_shows_what_differs_from_the_default() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"kind": "emccd", "pixel_size_nm": 100, "emgain": 5}, "emgain is not a known key"),
+        ({"kind": "emccd", "pixel_size_nm": 100, "emgain": 5}, r"emgain is not a known key \(did you mean em_gain\?\)"),
+        ({"kind": "ideal", "pixel_size_nm": 100, "colour": 5}, r"colour is not a known key\. Allowed"),
         ({"kind": "emccd"}, "pixel_size_nm is missing"),
         ({"kind": "ccd", "pixel_size_nm": 100}, "kind='ccd'"),
         ({"kind": "ideal", "pixel_size_nm": -1}, "greater than 0"),

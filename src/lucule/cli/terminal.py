@@ -28,6 +28,7 @@ console = Console(width=None if sys.stdout.isatty() else 200)
 errors = Console(stderr=True)
 
 COLUMN_WIDTH = 12
+LONGEST_WORD = 24
 
 
 class _Rate(ProgressColumn):
@@ -102,10 +103,12 @@ def _show_values(target: Console, title: str, values: Mapping[str, Any]) -> None
 
 def _table(title: str, rows: list[Mapping[str, Any]]) -> Table:
     table = Table(title=title.replace("_", " "), title_justify="left")
-    *_, last = rows[0]
     for name in rows[0]:
+        cells = [_cell(row.get(name)) for row in rows]
         number = all(isinstance(row.get(name), int | float | None) for row in rows)
-        table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=number or name != last)
+        # only long text gives way where the terminal is narrow, never a name or a number
+        short = number or max(map(len, cells)) <= LONGEST_WORD
+        table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=short)
     for row in rows:
         table.add_row(*(Text(_cell(row.get(name))) for name in rows[0]))
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +36,7 @@ class Config(BaseModel):
             where = _settings_at(cls, details[0]["loc"])
             raise InputError(
                 f"{source} cannot be used",
-                received="; ".join(dict.fromkeys(map(_explain, details))),
+                received="; ".join(dict.fromkeys(_explain(detail, cls) for detail in details)),
                 allowed=f"{where.__name__} has the keys {', '.join(where.model_fields)}",
             ) from None
 
@@ -77,19 +78,27 @@ def _types_in(annotation: Any) -> Iterator[type]:
         yield from _types_in(part)
 
 
-def _explain(detail: Any) -> str:
+def _explain(detail: Any, settings: type[BaseModel]) -> str:
     # of alternatives, pydantic names the types by which it tried
     parts = [str(part) for part in detail["loc"] if not (isinstance(part, str) and _TRIED.search(part))]
-    key = ".".join(parts) or "(the whole)"
+    key = ".".join(parts)
     if detail["type"] == "extra_forbidden":
-        return f"{key} is not a known key"
+        written = str(detail["loc"][-1])
+        return f"{key or written} is not a known key{_meant(written, _settings_at(settings, parts[:-1]))}"
     if detail["type"] == "missing":
         return f"{key} is missing"
+    message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "value_error" and isinstance(detail["input"], Mapping):
         # a rule about several settings says itself which
-        message = str(detail["ctx"]["error"])
-        return f"{key}: {message}" if parts else message
-    return f"{key}={detail['input']!r}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+        return f"{key}: {message}" if key else message
+    return f"{key or '(the whole)'}={detail['input']!r}: {message[:1].lower()}{message[1:]}"
+
+
+def _meant(written: str, settings: type[BaseModel]) -> str:
+    """A hint at the known key that an unknown one resembles, or nothing."""
+    known = list(settings.model_fields)
+    close = [name for name in known if name.startswith(written)] or difflib.get_close_matches(written, known, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:

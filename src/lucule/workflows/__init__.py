@@ -1,4 +1,7 @@
-"""End-to-end jobs, one file each; they compose the rooms below and hold no algorithms."""
+"""End-to-end jobs, one file each; they compose the rooms below and hold no algorithms.
+
+Like the rooms of the package, they are loaded when they are first used.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,18 @@ WORKFLOWS = (
     "experiment",
     "sarcomeres",
 )
+"""What `lucule run` knows by name."""
+_OTHERS = ("averaging", "training")
+
+
+def __getattr__(name: str) -> Any:
+    if name in (*WORKFLOWS, *_OTHERS):
+        return importlib.import_module(f"lucule.workflows.{name}")
+    raise AttributeError(f"module 'lucule.workflows' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*WORKFLOWS, *_OTHERS, "load"])
 
 
 def load(name: str) -> Any:

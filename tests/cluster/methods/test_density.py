@@ -230,5 +230,6 @@ def test_focal_pixels_connect_by_their_sides():
 
 
 def test_focal_of_a_grid_that_cannot_be_counted():
-    with pytest.raises(InputError, match="pixels"):
-        find_clusters(table([[0.0, 0], [1e6, 1e6]]), "focal", pixel_nm=1e-5)
+    for pixel in (1e-5, 1e-30):
+        with pytest.raises(InputError, match="pixels"):
+            find_clusters(table([[0.0, 0], [1e6, 1e6]]), "focal", pixel_nm=pixel)

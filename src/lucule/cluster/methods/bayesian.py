@@ -25,6 +25,7 @@ Floats = NDArray[np.float64]
 Grid = tuple[float, float, float]
 
 _FEWEST: Final = 2
+_MOST_STEPS: Final = 10_000
 
 
 class Bayesian(Config):
@@ -58,6 +59,8 @@ class Bayesian(Config):
         low, high, by = grid
         if not (0 < low <= high and by > 0 and np.isfinite(grid).all()):
             raise ValueError("smallest (above 0), largest and step, nm")
+        if (high - low) / by >= _MOST_STEPS:
+            raise ValueError(f"fewer than {_MOST_STEPS:,} steps")
         return grid
 
     @model_validator(mode="after")

@@ -78,10 +78,11 @@ def assign(sample: Sample, settings: Focal) -> NDArray[np.integer]:
 
     points = sample.points.astype(np.float64)
     # a free pixel all around, so that neighbours never wrap around
-    pixels = np.floor((points - points.min(axis=0)) / settings.pixel_nm).astype(np.int64) + 1
+    pixels = np.floor((points - points.min(axis=0)) / settings.pixel_nm) + 1
     shape = pixels.max(axis=0) + 2
-    if shape.astype(float).prod() > 2**62:
+    if shape.prod() > 2**62:
         raise InputError("There are too many pixels", received=f"{settings.pixel_nm:g} nm", next_step="larger pixels")
+    pixels, shape = pixels.astype(np.int64), shape.astype(np.int64)
     strides = np.append(np.cumprod(shape[::-1])[-2::-1], 1).astype(np.int64)
     occupied, pixel_of, counts = np.unique(pixels @ strides, return_inverse=True, return_counts=True)
 
