@@ -62,13 +62,14 @@ class Refined:
         x, y, z in nm, photons, background, `(n, 5)`.
     errors
         Their standard deviations, `(n, 5)`.
-    again
-        In how many of the frames around each is seen again, `(n,)`.
+    others
+        The same molecule in the frames around, -1 where it is not seen: one and more frames later, then one and more
+        frames earlier, `(n, 2 reach)`.
     """
 
     values: Floats
     errors: Floats
-    again: NDArray[np.int64]
+    others: NDArray[np.int64]
 
 
 def refine(
@@ -141,7 +142,7 @@ def refine(
     lost |= _lost(found, said, sigma, inside)
     found[lost], errors[lost] = said[lost], spread[lost]
     errors[lost, :4] = sigma[lost]
-    return Refined(found, errors, (others >= 0).sum(axis=1))
+    return Refined(found, errors, others)
 
 
 def _lost(found: Floats, said: Floats, sigma: Floats, inside: Sequence[tuple[float, float]]) -> NDArray[np.bool_]:
