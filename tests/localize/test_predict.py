@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 import tifffile
 import torch
@@ -84,6 +85,17 @@ def test_blocks_of_frames_make_no_difference(monkeypatch):
     assert len(whole) == len(parts) > 30
     for name in ("frame", "x", "y", "z", "p"):
         assert parts[name] == pytest.approx(whole[name], abs=0.01)
+
+
+def test_the_whole_movie_weighs_each_emitter():
+    """Between what holds where nothing lasts and where all does, by how many sure emitters are seen again."""
+    rows = {"x": [1.0, 2.0, 3.0], "once": [0.0, -2.0, 0.0], "lasting": [4.0, 2.0, -4.0]}
+    for again, p in (([True] * 2, [0.953, 0.731]), ([False] * 2, [0.731])):
+        table = pl.DataFrame(rows | {"sure": [True, True, False], "again": [*again, False]})
+        weighed = room._weighed(table, 0.7)
+        assert weighed.columns == ["x", "p"]
+        assert weighed["x"].to_list() == [1.0, 2.0][: len(p)]
+        assert weighed["p"].to_list() == pytest.approx(p, abs=1e-3)
 
 
 def test_tiles_make_no_difference(predictor, monkeypatch):

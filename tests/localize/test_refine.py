@@ -102,15 +102,16 @@ def test_frames_of_one_molecule_share_what_they_say_of_its_place():
     assert np.sqrt((pulls**2).mean(axis=0)) == pytest.approx([1, 1, 1], abs=0.25)
 
 
-def test_it_is_said_in_how_many_frames_around_a_molecule_is_seen_again():
+def test_it_is_said_in_which_frames_around_a_molecule_is_seen_again():
     place = np.array([1200.0, 1200.0, 0.0])
     xyz = np.stack([place, place, place + np.array([600.0, 0.0, 0.0]), place])[:, None]  # on, on, elsewhere, on
     said = np.column_stack([xyz[:, 0], np.full(4, 5000.0), np.full(4, 30.0)])
     spread = np.tile([20.0, 20.0, 40.0, 1500.0], (4, 1))
     light = frames(xyz, 5000.0)
-    for reach, again in ((0, [0, 0, 0, 0]), (2, [1, 1, 0, 0])):
+    none = [-1, -1, -1, -1]
+    for reach, others in ((0, [[], [], [], []]), (2, [[1, -1, -1, -1], [-1, -1, 0, -1], none, none])):
         found = refine(light, np.arange(5), said, spread, KERNEL, noise_of(CAMERA), reach=reach)
-        assert found.again.tolist() == again
+        assert found.others.tolist() == others
 
 
 def test_what_jumps_between_frames_is_not_averaged():
@@ -126,4 +127,4 @@ def test_frames_without_emitters_are_passed_over():
         noise_of(CAMERA),
     )  # fmt: skip
     assert found.values.shape == found.errors.shape == (0, 5)
-    assert found.again.shape == (0,)
+    assert found.others.shape == (0, 0)

@@ -61,6 +61,16 @@ def test_emitters_stay_where_they_are_and_on_for_exponential_times():
     assert float(counts.float().mean()) == pytest.approx(4 * 40 / 43, rel=0.1)
 
 
+def test_without_on_time_every_emitter_shines_throughout_one_frame():
+    truth = stage(PLAIN.replace(on_frames=None)).batch(0, seeded(2)).truth
+    scene = torch.div(truth.frame, PLAIN.frames, rounding_mode="floor").float()
+    keys = torch.stack([scene, truth.x, truth.y, truth.z], dim=1)
+    assert len(torch.unique(keys, dim=0)) == len(keys)
+    assert torch.allclose(truth.photons.exp(), torch.tensor(4000.0), rtol=1e-4)
+    assert len(keys) / (PLAIN.scenes * PLAIN.frames) == pytest.approx(0.4 * 4.8**2, rel=0.05)
+    assert set((truth.frame % PLAIN.frames).tolist()) == set(range(PLAIN.frames))
+
+
 def test_the_same_generator_gives_the_same_batch():
     made = stage(PLAIN.replace(scenes=4, samplers={"structures": 1}))
     first, second, other = (made.batch(0, seeded(seed)) for seed in (3, 3, 4))

@@ -1,7 +1,10 @@
 """After training: make predicted errors and probabilities mean what they say, on frames the network has not seen.
 
-A short training leaves a network too careful where it is good. The card receives a power law for the standard
-deviations and a logistic one for the probabilities, the threshold with the best 3D efficiency, and the scores.
+A short training leaves a network too careful where it is good. The card receives power laws for the standard
+deviations and logistic ones for the probabilities, the threshold with the best 3D efficiency, and the scores. The
+probabilities are to hold also where molecules are on for shorter than in the training: they and the threshold are
+learned from movies like those of the training, from movies in which every emitter is seen in one frame only, and from
+single frames, which count alike.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from scipy.special import expit
 
 from lucule.core import SILENT, Progress
 from lucule.localize.decode import decode
-from lucule.localize.laws import CANDIDATES, Emitters, Laws, evidence, log_odds
+from lucule.localize.laws import CANDIDATES, EVIDENCE, Emitters, Laws, evidence, log_odds, persistence, witnesses
 from lucule.localize.matching import match
 from lucule.localize.predict import Predictor, load, placed, raw_output
 from lucule.localize.recipe import Recipe
@@ -32,7 +35,7 @@ Floats: TypeAlias = NDArray[np.float64]
 
 # batches are numbered from here, far from those of any training
 _SEED: Final = 7_000_001
-_THRESHOLDS: Final = np.round(np.arange(0.3, 0.86, 0.05), 2)
+_THRESHOLDS: Final = tuple(float(t) for t in np.round(np.arange(0.3, 0.86, 0.05), 2))
 # with fewer pairs the predicted standard deviations are left as they are
 _FEWEST: Final = 200
 _NEWTON_STEPS: Final = 25
@@ -59,6 +62,8 @@ class Validation:
         Of the pairs: localization minus truth, of x, y, z in nm and the logarithm of the photons, `(pairs, 4)`.
     weight
         Weights of the localizations, so that every scene counts alike, however many emitters it has, `(n,)`.
+    lasting
+        Persistence of the molecules of each one's scene, `(n,)`.
     emitters
         Number of true emitters.
     """
@@ -68,6 +73,7 @@ class Validation:
     pairs: NDArray[np.int64]
     difference: Floats
     weight: Floats
+    lasting: Floats
     emitters: int
 
 
@@ -91,11 +97,12 @@ def calibrate(
     packaged = find(model)
     plain = packaged.card.replace(features={k: v for k, v in packaged.card.features.items() if k not in _CALIBRATED})
     predictor = load(model, device=device)
-    found = validate(predictor, batches=batches, progress=progress)
-    # nothing can be seen again in movies of one frame
-    scenes = Recipe.parse(plain.recipe, source="recipe of the model").scenes.replace(frames=1)
-    single = validate(predictor, batches=batches, scenes=scenes, progress=progress)
-    return save(Path(model), calibrated(plain, found, single), packaged.state())
+    own = Recipe.parse(plain.recipe, source="recipe of the model").scenes
+    found, once, single = (
+        validate(predictor, batches=batches, scenes=scenes, progress=progress)
+        for scenes in (own, own.replace(on_frames=None), own.replace(frames=1, scenes=own.scenes * own.frames))
+    )
+    return save(Path(model), calibrated(plain, found, once, single), packaged.state())
 
 
 def validate(
@@ -125,7 +132,7 @@ def validate(
     noise = noise_of(stage.sensor.pixels)
     unit = np.array([*stage.pixel_nm, predictor.z_scale_nm])
     parts: list[Emitters] = []
-    hits, pairs, differences, weights = [], [], [], []
+    hits, pairs, differences, weights, lasting = [], [], [], [], []
     emitters = count = 0
     with progress.task("Validate", batches, "batches") as task:
         for number in range(batches):
@@ -149,18 +156,20 @@ def validate(
                 pairs.append(count + matches.found)
                 differences.append(own[matches.found] - true[here][matches.true])
                 weights.append(np.full(len(own), 1 / max(len(own), 1)))
+                sure, again = witnesses(found)
+                lasting.append(np.full(len(own), persistence(int(sure.sum()), int(again.sum()))))
                 count += len(own)
             emitters += len(true)
             task.advance()
-    hit, right, difference, weight = (np.concatenate(each) for each in (hits, pairs, differences, weights))
-    return Validation(_joined(parts), hit, right, difference, weight, emitters)
+    columns = (np.concatenate(each) for each in (hits, pairs, differences, weights, lasting))
+    return Validation(_joined(parts), *columns, emitters)
 
 
 def _joined(parts: Sequence[Emitters]) -> Emitters:
     return Emitters(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Emitters)))
 
 
-def calibrated(card: Card, found: Validation, single: Validation) -> Card:
+def calibrated(card: Card, found: Validation, once: Validation, single: Validation) -> Card:
     """Card with the laws of standard deviations and probabilities, the best threshold, and the scores there.
 
     Parameters
@@ -168,29 +177,33 @@ def calibrated(card: Card, found: Validation, single: Validation) -> Card:
     card
         Card of the network.
     found
-        What it found in movies.
+        What it found in movies; the only ones that count for the errors.
+    once
+        What it found in movies in which every emitter is seen in one frame only.
     single
-        What it found in single frames; counts for the law of evidence only.
+        What it found in single frames.
     """
     of, moved, weight = found.found, found.found.moved[found.pairs], found.weight[found.pairs]
     sigma, said = of.errors[found.pairs], of.said[found.pairs]
     laws = Laws(
         [_rounded(sigma_law(found.difference[:, k], sigma[:, k], said[:, k], moved, weight)) for k in range(4)],
         _rounded(p_law(np.column_stack([log_odds(of.p), np.ones(len(of.p))]), (1, 0), found.hit, found.weight)),
-        _rounded(_evidence_law(found, single)),
+        [_rounded(law) for law in evidence_laws(found, once, single)],
     )
-    tried = {float(t): scores_at(found, laws, float(t)) for t in _THRESHOLDS}
-    # without any pair there is no efficiency, and no threshold is better than another
-    best = max(tried, key=lambda t: np.nan_to_num(tried[t].efficiency_3d, nan=-np.inf))
-    scores = {name: getattr(tried[best], name) for name in _ON_CARD}
+    kinds = {"": found, "_once": once, "_single": single}
+    # where nothing is found there is no efficiency, and no threshold is better than another
+    tried = {t: sum(np.nan_to_num(scores_at(v, laws, t).efficiency_3d) for v in kinds.values()) for t in _THRESHOLDS}
+    best = max(tried, key=lambda t: tried[t])
+    scores = {name: getattr(scores_at(found, laws, best), name) for name in _ON_CARD}
     for k, name in enumerate("xyz"):
         pulls = found.difference[:, k] / laws.sigma(of, k)[found.pairs]
         scores[f"pull_{name}"] = _width(pulls, weight) if len(pulls) else float("nan")
-    scores["calibration_error"] = calibration_error(laws.p(of), found.hit)
+    for kind, v in kinds.items():
+        scores[f"calibration_error{kind}"] = calibration_error(laws.p(v.found, v.lasting), v.hit)
     features = card.features | {
         "sigma_law": [list(law) for law in laws.of_sigma],
         "p_law": list(laws.of_p),
-        "evidence_law": list(laws.of_evidence or ()),
+        "evidence_law": [list(law) for law in laws.of_evidence or ()],
         "threshold": best,
     }
     kept = {k: v for k, v in card.scores.items() if not k.startswith("validation_")}
@@ -198,11 +211,18 @@ def calibrated(card: Card, found: Validation, single: Validation) -> Card:
     return card.replace(features=features, scores=kept | new)
 
 
-def _evidence_law(*parts: Validation) -> Floats:
-    inputs, hit, weight = (
-        np.concatenate(of) for of in zip(*((evidence(p.found), p.hit, p.weight) for p in parts), strict=True)
-    )
-    return p_law(inputs, (0, 1, *[0] * 6), hit, weight)
+def evidence_laws(found: Validation, once: Validation, single: Validation) -> Floats:
+    """Fit the weights of evidence where no molecule is seen again, where all are, and in single frames, `(3, 9)`.
+
+    A scene with more emitters counts more, but only by the root of their number: all scenes alike would leave it to
+    the few emitters of the sparsest, all emitters alike to the most crowded ones.
+    """
+    start = (0, 1, *[0] * (EVIDENCE - 2))
+    movies = [(evidence(v.found), v.lasting[:, None], v.hit, np.sqrt(v.weight)) for v in (found, once)]
+    inputs, lasting, hit, weight = (np.concatenate(of) for of in zip(*movies, strict=True))
+    two = p_law(np.hstack([(1 - lasting) * inputs, lasting * inputs]), start * 2, hit, weight)
+    one = p_law(evidence(single.found), start, single.hit, np.sqrt(single.weight))
+    return np.vstack([two.reshape(2, EVIDENCE), one])
 
 
 def _rounded(law: Sequence[float] | Floats) -> tuple[float, ...]:
@@ -281,6 +301,6 @@ def _width(values: Floats, weight: Floats) -> float:
 
 def scores_at(found: Validation, laws: Laws, threshold: float) -> Scores:
     """Scores of the localizations whose calibrated probability reaches a threshold; pairs are those of all."""
-    kept = laws.p(found.found) >= threshold
+    kept = laws.p(found.found, found.lasting) >= threshold
     right = kept[found.pairs]
     return score(found.difference[right, :3], int((kept & ~found.hit).sum()), found.emitters - int(right.sum()))

@@ -1,10 +1,16 @@
 """What a network and the frames say of an emitter, and how it becomes what is true on average.
 
-A network is too sure here and too careful there. Two laws, fitted after training on frames it has not seen
-(`lucule.localize.calibrate`), correct it: a power law for the standard deviations, and a logistic law for the
-probabilities. The latter weighs evidence that the network does not use: whether the neighbouring frames hold the same
+A network is too sure here and too careful there. Two kinds of laws, fitted after training on frames it has not seen
+(`lucule.localize.calibrate`), correct it: power laws for the standard deviations, and logistic laws for the
+probabilities. The latter weigh evidence that the network does not use: whether the neighbouring frames hold the same
 molecule in the same place, how bright it is for its error, and how far the frame moved it away from where the network
-had it. Where there are no neighbouring frames nothing can be seen again, and the network is less to be trusted.
+had it.
+
+What it says that an emitter is seen again, or is not, depends on how long the molecules of this movie are on. Where
+most are on for several frames, being seen again speaks for an emitter. Where none is, the network, which has learned
+from lasting ones, puts faint shadows of bright emitters into the frames beside, and these are "seen again" where their
+original is. So there is one law for either kind of movie, and the movie itself, as a whole, says how far it lies
+between the two (`persistence`). Where the movie is a single frame nothing can be seen again, and a third law holds.
 """
 
 from __future__ import annotations
@@ -26,6 +32,12 @@ _NEAR: Final = 1e-4
 # emitters moved by much less than this were not moved
 _MOVED_NM: Final = 10.0
 _LEAST_SIGNAL: Final = 0.1
+# an emitter with so many times the error of its photons shines with a light of its own
+_SHINES: Final = 5.0
+# emitters that the network is so sure of tell how long molecules are on
+_SURE: Final = 0.9
+EVIDENCE: Final = 9
+"""Number of the inputs of a law of evidence."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +59,7 @@ class Emitters:
     moved
         How far refinement moved them sideways, in standard deviations after it.
     again
-        In how many of the frames around each is seen again.
+        Photons over their error of the same molecule in the frames around, 0 where it is not seen, `(n, frames)`.
     single
         Whether its frame is the only one.
     """
@@ -58,37 +70,68 @@ class Emitters:
     errors: Floats
     said: Floats
     moved: Floats
-    again: NDArray[np.int64]
+    again: Floats
     single: NDArray[np.bool_]
 
 
 def evidence(found: Emitters) -> Floats:
-    """What speaks for and against each emitter, as the inputs of a logistic law, `(n, 8)`.
+    """What speaks for and against each emitter, as the inputs of a logistic law, `(n, 9)`.
 
-    In columns: 1; the network's log odds; whether its frame is the only one; whether it is seen again in one frame; in
-    two or more; the logarithm of its photons over their error; m and m squared, where m is log(1 + distance moved / 10
-    nm).
+    In columns: 1; the network's log odds; whether it is seen again, with a light of its own, in one frame; in two or
+    more; whether it is seen again so without a light of its own; the logarithm of its photons over their error; m and
+    m squared, where m is log(1 + distance moved / 10 nm); the logarithm of the network's error of its depth in nm.
     """
-    signal = np.log(np.maximum(1 / found.errors[:, 3], _LEAST_SIGNAL))
+    signal = _signal(found)
     moved = np.log1p(found.moved * np.hypot(*found.errors[:, :2].T) / _MOVED_NM)
+    again = (found.again >= _SHINES).sum(axis=1)
     return np.column_stack(
         [
             np.ones(len(found.p)),
             log_odds(found.p),
-            found.single,
-            found.again == 1,
-            found.again >= 2,
-            signal,
+            again == 1,
+            again >= 2,
+            (again > 0) & (signal < _SHINES),
+            np.log(np.maximum(signal, _LEAST_SIGNAL)),
             moved,
             moved**2,
+            np.log(found.said[:, 2]),
         ]
     )
+
+
+def _signal(found: Emitters) -> Floats:
+    """Photons over their error."""
+    return 1 / found.errors[:, 3]
+
+
+def witnesses(found: Emitters) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which emitters tell how long molecules are on, sure and bright ones; and which of these are seen again."""
+    sure = (found.p >= _SURE) & (_signal(found) >= _SHINES)
+    return sure, sure & (found.again >= _SHINES).any(axis=1)
+
+
+def persistence(sure: int, again: int) -> float:
+    """How likely the next molecule of a movie is seen again, after so many sure ones (Laplace's rule of succession).
+
+    Examples
+    --------
+    >>> persistence(0, 0), persistence(98, 98)
+    (0.5, 0.99)
+    """
+    return (again + 1) / (sure + 2)
 
 
 def log_odds(p: ArrayLike) -> Floats:
     """Logarithm of p / (1 - p), finite for all probabilities."""
     odds: Floats = logit(np.clip(p, _NEAR, 1 - _NEAR))
     return odds
+
+
+def probability(odds: Floats, lasting: ArrayLike) -> Floats:
+    """Probabilities between the log odds of `Laws.odds`, `(n, 2)`, for the persistence of a movie."""
+    between = np.asarray(lasting)
+    calibrated: Floats = expit((1 - between) * odds[:, 0] + between * odds[:, 1])
+    return calibrated
 
 
 @dataclass(frozen=True)
@@ -103,7 +146,8 @@ class Laws:
     of_p
         `a` and `b` of logistic(a logit(p) + b), for what the network says alone.
     of_evidence
-        Weights of `evidence` in a logistic law; None: the network's word is all that counts.
+        Weights of `evidence` in three logistic laws, `(3, 9)`: where no molecule is seen again, where all are, and in
+        movies of one frame; None: the network's word is all that counts.
 
     Examples
     --------
@@ -114,7 +158,7 @@ class Laws:
 
     of_sigma: Sequence[Sequence[float]]
     of_p: Sequence[float]
-    of_evidence: Sequence[float] | None = None
+    of_evidence: Sequence[Sequence[float]] | None = None
 
     def sigma(self, found: Emitters, column: int) -> Floats:
         """Calibrated standard deviations of column 0 (x) to 3 (photons)."""
@@ -124,12 +168,17 @@ class Laws:
         )
         return calibrated
 
-    def p(self, found: Emitters) -> Floats:
-        """Calibrated probabilities."""
+    def odds(self, found: Emitters) -> Floats:
+        """Calibrated log odds where no molecule is seen again, and where all are, `(n, 2)`."""
         if self.of_evidence is None:
-            return self.of_network(found.p)
-        calibrated: Floats = expit(evidence(found) @ np.asarray(self.of_evidence))
-        return calibrated
+            a, b = self.of_p
+            return np.repeat(a * log_odds(found.p)[:, None] + b, 2, axis=1)
+        once, lasting, alone = (evidence(found) @ np.asarray(law) for law in self.of_evidence)
+        return np.where(found.single[:, None], alone[:, None], np.column_stack([once, lasting]))
+
+    def p(self, found: Emitters, lasting: ArrayLike) -> Floats:
+        """Calibrated probabilities; `lasting` is the persistence of the movie of each."""
+        return probability(self.odds(found), lasting)
 
     def of_network(self, p: ArrayLike) -> Floats:
         """Calibrated probabilities of emitters of which nothing is known but what the network says."""

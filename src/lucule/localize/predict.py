@@ -13,6 +13,7 @@ import polars as pl
 import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import logit
 from torch import Tensor
 
 from lucule.core import SILENT, Camera, InputError, Localizations, Meta, Progress, package_version, step
@@ -20,7 +21,7 @@ from lucule.core.ledger import fingerprint
 from lucule.io.movies import Movie, Roi, opened
 from lucule.localize.blocks import Block, Keep, in_blocks
 from lucule.localize.decode import Found, decode
-from lucule.localize.laws import Emitters, Laws
+from lucule.localize.laws import EVIDENCE, Emitters, Laws, persistence, probability, witnesses
 from lucule.localize.network import MARGIN_PX, STRIDE, LocalizationNet, build
 from lucule.localize.photons import to_photons
 from lucule.localize.recipe import Recipe
@@ -42,6 +43,9 @@ _BLOCK: Final = 128
 _FEWEST_FRAMES: Final = 8
 # frames on each side that say where an emitter is, see `lucule.localize.refine`
 _REACH: Final = 2
+# what a block knows of its emitters, until the whole movie has been seen: log odds where no molecule is seen again, and
+# where all are; whether it tells how long molecules are on; whether it is seen again
+_UNTIL_THE_END: Final = ("once", "lasting", "sure", "again")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,10 +94,18 @@ class Predictor:
     def laws(self) -> Laws:
         """What calibrates its errors and probabilities; without refinement there is no more evidence to weigh."""
         features = self.card.features
+        evidence = features.get("evidence_law") if self.refined else None
+        if evidence is not None and np.shape(evidence) != (3, EVIDENCE):
+            raise InputError(
+                "The model was calibrated for another version of lucule",
+                received=f"weights of evidence of shape {np.shape(evidence)}",
+                allowed=f"{(3, EVIDENCE)}",
+                next_step="calibrate it anew: lucule.localize.calibrate.calibrate(folder)",
+            )
         return Laws(
             features.get("sigma_law", [(0.0, 1.0, 0.0, 0.0)] * 4),
             features.get("p_law", (1.0, 0.0)),
-            features.get("evidence_law") if self.refined else None,
+            evidence,
         )
 
 
@@ -212,7 +224,8 @@ def localize(
     with opened(movie, frames=frames, roi=roi) as source:
         count, rows, columns = source.shape
         pixels = sensor(used, source.info.shape[1:]).crop(source.window)
-        identity = (str(predictor), used.model_dump(mode="json"), limit, predictor.refined, str(predictor.precision))
+        identity = (str(predictor), used.model_dump(mode="json"), limit, predictor.refined, str(predictor.precision),
+                    predictor.laws.of_sigma, predictor.laws.of_p, predictor.laws.of_evidence)  # fmt: skip
         table, seen = in_blocks(
             source,
             lambda block: _find(predictor, block, pixels, limit),
@@ -224,6 +237,7 @@ def localize(
             progress=progress,
         )
         info = source.info
+    table = _weighed(table, limit)
     notes = [*info.notes, *info.disagreements(used), *seen]
     for note in notes:
         logger.warning("%s", note)
@@ -257,8 +271,16 @@ def _find(predictor: Predictor, block: Block, pixels: Sensor, limit: float) -> p
     found_here = Found(merged.frame[order], merged.row[order], merged.column[order], merged.values[order])
     table = _columns(predictor, placed(predictor, found_here, photons[seen], noise_of(pixels)))
     first, last = block.own.start - seen.start, block.own.stop - seen.start
-    own = table.filter((pl.col("frame") >= first) & (pl.col("frame") < last) & (pl.col("p") >= limit))
+    may_count = (pl.max_horizontal("once", "lasting") >= float(logit(limit))) | pl.col("sure")
+    own = table.filter((pl.col("frame") >= first) & (pl.col("frame") < last) & may_count)
     return own.with_columns(pl.col("frame") - np.uint32(first))
+
+
+def _weighed(table: pl.DataFrame, limit: float) -> pl.DataFrame:
+    """Emitters of a whole movie with their probabilities, which depend on how long its molecules are on."""
+    lasting = persistence(int(table["sure"].sum()), int(table["again"].sum()))
+    p = pl.Series("p", probability(table.select("once", "lasting").to_numpy(), lasting))
+    return table.with_columns(p).filter(pl.col("p") >= limit).drop(_UNTIL_THE_END)
 
 
 def _tiles(rows: int, columns: int) -> list[tuple[slice, slice]]:
@@ -313,7 +335,7 @@ def placed(predictor: Predictor, found: Found, photons: NDArray[np.float32], noi
     said = found.values.astype(np.float64)
     unit = np.array([width, height, predictor.z_scale_nm])
     values = np.column_stack([said[:, 1:4] * unit, np.exp(said[:, [4, 9]])])
-    moved, again = np.zeros(len(values)), np.zeros(len(values), np.int64)
+    moved, again = np.zeros(len(values)), np.zeros((len(values), 2 * _REACH))
     errors = before = np.column_stack([said[:, 5:8] * unit, said[:, 8]])
     if predictor.refined and len(values):
         low, high = predictor.kernel.z_range_nm
@@ -322,8 +344,9 @@ def placed(predictor: Predictor, found: Found, photons: NDArray[np.float32], noi
         in_photons = np.column_stack([errors[:, :3], errors[:, 3] * values[:, 3]])
         first = values[:, :2]
         refined = refine(photons, starts, values, in_photons, predictor.kernel, noise, reach=_REACH)
-        values, spread, again = refined.values, refined.errors, refined.again
+        values, spread = refined.values, refined.errors
         errors = np.column_stack([spread[:, :3], spread[:, 3] / values[:, 3]])
+        again = np.where(refined.others >= 0, 1 / errors[refined.others, 3], 0.0)
         moved = np.hypot(*(values[:, :2] - first).T) / np.hypot(*spread[:, :2].T)
     single = np.full(len(values), len(photons) == 1)
     return Emitters(found.frame, said[:, 0], values, errors, before, moved, again, single)
@@ -332,6 +355,8 @@ def placed(predictor: Predictor, found: Found, photons: NDArray[np.float32], noi
 def _columns(predictor: Predictor, found: Emitters) -> pl.DataFrame:
     x, y, z, photons, background = found.values.T
     x_err, y_err, z_err = (predictor.laws.sigma(found, k) for k in range(3))
+    once, lasting = predictor.laws.odds(found).T
+    sure, again = witnesses(found)
     return pl.DataFrame(
         {
             "frame": found.frame.astype(np.uint32),
@@ -343,8 +368,8 @@ def _columns(predictor: Predictor, found: Emitters) -> pl.DataFrame:
             "x_err": x_err,
             "y_err": y_err,
             "z_err": z_err,
-            "p": predictor.laws.p(found),
-            "n_shared": (1 + found.again).astype(np.uint16),
+            "n_shared": (1 + (found.again > 0).sum(axis=1)).astype(np.uint16),
+            **dict(zip(_UNTIL_THE_END, (once, lasting, sure, again), strict=True)),
         }
     )
 

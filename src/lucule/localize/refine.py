@@ -23,6 +23,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
 
 from lucule.localize.links import around, link
 from lucule.simulate.crlb import Noise
@@ -47,6 +48,8 @@ _LARGEST_STEP_NM: Final = 40.0
 _LOST_SIGMA: Final = 3.5
 # weight that holds an emitter where it is
 _HELD: Final = 1e4
+# the background is even over less than this
+_SMOOTH_PX: Final = 13
 # the network's background is trusted to this part of itself
 _BACKGROUND_SPREAD: Final = 0.3
 _PARAMETERS: Final = 5
@@ -62,13 +65,14 @@ class Refined:
         x, y, z in nm, photons, background, `(n, 5)`.
     errors
         Their standard deviations, `(n, 5)`.
-    again
-        In how many of the frames around each is seen again, `(n,)`.
+    others
+        The same molecule in the frames around, -1 where it is not seen: one and more frames later, then one and more
+        frames earlier, `(n, 2 reach)`.
     """
 
     values: Floats
     errors: Floats
-    again: NDArray[np.int64]
+    others: NDArray[np.int64]
 
 
 def refine(
@@ -111,11 +115,18 @@ def refine(
     camera = (noise.excess / noise.efficiency, noise.photons_per_pixel)
     halves = _halves(kernel.model, np.arange(low, high + _HALVES_NM, _HALVES_NM))
 
-    def solve(precision: Floats, pull: Floats, active: NDArray[np.bool_]) -> None:
-        _solve(
-            light, starts, precision, pull, active, kernel.model, camera, (low, high), halves, found, information
-        )  # fmt: skip
+    shape = np.zeros(photons.shape)
 
+    def solve(precision: Floats, pull: Floats, active: NDArray[np.bool_]) -> Floats:
+        rest = np.empty(photons.shape)
+        _solve(
+            light, shape, starts, precision, pull, active, kernel.model, camera, (low, high), halves, found,
+            information, rest,
+        )  # fmt: skip
+        return rest
+
+    # what the emitters leave is the background, which need not be even
+    shape = _smooth(solve(word, word_pull, np.ones(len(said), bool)))
     solve(word, word_pull, np.ones(len(said), bool))
     sizes = zip(kernel.pixel_size_nm, photons.shape[:0:-1], strict=True)
     inside = [(-0.5 * pixel, (size + 0.5) * pixel) for pixel, size in sizes]
@@ -141,7 +152,14 @@ def refine(
     lost |= _lost(found, said, sigma, inside)
     found[lost], errors[lost] = said[lost], spread[lost]
     errors[lost, :4] = sigma[lost]
-    return Refined(found, errors, (others >= 0).sum(axis=1))
+    return Refined(found, errors, others)
+
+
+def _smooth(rest: Floats) -> Floats:
+    """Frames without what is smaller than a spot; twice with a box, which is nearly as round as a Gaussian."""
+    size = (1, _SMOOTH_PX, _SMOOTH_PX)
+    smooth: Floats = uniform_filter(uniform_filter(rest, size, mode="nearest"), size, mode="nearest")
+    return smooth
 
 
 def _lost(found: Floats, said: Floats, sigma: Floats, inside: Sequence[tuple[float, float]]) -> NDArray[np.bool_]:
@@ -187,6 +205,7 @@ def _halves(model: Model, depths: Floats) -> NDArray[np.int64]:
 @njit(cache=True, parallel=True)
 def _solve(
     photons: NDArray[np.float32],
+    shape: Floats,
     starts: NDArray[np.int64],
     precision: Floats,
     pull: Floats,
@@ -197,20 +216,23 @@ def _solve(
     halves: NDArray[np.int64],
     found: Floats,
     information: Floats,
+    rest: Floats,
 ) -> None:
     """Move the emitters of all frames, in place; active ones first, and whoever they disturb."""
     for frame in prange(photons.shape[0]):
         own = slice(starts[frame], starts[frame + 1])
+        rest[frame] = photons[frame]
         if active[own].any():
             _frame(
-                photons[frame], precision[own], pull[own], active[own].copy(), model, camera, depths, halves,
-                found[own], information[own],
+                photons[frame], shape[frame], precision[own], pull[own], active[own].copy(), model, camera, depths,
+                halves, found[own], information[own], rest[frame],
             )  # fmt: skip
 
 
 @njit(cache=True)
 def _frame(
     photons: NDArray[np.float32],
+    shape: Floats,
     precision: Floats,
     pull: Floats,
     active: NDArray[np.bool_],
@@ -220,6 +242,7 @@ def _frame(
     halves: NDArray[np.int64],
     found: Floats,
     information: Floats,
+    rest: Floats,
 ) -> None:
     n = len(found)
     half, corner = np.empty(n, np.int64), np.empty((n, 2), np.int64)
@@ -230,7 +253,7 @@ def _frame(
         corner[i, 1] = int(found[i, 0] // model.pixel[0]) - half[i]
         largest = max(largest, 2 * half[i] + 1)
     patches = np.zeros((n, 4 * largest * largest))
-    light = np.zeros(photons.shape)
+    light = shape.copy()
     for i in range(n):
         patch = _patch(patches, half, i)
         kernels.patch(model, found[i, 0], found[i, 1], found[i, 2], corner[i, 0], corner[i, 1], patch)
@@ -238,14 +261,16 @@ def _frame(
     step = np.empty(_PARAMETERS)
     for _ in range(_SWEEPS):
         if not active.any():
-            return
+            break
         for i in range(n):
             if not active[i]:
                 continue
             patch = _patch(patches, half, i)
             _add(light, patch[0], corner[i], -found[i, 3])
+            row, column = corner[i, 0] + half[i], corner[i, 1] + half[i]
+            here = shape[min(max(row, 0), shape.shape[0] - 1), min(max(column, 0), shape.shape[1] - 1)]
             _normal_equations(
-                photons, light, patch, corner[i], precision[i], pull[i], found[i], camera, information[i], step
+                photons, light, here, patch, corner[i], precision[i], pull[i], found[i], camera, information[i], step
             )
             change = np.linalg.solve(information[i], step)
             for k in range(3):
@@ -258,6 +283,7 @@ def _frame(
             active[i] = 0.5 * (change @ step) >= _ENOUGH
             if active[i]:
                 _wake(active, corner, half, i)
+    rest[:] = photons - light + shape
 
 
 @njit(cache=True, inline="always")
@@ -289,6 +315,7 @@ def _add(light: Floats, patch: Floats, corner: NDArray[np.int64], photons: float
 def _normal_equations(
     photons: NDArray[np.float32],
     others: Floats,
+    here: float,
     patch: Floats,
     corner: NDArray[np.int64],
     precision: Floats,
@@ -302,7 +329,7 @@ def _normal_equations(
     excess, dark = camera
     information[:] = precision
     step[:] = pull - precision @ at
-    n, b = at[3], at[4]
+    n, b = at[3], at[4] - here
     # sums over pixels by name, so that the compiler keeps them in registers: derivatives by x, y, z (of one photon),
     # photons (p) and background (1)
     xx = xy = yy = xz = yz = zz = xp = yp = zp = pp = x1 = y1 = z1 = p1 = w1 = 0.0

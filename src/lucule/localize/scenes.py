@@ -54,7 +54,7 @@ class SceneSettings(Config):
     background_unevenness
         Amplitude of a smooth variation of the background as a fraction of it (evenly).
     on_frames
-        Mean ON time, exponential, in frames.
+        Mean ON time, exponential, in frames; None: every emitter shines throughout one frame and never again.
     stray
         Fraction of a structure's emitters that lie anywhere instead (evenly).
     faintest_photons
@@ -71,14 +71,14 @@ class SceneSettings(Config):
     photons_per_background: Range = (20.0, 200.0)
     background_photons: Range = (2.0, 300.0)
     background_unevenness: Range = (0.0, 0.5)
-    on_frames: Range = (0.7, 8.0)
+    on_frames: Range | None = (0.7, 8.0)
     stray: Range = (0.0, 0.2)
     faintest_photons: float = Limits(default=50.0, gt=0)
 
     @field_validator("density_per_um2", "photons", "photons_per_background", "background_photons", "on_frames")
     @classmethod
-    def _positive(cls, value: Range) -> Range:
-        if not 0 < value[0] <= value[1]:
+    def _positive(cls, value: Range | None) -> Range | None:
+        if value is not None and not 0 < value[0] <= value[1]:
             raise ValueError("the lower value first, then the higher one, above 0")
         return value
 
@@ -209,7 +209,10 @@ class Stage:
     def _blink(
         self, scene: Tensor, brightness: Tensor, spread: Tensor, on_frames: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Photons `(emitters, frames)` of emitters that switch on at any time and stay on for exponential times."""
+        """Photons `(emitters, frames)` of emitters that switch on at any time and stay on for exponential times.
+
+        Those with a mean ON time of zero are on in the whole frame in which they switch on.
+        """
         device, frames = scene.device, self.settings.frames
         u, lasting = torch.rand((2, len(scene)), generator=generator, device=device)
         mean = on_frames[scene]
@@ -218,6 +221,7 @@ class Stage:
         end = start - mean * torch.log(1 - lasting)
         t = torch.arange(frames, device=device)
         overlap = (torch.minimum(end[:, None], t + 1) - torch.maximum(start[:, None], t)).clamp(min=0)
+        overlap = torch.where(mean[:, None] > 0, overlap, (start.floor()[:, None] == t).to(overlap))
         normal = torch.randn(len(scene), generator=generator, device=device)
         return overlap * (brightness[scene] * (spread[scene] * normal).exp())[:, None]
 
@@ -266,9 +270,8 @@ def _draw_scenes(
     def log_even(limits: Range) -> NDArray[np.float64]:
         return np.exp(rng.uniform(*np.log(limits), n))
 
-    density, photons, on_frames = (
-        log_even(r) for r in (settings.density_per_um2, settings.photons, settings.on_frames)
-    )
+    density, photons = log_even(settings.density_per_um2), log_even(settings.photons)
+    on_frames = np.zeros(n) if settings.on_frames is None else log_even(settings.on_frames)
     background = np.clip(photons / log_even(settings.photons_per_background), *settings.background_photons)
     spread, unevenness, stray = (
         rng.uniform(*r, n) for r in (settings.photons_spread, settings.background_unevenness, settings.stray)

@@ -108,7 +108,7 @@ def card(used: Recipe, stream: Stream, *, parameters: int) -> Card:
             "density_per_um2": scenes.density_per_um2,
             "photons": scenes.photons,
             "background_photons": scenes.background_photons,
-            "on_frames": scenes.on_frames,
+            "on_frames": scenes.on_frames or (0.0, 0.0),
             "z_nm": kernel.z_range_nm,
             "pixel_size_nm": (min(kernel.pixel_size_nm), max(kernel.pixel_size_nm)),
             "photons_per_count": (camera.photons_per_count, camera.photons_per_count),
