@@ -79,7 +79,8 @@ def test_what_was_moved_far_is_less_certain():
 def test_the_weights_of_evidence_are_found_for_either_kind_of_movie():
     rng = np.random.default_rng(1)
     n = 60_000
-    found = emitters(rng.uniform(0.02, 0.98, n), rng.uniform(5, 50, n), rng.integers(0, 4, n), moved=rng.exponential(2, n))
+    p, sigma, again = rng.uniform(0.02, 0.98, n), rng.uniform(5, 50, n), rng.integers(0, 4, n)
+    found = emitters(p, sigma, again, moved=rng.exponential(2, n))
     found.errors[:, 3] = np.exp(-rng.uniform(0, 4, n))
     lasting = rng.uniform(0.05, 0.95, n)
     true = np.array([[-1.5, 0.6, -0.8, -0.5, -1, 0.7, -0.5, -0.3, 0.5], [1.5, 0.6, 1.0, 2.0, 0, 0.4, -0.5, 0, -0.5]])

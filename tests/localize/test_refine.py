@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lucule.localize import refine as room
 from lucule.localize.refine import refine
 from lucule.localize.scores import error_over_bound
 from lucule.simulate import load_camera
@@ -60,6 +61,19 @@ def test_where_the_frame_says_nothing_the_network_is_believed():
     found, error = refined(dark, xyz, 30.0, [5, 5, 5], [20, 20, 40], trust=0.5)
     assert np.abs(found[:, :3] - xyz[:, 0] - 5).max() < 15
     assert error[:, :3].mean(axis=0) == pytest.approx([10, 10, 20], rel=0.15)
+
+
+def test_a_background_that_rises_to_one_side_draws_nobody_there(monkeypatch):
+    xyz = alone(z=550.0)
+    slope = 60 + 3.0 * (np.arange(24) - 11.5)
+    light = frames(xyz, 6000.0, background=np.broadcast_to(slope, (24, 24)))
+    options = {"offset": [10, -10, 20], "sigma": [100, 100, 200], "trust": 1.0}
+    found, error = refined(light, xyz, 6000.0, **options)
+    monkeypatch.setattr(room, "_smooth", np.zeros_like)
+    drawn, _ = refined(light, xyz, 6000.0, **options)
+    bias, without = ((f[:, 0] - xyz[:, 0, 0]).mean() / error[:, 0].mean() for f in (found, drawn))
+    assert without > 5  # 6.4; with the true background 0.06
+    assert abs(bias) < 1.2
 
 
 def test_two_that_overlap_are_told_apart():

@@ -10,6 +10,10 @@ A molecule that is on for several frames is in one place in all of them. Emitter
 within their errors are linked (`lucule.localize.links`), and each hears what the frames of the others say about its
 place.
 
+The background need not be even. Each emitter has a level of its own, but its slope draws emitters out of focus, whose
+light is spread thinly, to the brighter side. So all emitters are fitted once on an even background; what they leave of
+the frame, smoothed, is the shape of the background in the fits that follow.
+
 Emitters are visited in turn, each time with the light of all others taken off, and take Fisher scoring steps with the
 noise of the camera (Mortensen et al. 2010, Nat Methods 7:377; Huang et al. 2013, Nat Methods 10:653).
 """
@@ -48,7 +52,7 @@ _LARGEST_STEP_NM: Final = 40.0
 _LOST_SIGMA: Final = 3.5
 # weight that holds an emitter where it is
 _HELD: Final = 1e4
-# the background is even over less than this
+# side of the square over which what is left of a frame is averaged, twice
 _SMOOTH_PX: Final = 13
 # the network's background is trusted to this part of itself
 _BACKGROUND_SPREAD: Final = 0.3
@@ -115,19 +119,18 @@ def refine(
     camera = (noise.excess / noise.efficiency, noise.photons_per_pixel)
     halves = _halves(kernel.model, np.arange(low, high + _HALVES_NM, _HALVES_NM))
 
-    shape = np.zeros(photons.shape)
+    ground, all_of_them = np.zeros(photons.shape), np.ones(len(said), bool)
 
     def solve(precision: Floats, pull: Floats, active: NDArray[np.bool_]) -> Floats:
         rest = np.empty(photons.shape)
         _solve(
-            light, shape, starts, precision, pull, active, kernel.model, camera, (low, high), halves, found,
+            light, ground, starts, precision, pull, active, kernel.model, camera, (low, high), halves, found,
             information, rest,
         )  # fmt: skip
         return rest
 
-    # what the emitters leave is the background, which need not be even
-    shape = _smooth(solve(word, word_pull, np.ones(len(said), bool)))
-    solve(word, word_pull, np.ones(len(said), bool))
+    ground[:] = _smooth(solve(word, word_pull, all_of_them))
+    solve(word, word_pull, all_of_them)
     sizes = zip(kernel.pixel_size_nm, photons.shape[:0:-1], strict=True)
     inside = [(-0.5 * pixel, (size + 0.5) * pixel) for pixel, size in sizes]
     lost = _lost(found, said, sigma, inside)
@@ -156,7 +159,7 @@ def refine(
 
 
 def _smooth(rest: Floats) -> Floats:
-    """Frames without what is smaller than a spot; twice with a box, which is nearly as round as a Gaussian."""
+    """Mean of the pixels around each, twice over a square, which is nearly as round as a Gaussian."""
     size = (1, _SMOOTH_PX, _SMOOTH_PX)
     smooth: Floats = uniform_filter(uniform_filter(rest, size, mode="nearest"), size, mode="nearest")
     return smooth
@@ -205,7 +208,7 @@ def _halves(model: Model, depths: Floats) -> NDArray[np.int64]:
 @njit(cache=True, parallel=True)
 def _solve(
     photons: NDArray[np.float32],
-    shape: Floats,
+    ground: Floats,
     starts: NDArray[np.int64],
     precision: Floats,
     pull: Floats,
@@ -218,13 +221,16 @@ def _solve(
     information: Floats,
     rest: Floats,
 ) -> None:
-    """Move the emitters of all frames, in place; active ones first, and whoever they disturb."""
+    """Move the emitters of all frames, in place; active ones first, and whoever they disturb.
+
+    `ground` is the shape of the background; what is left of the frames without the emitters' light goes to `rest`.
+    """
     for frame in prange(photons.shape[0]):
         own = slice(starts[frame], starts[frame + 1])
         rest[frame] = photons[frame]
         if active[own].any():
             _frame(
-                photons[frame], shape[frame], precision[own], pull[own], active[own].copy(), model, camera, depths,
+                photons[frame], ground[frame], precision[own], pull[own], active[own].copy(), model, camera, depths,
                 halves, found[own], information[own], rest[frame],
             )  # fmt: skip
 
@@ -232,7 +238,7 @@ def _solve(
 @njit(cache=True)
 def _frame(
     photons: NDArray[np.float32],
-    shape: Floats,
+    ground: Floats,
     precision: Floats,
     pull: Floats,
     active: NDArray[np.bool_],
@@ -253,7 +259,7 @@ def _frame(
         corner[i, 1] = int(found[i, 0] // model.pixel[0]) - half[i]
         largest = max(largest, 2 * half[i] + 1)
     patches = np.zeros((n, 4 * largest * largest))
-    light = shape.copy()
+    light = ground.copy()
     for i in range(n):
         patch = _patch(patches, half, i)
         kernels.patch(model, found[i, 0], found[i, 1], found[i, 2], corner[i, 0], corner[i, 1], patch)
@@ -268,7 +274,7 @@ def _frame(
             patch = _patch(patches, half, i)
             _add(light, patch[0], corner[i], -found[i, 3])
             row, column = corner[i, 0] + half[i], corner[i, 1] + half[i]
-            here = shape[min(max(row, 0), shape.shape[0] - 1), min(max(column, 0), shape.shape[1] - 1)]
+            here = ground[min(max(row, 0), ground.shape[0] - 1), min(max(column, 0), ground.shape[1] - 1)]
             _normal_equations(
                 photons, light, here, patch, corner[i], precision[i], pull[i], found[i], camera, information[i], step
             )
@@ -283,7 +289,7 @@ def _frame(
             active[i] = 0.5 * (change @ step) >= _ENOUGH
             if active[i]:
                 _wake(active, corner, half, i)
-    rest[:] = photons - light + shape
+    rest[:] = photons - light + ground
 
 
 @njit(cache=True, inline="always")
@@ -325,7 +331,10 @@ def _normal_equations(
     information: Floats,
     step: Floats,
 ) -> None:
-    """Fisher information and score of one emitter, with the light of the others and what was known before."""
+    """Fisher information and score of one emitter, with the light of the others and what was known before.
+
+    `others` includes the shape of the background, which is `here` at the emitter.
+    """
     excess, dark = camera
     information[:] = precision
     step[:] = pull - precision @ at
