@@ -228,3 +228,14 @@ def test_an_area_in_other_units_is_refused_before_its_tiles_are_made() -> None:
     region = planner.Region("area", (0.0, 0.0, 1e7, 1e7))
     with pytest.raises(InputError, match="too many tiles"):
         planner.tiles_of(region, (25.6, 25.6), 10)
+
+
+def test_a_camera_without_pixels_is_refused() -> None:
+    pytest.importorskip("pymmcore_plus")
+    from lucule.acquire import experiment
+
+    rig = {"based_on": "simulated", "properties": {"Camera-Rows": -5}}
+    with pytest.raises(InputError, match="allowed range"):
+        experiment.dry_run(load_plan({"microscope": rig, "scan": {"area_um": [0, 0, 9, 9]}}))
+    rig["properties"] = {"Slide-TiltX_nm_per_um": -3.5}
+    assert experiment.dry_run(load_plan({"microscope": rig, "scan": {"area_um": [0, 0, 9, 9]}}))["tiles"] == 1

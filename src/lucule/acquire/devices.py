@@ -65,7 +65,7 @@ class Slide(GenericDevice):
             ("ActivationReference_mW", 1.0), ("ThermalReturn", 0.3),
         )  # fmt: skip
         for name, value in (*text, *numbers):
-            self.register_property(name=name, default_value=value, is_pre_init=True, limits=(1, 65_536))
+            self.register_property(name=name, default_value=value, is_pre_init=True)
 
     @property
     def specimen(self) -> Specimen:

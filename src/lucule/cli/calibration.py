@@ -47,14 +47,13 @@ def psf(
     """Measure the PSF on beads: spline and astigmatic Gaussian, wobble, depth range, precision, and a quality page."""
     with session(inputs=beads, as_json=json) as run:
         from lucule.localize import calibration as room
+        from lucule.localize.calibration import file
         from lucule.simulate import load_camera
+        from lucule.view import curves
 
         start = room.PsfSettings.parse({"step_nm": step_nm}, source="--step-nm")
         settings = run.changed(start, config, set_, direction=direction, frames_per_step=frames_per_step,
                                window_nm=window_nm, z_factor=z_factor)  # fmt: skip
-        from lucule.localize.calibration import file
-        from lucule.view import curves
-
         file.check_name(out)
         page = curves.check_name(plot or out.with_suffix(".png"))
         if dry_run:

@@ -155,3 +155,10 @@ def test_movies_that_do_not_tell_the_gain():
         camera_from_movie(flat[:, :20, :20], camera)
     coarse = camera.replace(pixel_size_nm=160)
     assert any("160 nm" in warning for warning in camera_from_movie(blinking(coarse), coarse).warnings)
+
+
+def test_the_means_of_movies_in_the_wrong_order_are_told_as_they_are():
+    rng = np.random.default_rng(1)
+    dark, flat = (rng.poisson(level, (30, 16, 16)).astype(np.uint16) for level in (100, 180))
+    with pytest.raises(InputError, match=r"means (99\.|100\.)\d* and (179\.|180\.)\d* counts"):
+        calibrate_camera(flat, [dark], load_camera("prime95b"))

@@ -287,7 +287,9 @@ def moments(movie: Source, base: Camera, dark: Floats | None) -> Moments:
     if dark is not None:
         light = np.concatenate(levels)
         middle = max(float(light.mean()), 0.0)
-        mean, variance = mean * middle, variance * middle**2
+        # what is darker than the dark has no light to be scaled by; its mean is told as it is
+        mean = mean * middle if middle > 0 else np.full_like(mean, light.mean())
+        variance = variance * middle**2
         noise = float(variance.mean()) / variance.size
         flicker = float(np.sqrt(max(light.var() - noise, 0.0)) / middle) if middle > 0 else 0.0
     return Moments(name, total, mean + shift, variance, float(clipped.mean()), flicker)
