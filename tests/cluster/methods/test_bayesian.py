@@ -88,6 +88,12 @@ def test_random_localizations_are_background():
 
 
 def test_settings_that_make_no_sense():
-    for values in ({"radii_nm": (0, 10, 5)}, {"thresholds_nm": (1, 500, 1e-6)}, {"cluster_sd_nm": ()}, {"cluster_sd_weights": (1.0,)}, {"background": 1}):
+    for values in (
+        {"radii_nm": (0, 10, 5)},
+        {"thresholds_nm": (1, 500, 1e-6)},
+        {"cluster_sd_nm": ()},
+        {"cluster_sd_weights": (1.0,)},
+        {"background": 1},
+    ):
         with pytest.raises(InputError):
             Bayesian.parse(values)
