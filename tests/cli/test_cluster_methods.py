@@ -23,6 +23,18 @@ def test_a_table_keeps_its_names_and_breaks_its_long_texts():
     assert shown.count("neighbours") == 4
 
 
+def test_a_table_within_a_row_is_a_table_below_it():
+    console = Console(width=100, file=StringIO())
+    rows = [
+        {"input": name, "axons": [{"axon": 0, "period_nm": 190.16053}, {"axon": 1, "period_nm": 7.0}]} for name in "pq"
+    ]
+    show_results(console, {"inputs": rows})
+    shown = console.file.getvalue()
+    assert "{" not in shown
+    assert shown.count("190.2") == 2
+    assert "axons p" in shown
+
+
 def test_a_method_by_name(lucule, cell, tmp_path):
     out, table = tmp_path / "d.parquet", tmp_path / "clusters.csv"
     answer = lucule(

@@ -62,6 +62,13 @@ def test_stage_positions_are_kept_to_a_hundredth_of_a_nanometre() -> None:
     assert locs.meta.origin_nm[1:] == (0.0, 0.0)
 
 
+def test_what_is_no_table_is_told_how_to_be_one() -> None:
+    with pytest.raises(InputError, match=r"shape \(5, 2\).*xy\[:, 0\]"):
+        Localizations(np.zeros((5, 2)))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="x 2, y 1"):
+        Localizations({"x": [1.0, 2.0], "y": [3.0]})
+
+
 def test_empty_and_single_tables() -> None:
     empty = Localizations({"x": [], "y": []})
     assert len(empty) == 0

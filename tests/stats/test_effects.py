@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu, norm
 
+from lucule.core import InputError
 from lucule.stats import cliffs_delta, effects, hodges_lehmann
 
 
@@ -17,6 +18,13 @@ def test_delta_is_the_rank_biserial_correlation() -> None:
     assert cliffs_delta(b, a) == -cliffs_delta(a, b)
     assert cliffs_delta([1, 2], [3, 4]) == 1
     assert hodges_lehmann(a, a + 3.5) == pytest.approx(3.5, abs=1)
+
+
+@pytest.mark.parametrize("groups", [([], [1.0]), ([1.0], []), ([1.0, np.nan], [2.0]), ([1.0], [np.inf])])
+@pytest.mark.parametrize("effect", [cliffs_delta, hodges_lehmann])
+def test_groups_without_values_have_no_effect(effect, groups) -> None:
+    with pytest.raises(InputError, match="one value or more"):
+        effect(*groups)
 
 
 def test_intervals_of_delta_cover() -> None:

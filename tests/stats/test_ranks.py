@@ -98,7 +98,7 @@ def test_false_positives_stay_rare() -> None:
     assert np.mean(hits) < 0.075
 
 
-@pytest.mark.parametrize("groups", [[], [[1.0, 2.0]], [[1.0], []], [[1.0, np.nan], [2.0]]])
+@pytest.mark.parametrize("groups", [[], {"a": [1.0], "b": [2.0]}, [[1.0, 2.0]], [[1.0], []], [[1.0, np.nan], [2.0]]])
 def test_what_cannot_be_tested(groups) -> None:
     for test in (kruskal_wallis, dunn):
         with pytest.raises(InputError, match="cannot be compared"):

@@ -81,18 +81,27 @@ def progress_bars() -> Iterator[_RichProgress]:
 
 
 def show_results(target: Console, results: Mapping[str, Any]) -> None:
-    """Print results, one line each; lists of mappings become tables."""
+    """Print results, one line each; lists of mappings become tables, and those within a row tables below it."""
     for key, value in results.items():
-        if isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value):
-            if len(value[0]) * COLUMN_WIDTH <= target.width:
-                target.print(_table(key, value))
+        if _rows(value):
+            inner = [{name: item for name, item in row.items() if _rows(item)} for row in value]
+            outer = [{name: item for name, item in row.items() if not _rows(item)} for row in value]
+            if len({tuple(row) for row in outer}) == 1 and len(outer[0]) * COLUMN_WIDTH <= target.width:
+                target.print(_table(key, outer))
             else:
-                for row in value:
+                for row in outer:
                     _show_values(target, key, row)
+            for row, tables in zip(outer, inner, strict=True):
+                named = str(next(iter(row.values()), "")) if len(value) > 1 else ""
+                show_results(target, {f"{name} {named}".strip(): table for name, table in tables.items()})
         elif isinstance(value, Mapping):
             _show_values(target, key, value)
         else:
             target.print(Text(f"{key}: {_cell(value)}"))
+
+
+def _rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, Mapping) for row in value)
 
 
 def _show_values(target: Console, title: str, values: Mapping[str, Any]) -> None:

@@ -40,6 +40,8 @@ class Localizations:
     ------
     ColumnError
         `x` or `y` is missing, or a column holds values that it must not hold.
+    InputError
+        `data` has no names of columns, or columns of several lengths.
 
     Examples
     --------
@@ -56,7 +58,7 @@ class Localizations:
     meta: Meta
 
     def __init__(self, data: pl.DataFrame | Mapping[str, Any], meta: Meta | None = None) -> None:
-        frame = data if isinstance(data, pl.DataFrame) else pl.DataFrame(dict(data))
+        frame = data if isinstance(data, pl.DataFrame) else _frame(data)
         frame, shift = conform(frame)
         meta = meta or Meta()
         if any(shift):
@@ -236,3 +238,18 @@ def concat(tables: Sequence[Localizations]) -> Localizations:
         ]
         frames.append(table.data.with_columns(moved).select(first.columns))
     return Localizations(pl.concat(frames), first.meta)
+
+
+def _frame(data: Mapping[str, Any]) -> pl.DataFrame:
+    try:
+        return pl.DataFrame(dict(data))
+    except pl.exceptions.ShapeError:
+        lengths = ", ".join(f"{name} {len(values)}" for name, values in data.items())
+        raise InputError("Columns must have one length", received=lengths) from None
+    except (TypeError, ValueError):
+        raise InputError(
+            "A table needs the names of its columns",
+            received=f"{type(data).__name__} of shape {np.shape(data)}",
+            allowed="a mapping of names to arrays, or a polars or pandas table",
+            next_step='for positions (n, 2): Localizations({"x": xy[:, 0], "y": xy[:, 1]})',
+        ) from None

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lucule.core import InputError
 from lucule.stats.ranks import explained_by_groups, midranks
 
 LEVEL: Final = 0.95
@@ -25,12 +26,18 @@ def cliffs_delta(first: ArrayLike, second: ArrayLike) -> float:
 
     From -1 to 1; the rank-biserial correlation is the same number (Cliff, Psychol Bull 114:494, 1993).
 
+    Raises
+    ------
+    InputError
+        A group is empty, or a value is not finite.
+
     Examples
     --------
     >>> cliffs_delta([1, 2, 3], [2, 4, 6]), cliffs_delta([1, 2], [1, 2])
     (0.6666666666666666, 0.0)
     """
-    a, b = np.sort(np.asarray(first, np.float64)), np.asarray(second, np.float64)
+    a, b = _two(first, second)
+    a = np.sort(a)
     larger = np.searchsorted(a, b, side="left").sum()
     smaller = (len(a) - np.searchsorted(a, b, side="right")).sum()
     return float(larger - smaller) / (len(a) * len(b))
@@ -39,13 +46,29 @@ def cliffs_delta(first: ArrayLike, second: ArrayLike) -> float:
 def hodges_lehmann(first: ArrayLike, second: ArrayLike) -> float:
     """Median of all differences between a value of `second` and one of `first`: by how much the groups are shifted.
 
+    Raises
+    ------
+    InputError
+        A group is empty, or a value is not finite.
+
     Examples
     --------
     >>> hodges_lehmann([1, 2, 3], [11, 12, 14])
     10.0
     """
-    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    a, b = _two(first, second)
     return float(np.median(b[:, None] - a[None, :]))
+
+
+def _two(first: ArrayLike, second: ArrayLike) -> tuple[Floats, Floats]:
+    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    if not (a.size and b.size and np.isfinite(a).all() and np.isfinite(b).all()):
+        raise InputError(
+            "Two groups cannot be compared",
+            received=f"groups of {a.size} and {b.size}, finite {np.isfinite(a).sum()} and {np.isfinite(b).sum()}",
+            allowed="one value or more in each, all finite",
+        )
+    return a, b
 
 
 def resampled(values: ArrayLike, resamples: int, rng: np.random.Generator) -> Floats:

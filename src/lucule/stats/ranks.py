@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal, get_args
@@ -207,6 +207,13 @@ def adjusted(p: ArrayLike, how: Adjustment = "holm") -> Floats:
 
 def _ranked(groups: Sequence[ArrayLike]) -> tuple[Floats, Floats, float]:
     """Sizes of the groups, mid-ranks of all values in their order, and the sum of t^3 - t over ties of t values."""
+    if isinstance(groups, Mapping):
+        raise InputError(
+            "Groups cannot be compared",
+            received=f"a mapping with the keys {', '.join(map(str, groups))}",
+            allowed="a sequence of groups",
+            next_step="give list(groups.values())",
+        )
     arrays = [np.asarray(group, np.float64).reshape(-1) for group in groups]
     if len(arrays) < 2 or any(len(values) == 0 for values in arrays):
         raise InputError(

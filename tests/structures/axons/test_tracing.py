@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lucule import simulate
 from lucule.core import Localizations
 from lucule.structures.axons import measure, molecules, trace
 from lucule.structures.axons.course import through
@@ -48,6 +49,13 @@ def test_axons_that_cross_are_two_and_share_no_molecule() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
+def test_the_wall_of_an_axon_is_no_axon_of_its_own() -> None:
+    scene = simulate.load("axon")
+    locs = simulate.localizations(scene, seed=1)
+    found = trace(molecules(locs))
+    assert len(found) == len(set(locs["structure"][locs["structure"] >= 0].tolist())) == 3
+
+
 def test_an_axon_ends_with_its_outermost_rings(seed) -> None:
     """Neither amid one of them, nor at labels that lie beyond."""
     rng = np.random.default_rng(seed)

@@ -41,6 +41,8 @@ _AHEAD: Final = 10
 # molecules for a length, of the faintest axon over those of the densest
 _FAINTEST: Final = 0.15
 _FILLED: Final = 0.75
+# part of its length on which a line may lie within axons that explain more
+_WITHIN: Final = 0.5
 _PIECE_NM: Final = 100.0
 _WINDOW: Final = 5
 _BRIDGE: Final = 9
@@ -144,6 +146,11 @@ def trace(xy_nm: Floats, *, settings: TraceSettings = TraceSettings()) -> list[A
     for course, followed_width in found:
         rest, width, other = _explaining(course, followed_width, xy_nm[left], parts[left], elsewhere)
         if rest is None or rest.length_nm < 1000 * settings.shortest_um:
+            continue
+        taken = np.zeros(len(rest.points_nm), np.bool_)
+        for line in lines:
+            taken |= _inside(line.course, line.half_width_nm, rest.points_nm)
+        if taken.mean() > _WITHIN:
             continue
         own = _inside(rest, width, xy_nm)
         density = np.count_nonzero(own & left) / rest.length_nm
