@@ -57,7 +57,7 @@ def test_clusters_agree_with_the_truth(truth, results) -> None:
     out, (outcome,) = results
     found = pl.read_csv(out / "cell" / "clusters.csv")
     true = len(np.unique(truth["true_cluster"])) - 1
-    assert found.filter(pl.col("n_points") >= 20).height == pytest.approx(true, rel=0.2)  # some that touch are one
+    assert found.filter(pl.col("n_points") >= 20).height == pytest.approx(true, rel=0.1)  # some that touch are one
     rows = pl.read_parquet(out / "cell" / "localizations.parquet")
     assert scores.rand_index(truth["true_cluster"], rows["cluster"].to_numpy()) > 0.95
     assert outcome.summary["percent_clustered"] == pytest.approx(50, abs=5)
