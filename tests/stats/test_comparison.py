@@ -63,6 +63,8 @@ def test_methods_sentence(three) -> None:
     parts = ["control: 20, low: 15, high: 25", "Kruskal", "Dunn", "after Bonferroni", "P < 0.05", "1 measure was"]
     for part in [*parts, "200 resamples", "seed 1", "Cliff", "lucule ", "scipy "]:
         assert part in text
+    for untested in (units(a=[1], b=[2]), units(a=[2, 2], b=[2, 2])):
+        assert "were compared by" not in compare(untested, ["area"]).methods()
     one = compare(units(only=[1, 2, 3]), ["area"]).methods()
     assert "Kruskal" not in one
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     ProgressColumn,
@@ -27,7 +28,7 @@ from lucule.core.progress import Task
 console = Console(width=None if sys.stdout.isatty() else 200)
 errors = Console(stderr=True)
 
-COLUMN_WIDTH = 12
+UNBOUNDED = 10_000
 LONGEST_WORD = 24
 
 
@@ -86,8 +87,10 @@ def show_results(target: Console, results: Mapping[str, Any]) -> None:
         if _rows(value):
             inner = [{name: item for name, item in row.items() if _rows(item)} for row in value]
             outer = [{name: item for name, item in row.items() if not _rows(item)} for row in value]
-            if len({tuple(row) for row in outer}) == 1 and len(outer[0]) * COLUMN_WIDTH <= target.width:
-                target.print(_table(key, outer))
+            table = _table(key, outer)
+            needed = Measurement.get(target, target.options.update_width(UNBOUNDED), table).minimum
+            if len({tuple(row) for row in outer}) == 1 and needed <= target.width:
+                target.print(table)
             else:
                 for row in outer:
                     _show_values(target, key, row)

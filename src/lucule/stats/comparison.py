@@ -128,7 +128,8 @@ class Comparison:
             f"Each value stands for one cell, and what is measured per cluster is the median of the cell's clusters "
             f"(cells: {cells}). "
         )
-        if len(self.conditions) > 1:
+        # with one cell for each condition, or equal values everywhere, nothing was tested
+        if self.tests["p"].is_not_null().any():
             k = len(self.measures) * max(self.tests.height // max(len(self.measures), 1), 1)
             text += (
                 f"Conditions were compared by the Kruskal\N{EN DASH}Wallis test, corrected for ties, and all pairs of "

@@ -48,7 +48,6 @@ def test_axons_that_cross_are_two_and_share_no_molecule() -> None:
     assert all(len(axon.crossed_nm) == 1 for axon in found)
 
 
-@pytest.mark.parametrize("seed", range(3))
 def test_the_wall_of_an_axon_is_no_axon_of_its_own() -> None:
     scene = simulate.load("axon")
     locs = simulate.localizations(scene, seed=1)
@@ -56,6 +55,7 @@ def test_the_wall_of_an_axon_is_no_axon_of_its_own() -> None:
     assert len(found) == len(set(locs["structure"][locs["structure"] >= 0].tolist())) == 3
 
 
+@pytest.mark.parametrize("seed", range(3))
 def test_an_axon_ends_with_its_outermost_rings(seed) -> None:
     """Neither amid one of them, nor at labels that lie beyond."""
     rng = np.random.default_rng(seed)
