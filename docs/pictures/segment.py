@@ -29,8 +29,12 @@ TRAINING, OTHERS = "7f4cbe0b", ("1747f621", "dab46d79", "eea70a79")
 
 def panels(shown: list[tuple[np.ndarray, str, str]], path: Path) -> None:
     """Pictures beside one another, each with a title and a note."""
-    figure = Figure(figsize=(3.6 * len(shown), 3.9), dpi=110, layout="constrained")
-    for axes, (rgb, title, note) in zip(np.atleast_1d(figure.subplots(1, len(shown))), shown, strict=True):
+    # all of one height
+    widths = [rgb.shape[1] / rgb.shape[0] for rgb, _, _ in shown]
+    width = 3.6 * len(shown)
+    figure = Figure(figsize=(width, width / sum(widths) + 0.4), dpi=110, layout="constrained")
+    places = np.atleast_1d(figure.subplots(1, len(shown), width_ratios=widths))
+    for axes, (rgb, title, note) in zip(places, shown, strict=True):
         axes.imshow(rgb)
         axes.set_axis_off()
         axes.set_title(f"{title}\n{note}", loc="left", color=INK, fontsize=9)

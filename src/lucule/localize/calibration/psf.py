@@ -208,11 +208,10 @@ def _result(
     })  # fmt: skip
     low, high = usable_range(z, precision, astigmatic)
     unexplained = float(np.median([p.misfit for p in placed]))
-    if not low < high or unexplained > 1:
+    if unexplained > 1:
         raise InputError(
             "The beads show no PSF by which a depth could be told",
-            received=f"{len(placed)} beads, {high - low:.0f} nm that can be used, {unexplained:.3g} times the light of "
-            "the PSF not explained by it",
+            received=f"{len(placed)} beads, {unexplained:.3g} times the light of the PSF not explained by it",
             allowed="planes through the focus of beads that stay where they are",
             next_step="check that these are stacks of beads, and the camera's gain",
         )
