@@ -240,7 +240,7 @@ def concat(tables: Sequence[Localizations]) -> Localizations:
     return Localizations(pl.concat(frames), first.meta)
 
 
-def _frame(data: Mapping[str, Any]) -> pl.DataFrame:
+def _frame(data: Any) -> pl.DataFrame:
     try:
         return pl.DataFrame(dict(data))
     except pl.exceptions.ShapeError:
