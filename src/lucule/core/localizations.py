@@ -249,7 +249,7 @@ def _frame(data: Any) -> pl.DataFrame:
     except (TypeError, ValueError):
         raise InputError(
             "A table needs the names of its columns",
-            received=f"{type(data).__name__} of shape {np.shape(data)}",
+            received=f"{type(data).__name__} of shape {np.asarray(data, dtype=object).shape}",
             allowed="a mapping of names to arrays, or a polars or pandas table",
             next_step='for positions (n, 2): Localizations({"x": xy[:, 0], "y": xy[:, 1]})',
         ) from None

@@ -22,6 +22,7 @@ CONDITION_COLOURS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9
 REPLICATE_MARKERS: Final = "os^Dvp<>"
 MOST_BRACKETS: Final = 6
 TITLE_LETTER: Final = 0.092  # inches that a letter of a title takes
+NOTE_LETTER: Final = 0.057  # and one of the note below it, at 8 points
 FEWEST_FOR_VIOLIN: Final = 8
 # whole boxes become lines sooner than single values do
 LOG_SPAN: Final = 8.0
@@ -223,10 +224,13 @@ def p_text(p: float) -> str:
 
     Examples
     --------
-    >>> p_text(0.03214), p_text(0.00002), p_text(0.7)
-    ('P = 0.032', 'P < 0.0001', 'P = 0.7')
+    >>> p_text(0.03214), p_text(0.00002), p_text(0.7), p_text(0.0496)
+    ('P = 0.032', 'P < 0.0001', 'P = 0.7', 'P = 0.0496')
     """
-    return "P < 0.0001" if p < 1e-4 else f"P = {p:.2g}"
+    if p < 1e-4:
+        return "P < 0.0001"
+    # what is not 0.05 is not written as 0.05
+    return f"P = {p:.3g}" if f"{p:.2g}" == "0.05" else f"P = {p:.2g}"
 
 
 def _dress(axes: Axes, known: Mapping[str, Floats], label: str, unit: str, note: str, *, log: bool) -> None:
@@ -236,8 +240,16 @@ def _dress(axes: Axes, known: Mapping[str, Floats], label: str, unit: str, note:
         axes.spines[side].set(color=INK, linewidth=0.9)
     axes.set_title(label, loc="left", color=INK, fontsize=10.5, fontweight="bold", pad=18 if note else 8)
     if note:
+        room = axes.get_position().width * axes.get_figure(root=True).get_size_inches()[0]
+        size = 8 * min(1.0, room / (NOTE_LETTER * len(note)))
         axes.annotate(
-            note, (0, 1), xycoords="axes fraction", xytext=(0, 5), textcoords="offset points", color=MUTED, fontsize=8
+            note,
+            (0, 1),
+            xycoords="axes fraction",
+            xytext=(0, 5),
+            textcoords="offset points",
+            color=MUTED,
+            fontsize=size,
         )
     axes.set_ylabel(unit or label, color=INK, fontsize=9)
     ticks = [f"{_folded(name)}\nn = {int(np.isfinite(own).sum())}" for name, own in known.items()]
