@@ -208,6 +208,12 @@ class TestUnknownTable:
         with pytest.raises(FormatError, match=f"--unit {unit} --out"):
             read(path)
 
+    def test_columns_of_picasso_count_in_pixels(self, tmp_path: Path) -> None:
+        path = tmp_path / "table.csv"
+        path.write_text("frame,x,y,photons,lpx,lpy\n0,12.5,13.5,900,0.08,0.07\n")
+        with pytest.raises(FormatError, match="--unit px --pixel-size-nm SIZE --out"):
+            read(path)
+
     def test_mapping_without_unit(self, tmp_path: Path) -> None:
         path = tmp_path / "table.csv"
         path.write_text("a,b\n1,2\n")

@@ -10,6 +10,7 @@ from lucule.io._columns import Field, is_length_unit
 from lucule.io._text import Layout, split_unit
 
 _UNIT: Final = r"(?P<unit>nm|nano|um|px|pix|pixels?|microns?|m)?"
+_PICASSO: Final = frozenset({"lpx", "lpy"})
 _WORDS: Final = r"(?:pos|position|coord|coordinate|loc|location|centre|center|centroid|abs)?"
 # normalised name (lower case, letters and digits only) -> lucule column; the order decides
 _PATTERNS: Final[tuple[tuple[str, str], ...]] = (
@@ -58,7 +59,10 @@ def guess(names: Sequence[str]) -> tuple[Field, ...]:
 
 
 def likely_unit(shape: Layout, column: str) -> str:
-    """The unit that the first values of a position column suggest: camera frames are 5 to 200 um wide."""
+    """The unit that the first values of a position column suggest: camera frames are 5 to 200 um wide.
+
+    Small numbers are um, but for the columns of Picasso, which counts in pixels.
+    """
     i = shape.names.index(column)
     values = []
     for fields in shape.sample:
@@ -71,4 +75,4 @@ def likely_unit(shape: Layout, column: str) -> str:
         return "m"
     if largest > 2500:
         return "nm"
-    return "um" if largest < 60 else "px"
+    return "um" if largest < 60 and not _PICASSO & set(shape.names) else "px"
