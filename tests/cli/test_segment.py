@@ -85,7 +85,7 @@ def test_a_batch_without_any_good_image_fails(folder, model, lucule) -> None:
         (("predict", "images/a.tif", "--model", "graph", "--out", "x.parquet"), "does not segment images"),
         (("predict", "images/a.tif", "--model", "model", "--out", "x.parquet", "--stage", "1,2"), "six numbers"),
         (("predict", "images/a.tif", "--model", "model", "--out", "x.tiff"), "format"),
-        (("predict", "images/a.tif", "--model", "model", "--out", "x.csv", "--overlay", "o.tif"), "ends in .png"),
+        (("predict", "images/a.tif", "--model", "model", "--out", "x.csv", "--overlay", "o.tif"), "ending in .png"),
         (("predict", "images/a.tif", "--model", "model", "--out", "x.csv", "--diameter-px", "0"), "above 0"),
         (("predict", "images/a.tif", "--model", "model", "--out", "x.csv", "--diameter-px", "nan"), "above 0"),
         (("predict", "images/a.tif", "--model", "model", "--out", "x.csv", "--diameter-px", "0.001"), "pixels wide"),

@@ -79,11 +79,11 @@ def pupil(
 ) -> None:
     """Find the aberrations of a PSF (Zernike coefficients of its pupil) in a movie, where no beads were taken."""
     with session(inputs=movie, as_json=json) as run:
+        from lucule.core.files import with_ending
         from lucule.localize import calibration as room
         from lucule.simulate import load_camera, load_psf
 
-        if out.suffix.lower() not in (".yaml", ".yml"):
-            raise InputError("This PSF is a YAML file", received=out.name, allowed="a name ending in .yaml")
+        with_ending(out, (".yaml", ".yml"), "This PSF is a YAML file")
         start, sensor = load_psf(psf), load_camera(camera)
         if dry_run:
             run.plan(start, read=str(movie), camera=camera, write=str(out))

@@ -323,12 +323,11 @@ def _table_of(path: Path) -> Any:
 
 
 def _save(table: Any, path: Path) -> None:
-    from lucule.core.files import atomic_path
+    from lucule.core.files import atomic_path, with_ending
 
-    if path.suffix not in (".csv", ".parquet"):
-        raise InputError("A table cannot be written in this format", received=path.name, allowed=".csv, .parquet")
+    with_ending(path, (".csv", ".parquet"), "A table cannot be written in this format")
     with atomic_path(path) as temporary:
-        if path.suffix == ".csv":
+        if path.suffix.lower() == ".csv":
             table.write_csv(temporary)
         else:
             table.write_parquet(temporary)

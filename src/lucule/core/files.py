@@ -5,11 +5,30 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from lucule.core.errors import InputError
+
+
+def with_ending(path: str | os.PathLike[str], allowed: Sequence[str], otherwise: str) -> Path:
+    """Give the path; refuse a name under which something cannot be written, so that long work asks before it begins.
+
+    Raises
+    ------
+    InputError
+        It has none of the allowed endings, whether small or capital letters; `otherwise` says what is wrong.
+
+    Examples
+    --------
+    >>> with_ending("map.PNG", [".png"], "Pictures are written as PNG").name
+    'map.PNG'
+    """
+    target = Path(path)
+    if target.suffix.lower() not in allowed:
+        raise InputError(otherwise, received=target.name, allowed=f"a name ending in {', '.join(allowed)}")
+    return target
 
 
 @contextmanager

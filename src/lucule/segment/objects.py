@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from lucule.core import InputError
-from lucule.core.files import atomic_path
+from lucule.core.files import atomic_path, with_ending
 from lucule.segment.instances import Floats, Labels
 from lucule.segment.outlines import contour, fill
 from lucule.segment.tiling import Window
@@ -317,17 +317,14 @@ def check_name(path: str | os.PathLike[str]) -> Path:
     InputError
         It has another ending.
     """
-    target = Path(path)
-    if target.suffix not in (".parquet", ".csv"):
-        raise InputError("Objects cannot be written in this format", received=target.name, allowed=".parquet, .csv")
-    return target
+    return with_ending(path, (".parquet", ".csv"), "Objects cannot be written in this format")
 
 
 def save(table: pl.DataFrame, path: str | os.PathLike[str]) -> Path:
     """Write a table of objects as Parquet, or without outlines as CSV."""
     target = check_name(path)
     with atomic_path(target) as temporary:
-        if target.suffix == ".csv":
+        if target.suffix.lower() == ".csv":
             table.drop("outline").write_csv(temporary)
         else:
             table.write_parquet(temporary, compression="zstd")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lucule.core import InputError, Localizations
-from lucule.core.files import atomic_path
+from lucule.core import Localizations
+from lucule.core.files import atomic_path, with_ending
 from lucule.core.schema import COLUMNS
 from lucule.view.plots import ACCENT, INK, MUTED, SOFT, short_number
 
@@ -37,10 +37,7 @@ def check_name(path: str | os.PathLike[str]) -> Path:
     InputError
         The ending is another.
     """
-    target = Path(path)
-    if target.suffix.lower() not in _ENDINGS:
-        raise InputError("A plot cannot be written in this format", received=target.name, allowed=", ".join(_ENDINGS))
-    return target
+    return with_ending(path, _ENDINGS, "A plot cannot be written in this format")
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lucule.core import InputError
-from lucule.core.files import atomic_path
+from lucule.core.files import atomic_path, with_ending
 from lucule.view.colours import RGB
 from lucule.view.frame import Frame
 
@@ -25,8 +25,7 @@ def check_name(path: str | os.PathLike[str]) -> None:
     InputError
         It does not end in `.png`.
     """
-    if Path(path).suffix.lower() != ".png":
-        raise InputError("Pictures are written as PNG", received=path, allowed="a name that ends in .png")
+    with_ending(path, (".png",), "Pictures are written as PNG")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lucule.core import SILENT, Camera, InputError, Progress
 from lucule.core.config import dump_yaml
-from lucule.core.files import atomic_path, write_text
+from lucule.core.files import atomic_path, with_ending, write_text
 from lucule.localize.calibration.reading import Source, blocks, clipping_level, frames_of
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -140,10 +140,7 @@ def check_name(path: str | os.PathLike[str]) -> Path:
     InputError
         It has another ending.
     """
-    target = Path(path)
-    if target.suffix.lower() not in (".yaml", ".yml"):
-        raise InputError("A camera is a YAML file", received=target.name, allowed="a name ending in .yaml")
-    return target
+    return with_ending(path, (".yaml", ".yml"), "A camera is a YAML file")
 
 
 def calibrate_camera(

@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lucule.core import FormatError, InputError, Step
-from lucule.core.files import atomic_path
+from lucule.core.files import atomic_path, with_ending
 from lucule.simulate.optics import Astigmatic, Kernel, Spline, Stack, compile_stack
 from lucule.simulate.optics.stacks import put_stack, read_stack
 
@@ -148,10 +148,7 @@ def check_name(path: str | os.PathLike[str]) -> Path:
     InputError
         It has another ending.
     """
-    target = Path(path)
-    if target.suffix.lower() not in (".h5", ".hdf5"):
-        raise InputError("A PSF calibration is an HDF5 file", received=target.name, allowed="a name ending in .h5")
-    return target
+    return with_ending(path, (".h5", ".hdf5"), "A PSF calibration is an HDF5 file")
 
 
 def load_psf_file(path: str | os.PathLike[str]) -> Calibration:
