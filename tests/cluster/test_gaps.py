@@ -5,16 +5,15 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from lucule.cluster import from_affinities
-from lucule.cluster.gaps import Gaps, excess
+from lucule.cluster.gaps import excess, find_gaps
 from lucule.core import Localizations
 
 RNG = np.random.default_rng(8)
 
 
 def gaps_of(points, error=0.0):
-    gaps = Gaps.none(len(points))
-    gaps.add(np.arange(len(points)), points.astype(np.float32), np.full(len(points), error, np.float32))
-    return gaps
+    rows = np.arange(len(points))
+    return find_gaps(len(points), [(rows, points.astype(np.float32), np.full(len(points), error, np.float32))])
 
 
 def disc(centre, points, radius=40.0):
@@ -82,16 +81,13 @@ def test_nothing_is_known_of_few(points):
 def test_identical_places_have_no_gap_and_other_patterns_are_none_of_ours():
     assert excess(gaps_of(np.zeros((20, 2))), 3, 17) == 1
     points = np.concatenate([disc((0, 0), 30), disc((0, 0), 30)])
-    gaps = Gaps.none(60)
-    for first in (0, 30):
-        rows = np.arange(first, first + 30)
-        gaps.add(rows, points[rows].astype(np.float32), np.zeros(30, np.float32))
+    parts = [np.arange(first, first + 30) for first in (0, 30)]
+    gaps = find_gaps(60, [(rows, points[rows].astype(np.float32), np.zeros(30, np.float32)) for rows in parts])
     assert excess(gaps, 3, 29) >= 1
     assert excess(gaps, 3, 33) == 0
 
 
 def test_bad_errors_are_unknown_errors():
     points = RNG.normal(0, 100, (30, 2)).astype(np.float32)
-    bad = Gaps.none(30)
-    bad.add(np.arange(30), points, np.array([np.nan, np.inf, 0] * 10, np.float32))
+    bad = find_gaps(30, [(np.arange(30), points, np.array([np.nan, np.inf, 0] * 10, np.float32))])
     np.testing.assert_array_equal(bad.usual_nm, gaps_of(points).usual_nm)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucule.cluster.chance import expected_by_chance, unlikely
-from lucule.cluster.gaps import Gaps
+from lucule.cluster.gaps import Gaps, find_gaps
 from lucule.cluster.members import renumbered
 from lucule.cluster.partition import partition
 from lucule.cluster.places import distinct
@@ -92,12 +92,10 @@ def from_affinities(
 
 def _gaps(locs: Localizations, members: NDArray[np.bool_]) -> Gaps:
     """The gaps between members of the same pattern."""
-    gaps = Gaps.none(len(locs))
     points = locs.xyz() if locs.is_3d else locs.xy()
-    error = locs["x_err"] if "x_err" in locs else np.zeros(len(locs))
-    for rows in patterns(locs, np.flatnonzero(members)):
-        gaps.add(rows, points[rows], error[rows].astype(np.float32))
-    return gaps
+    error = (locs["x_err"] if "x_err" in locs else np.zeros(len(locs))).astype(np.float32)
+    parts = patterns(locs, np.flatnonzero(members))
+    return find_gaps(len(locs), ((rows, points[rows], error[rows]) for rows in parts))
 
 
 def _beyond_chance(

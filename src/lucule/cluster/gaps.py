@@ -7,6 +7,7 @@ bent the cluster is; between clusters it is the empty space.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -45,21 +46,27 @@ class Gaps(NamedTuple):
     step_nm: Floats
     usual_nm: Floats
 
-    @classmethod
-    def none(cls, n: int) -> Gaps:
-        """Give what is known of `n` points between which gaps do not matter."""
-        return cls(np.arange(n, dtype=np.int32), np.full(n, np.inf, np.float32), np.full(n, np.inf, np.float32))
 
-    def add(self, rows: NDArray[np.int64], points: Floats, error_nm: Floats) -> None:
-        """Find the gaps between the members `rows` `(m,)` at `points` `(m, 2)` or `(m, 3)`; error 0: unknown."""
+def find_gaps(n: int, patterns: Iterable[tuple[NDArray[np.int64], Floats, Floats]] = ()) -> Gaps:
+    """Find the gaps between members that belong to the same pattern, among `n` points.
+
+    Parameters
+    ----------
+    patterns
+        The members of each: their rows `(m,)`, positions `(m, 2)` or `(m, 3)` and errors `(m,)`, nm; an error of 0 is
+        unknown. Without any, no gap is known.
+    """
+    gaps = Gaps(np.arange(n, dtype=np.int32), np.full(n, np.inf, np.float32), np.full(n, np.inf, np.float32))
+    for rows, points, error_nm in patterns:
         if len(points) <= NEIGHBOUR:
-            return
+            continue
         usual = np.empty(len(points), np.float32)
         for some, distances in NeighbourGrid(points).batches(NEIGHBOUR):
             usual[some] = distances[:, -1] + np.float32(_SMALLEST_NM)
         usual = np.maximum(usual, np.float32(ERRORS) * np.nan_to_num(error_nm, posinf=0))
         above, step = _hang(len(points), *spanning_tree(points, usual))
-        self.above[rows], self.step_nm[rows], self.usual_nm[rows] = rows[above], step, usual
+        gaps.above[rows], gaps.step_nm[rows], gaps.usual_nm[rows] = rows[above], step, usual
+    return gaps
 
 
 @njit(cache=True, nogil=True)

@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from lucule.cluster.gaps import Gaps, excess
+from lucule.cluster.gaps import Gaps, excess, find_gaps
 from lucule.core import InputError
 
 USUAL_GAP: Final = 2.0
@@ -74,7 +74,7 @@ def partition(
             "Neighbours, log-odds and members do not fit together",
             received=f"{neighbours.shape}, {log_odds.shape}, {members.shape}",
         )
-    gaps = gaps or Gaps.none(n)
+    gaps = gaps or find_gaps(n)
     root = np.full(n, -1, np.int32)
     # what no pair holds together is separate work: bounded memory, and small groups are fast
     part = _parts(neighbours, log_odds, members)
