@@ -113,8 +113,8 @@ def run(
     if not result.doubtful:
         return result
     said = (
-        "Halves of the particles are described no better by each other's average than by that made round: beyond "
-        "the outline, nothing that they have in common is shown; the rest of the picture may be chance."
+        "Halves of the particles are described no better by each other's average than by that made round: whether "
+        "they have more in common than the outline is not sure; the rest of the picture may be chance."
     )
     return replace(result, warnings=(*warnings, said))
 
@@ -184,7 +184,7 @@ def write(result: Result, folder: Path, *, settings: Settings, seed: int, source
         with atomic_path(folder / f"{name}.csv") as temporary:
             table.write_csv(temporary)
         written[name] = str(folder / f"{name}.csv")
-    doubt = "nothing in common is shown" if result.doubtful else None
+    doubt = "not sure to be more than chance" if result.doubtful else None
     written["picture"] = str(
         save_figure(pictures.average_plot(result.average, result.resolution, doubt=doubt), folder / "average.png")
     )
