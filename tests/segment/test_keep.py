@@ -163,6 +163,8 @@ def test_a_training_that_helps_is_kept(count: int, tiny_model: Path, tiny_settin
     assert card.scores["kept_part"] > 0
     name = "unseen" if count > 1 else "train"
     assert card.scores[f"{name}_dice_after"] > card.scores[f"{name}_dice_before"] + 0.05
+    # a single object may help with lower thresholds alone
+    assert count == 1 or card.features["threshold"] == 0.5 or card.scores["kept_part"] < 1
     seen, truth = picture
     found = segment.load(out, device="cpu").predict(400 - seen)
     assert np.mean((found.labels() > 0) == (truth > 0)) > 0.9

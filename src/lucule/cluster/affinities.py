@@ -77,9 +77,10 @@ def from_affinities(
     members = structured > 0.5
     if region is not None:
         members &= region.contains(locs.xy())
-    cluster = partition(neighbours, log_odds, members, min_points=min_points, gaps=_gaps(locs, members))
+    points = locs.xyz() if locs.is_3d else locs.xy()
+    cluster = partition(neighbours, log_odds, members, min_points=min_points, gaps=_gaps(locs, points, members))
     if false_discovery_rate < 1:
-        cluster = _beyond_chance(locs, cluster, members, false_discovery_rate)
+        cluster = _beyond_chance(locs, points, cluster, members, false_discovery_rate)
     inside = cluster >= 0
     summed = np.zeros((int(cluster.max(initial=-1)) + 1, probability.shape[1] - 1))
     np.add.at(summed, cluster[inside], probability[inside, 1:])
@@ -90,19 +91,21 @@ def from_affinities(
     )
 
 
-def _gaps(locs: Localizations, members: NDArray[np.bool_]) -> Gaps:
+def _gaps(locs: Localizations, points: NDArray[np.float32], members: NDArray[np.bool_]) -> Gaps:
     """The gaps between members of the same pattern."""
-    points = locs.xyz() if locs.is_3d else locs.xy()
     error = (locs["x_err"] if "x_err" in locs else np.zeros(len(locs))).astype(np.float32)
     parts = patterns(locs, np.flatnonzero(members))
     return find_gaps(len(locs), ((rows, points[rows], error[rows]) for rows in parts))
 
 
 def _beyond_chance(
-    locs: Localizations, cluster: NDArray[np.int32], members: NDArray[np.bool_], rate: float
+    locs: Localizations,
+    points: NDArray[np.float32],
+    cluster: NDArray[np.int32],
+    members: NDArray[np.bool_],
+    rate: float,
 ) -> NDArray[np.int32]:
     """The clusters that the background would not produce, numbered anew."""
-    points = locs.xyz() if locs.is_3d else locs.xy()
     kept = np.zeros(int(cluster.max(initial=-1)) + 1, bool)
     for rows in patterns(locs, np.arange(len(locs))):
         own = rows[cluster[rows] >= 0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -309,15 +310,10 @@ def stage_positions(xy_px: NDArray[np.float64], stage: ArrayLike | None) -> NDAr
     return positions
 
 
-def check_name(path: str | os.PathLike[str]) -> Path:
-    """Refuse a name under which no table of objects can be written, before anything is looked for.
-
-    Raises
-    ------
-    InputError
-        It has another ending.
-    """
-    return with_ending(path, (".parquet", ".csv"), "Objects cannot be written in this format")
+check_name: Final = partial(
+    with_ending, allowed=(".parquet", ".csv"), otherwise="Objects cannot be written in this format"
+)
+"""Refuses a name under which no table of objects can be written, before anything is looked for."""
 
 
 def save(table: pl.DataFrame, path: str | os.PathLike[str]) -> Path:

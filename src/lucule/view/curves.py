@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,15 +30,8 @@ _ENDINGS: Final = (".png", ".svg", ".pdf")
 _HISTOGRAM_ROWS: Final = 1_000_000
 
 
-def check_name(path: str | os.PathLike[str]) -> Path:
-    """Refuse a name under which no plot can be written, before there is anything to plot.
-
-    Raises
-    ------
-    InputError
-        The ending is another.
-    """
-    return with_ending(path, _ENDINGS, "A plot cannot be written in this format")
+check_name: Final = partial(with_ending, allowed=_ENDINGS, otherwise="A plot cannot be written in this format")
+"""Refuses a name under which no plot can be written, before there is anything to plot."""
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:

@@ -6,7 +6,9 @@ import io
 import json
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,16 +18,8 @@ from lucule.core.files import atomic_path, with_ending
 from lucule.view.colours import RGB
 from lucule.view.frame import Frame
 
-
-def check_name(path: str | os.PathLike[str]) -> None:
-    """Refuse a name under which no picture can be written, before it is drawn.
-
-    Raises
-    ------
-    InputError
-        It does not end in `.png`.
-    """
-    with_ending(path, (".png",), "Pictures are written as PNG")
+check_name: Final = partial(with_ending, allowed=(".png",), otherwise="Pictures are written as PNG")
+"""Refuses a name under which no picture can be written, before it is drawn."""
 
 
 @dataclass(frozen=True, slots=True)

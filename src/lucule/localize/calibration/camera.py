@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -132,15 +133,8 @@ class CameraCalibration:
         return [write_text(target, dump_yaml(values)), *written]
 
 
-def check_name(path: str | os.PathLike[str]) -> Path:
-    """Refuse a name under which no camera can be written, before anything is measured.
-
-    Raises
-    ------
-    InputError
-        It has another ending.
-    """
-    return with_ending(path, (".yaml", ".yml"), "A camera is a YAML file")
+check_name: Final = partial(with_ending, allowed=(".yaml", ".yml"), otherwise="A camera is a YAML file")
+"""Refuses a name under which no camera can be written, before anything is measured."""
 
 
 def calibrate_camera(

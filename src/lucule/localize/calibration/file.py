@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -140,15 +141,8 @@ class Calibration:
         return target
 
 
-def check_name(path: str | os.PathLike[str]) -> Path:
-    """Refuse a name under which no calibration can be written, before anything is measured.
-
-    Raises
-    ------
-    InputError
-        It has another ending.
-    """
-    return with_ending(path, (".h5", ".hdf5"), "A PSF calibration is an HDF5 file")
+check_name: Final = partial(with_ending, allowed=(".h5", ".hdf5"), otherwise="A PSF calibration is an HDF5 file")
+"""Refuses a name under which no calibration can be written, before anything is measured."""
 
 
 def load_psf_file(path: str | os.PathLike[str]) -> Calibration:
