@@ -8,12 +8,14 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from lucule.core import FormatError, InputError, LuculeError
+from lucule.core import FormatError, InputError, LuculeError, WorkError
 from lucule.core.executor import executor
 from lucule.core.files import atomic_path, file_sha256, write_text
 from lucule.core.ledger import Ledger, fingerprint
@@ -84,6 +86,27 @@ def test_ledger_notices_every_change(tmp_path) -> None:
     assert not ledger.is_done("other", fingerprint("input", {"k": 1}))
     output.unlink()
     assert not ledger.is_done("work", fingerprint("input", {"k": 1}))
+
+
+def test_ledger_of_a_new_folder_is_opened_by_several_at_once(tmp_path) -> None:
+    together = threading.Barrier(4, timeout=30)
+
+    def work(place: tuple[int, int]) -> bool:
+        together.wait()
+        folder, own = tmp_path / f"{place[0]}", f"w{place[1]}"
+        ledger, output = Ledger(folder), folder / own
+        output.write_text("done")
+        ledger.record(own, "f", [output])
+        return ledger.is_done(own, "f")
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(work, [(folder, own) for folder in range(300) for own in range(4)]))
+
+
+def test_damaged_ledger_is_named(tmp_path) -> None:
+    (tmp_path / ".lucule.sqlite").write_bytes(b"nothing of the kind" * 100)
+    with pytest.raises(WorkError, match=r"not a database.*\.lucule\.sqlite.*remove it"):
+        Ledger(tmp_path)
 
 
 def test_fingerprint_does_not_depend_on_the_order_of_keys() -> None:

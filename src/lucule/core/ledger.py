@@ -2,6 +2,9 @@
 
 A piece of work is known by its name and a fingerprint of everything that decides its outcome (input, resolved settings,
 model, version). It counts as done while its outputs still have the content that was recorded.
+
+The journal is SQLite's ordinary one: a write-ahead log is refused at once ("database is locked") to a process that asks
+for it while another does, and cannot be shared over a network folder.
 """
 
 from __future__ import annotations
@@ -10,8 +13,8 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,25 +49,29 @@ class Ledger:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self._folder = Path(folder)
         self._path = self._folder / ".lucule.sqlite"
-        with closing(self._connect()) as connection, connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS done (work TEXT PRIMARY KEY, fingerprint TEXT, outputs TEXT)"
-            )
-
-    def _connect(self) -> sqlite3.Connection:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"Cannot write to {self._folder}: {error.strerror}", received=self._folder) from None
+        with self._connected() as connection:
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS done (work TEXT PRIMARY KEY, fingerprint TEXT, outputs TEXT)"
+            )
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
         try:
-            return sqlite3.connect(self._path, timeout=60)
+            with closing(sqlite3.connect(self._path, timeout=60)) as connection, connection:
+                yield connection
         except sqlite3.Error as error:
-            raise WorkError(f"Cannot keep the record of finished work: {error}", received=self._path) from None
+            raise WorkError(
+                f"Cannot keep the record of finished work: {error}", received=self._path,
+                next_step="if the file is damaged, remove it: all work of this folder is then done again",
+            ) from None  # fmt: skip
 
     def is_done(self, work: str, fingerprint: str) -> bool:
         """Whether `work` was finished with this fingerprint and its outputs are unchanged."""
-        with closing(self._connect()) as connection:
+        with self._connected() as connection:
             row = connection.execute("SELECT fingerprint, outputs FROM done WHERE work = ?", (work,)).fetchone()
         if row is None or row[0] != fingerprint:
             return False
@@ -75,5 +82,5 @@ class Ledger:
     def record(self, work: str, fingerprint: str, outputs: Iterable[Path]) -> None:
         """Note that `work` is finished; `outputs` lie inside the folder of the ledger."""
         digests = {str(path.relative_to(self._folder)): file_sha256(path) for path in outputs}
-        with closing(self._connect()) as connection, connection:
+        with self._connected() as connection:
             connection.execute("INSERT OR REPLACE INTO done VALUES (?, ?, ?)", (work, fingerprint, json.dumps(digests)))
