@@ -11,7 +11,7 @@ def test_a_small_run_learns_a_law_like_the_one_in_use():
     assert value["none", "other groups dropped"] == 0
     assert value["in use", "other groups dropped"] > 0.5
     assert value["in use", "groups of several molecules dropped"] < 0.2
-    assert value["learned here", "weight of duration"] > 0
+    assert value["learned here", "weight of log time"] > 0
     random = "random field put into clusters, with blinking"
     assert value["in use", random] < 0.5 * value["none", random]
 

@@ -28,10 +28,18 @@ def table(singles=30, clusters=30, *, radius_nm=30.0, seed=1, **columns):
     return Localizations(data | columns)
 
 
+def with_background(locs, blinks=600):
+    """The same with blinks beside it that are in no group, all of them far from each other."""
+    far = {name: np.full(blinks, locs[name][0]) for name in locs.columns}
+    far |= {"x": np.linspace(0, 9e4, blinks), "y": np.full(blinks, -5e3), "frame": np.arange(blinks) * 33 % FRAMES}
+    far |= {"label": np.zeros(blinks), "p_label": np.full(blinks, 0.9), "cluster": np.full(blinks, -1)}
+    return Localizations({name: np.concatenate([locs[name], far[name]]).astype(locs[name].dtype) for name in locs.columns})
+
+
 def test_single_molecules_are_dropped_and_clusters_stay():
-    locs = table()
+    locs = with_background(table())
     found = without_single_molecules(locs)
-    single = locs["cluster"] < 30
+    single = (locs["cluster"] >= 0) & (locs["cluster"] < 30)
     assert (found["cluster"][single] == -1).all()
     assert (found["label"][single] == 0).all()
     assert (found["p_label"][single] > 0.5).all()
@@ -85,15 +93,26 @@ def test_fields_are_judged_each_for_itself():
     both["cluster"][len(one) :] += 60
     both["field"] = np.repeat([0, 1], [len(one), len(other)])
     chance = chance_of_several(Localizations(both))
-    assert (chance[:60] < 0.1).all()
-    assert (chance[60:] > 0.3).mean() > 0.9
+    assert (chance[:60] < 0.5).all()
+    assert (chance[60:] > 0.9).mean() > 0.9
+    assert np.array_equal(chance[:60], chance_of_several(one))
+
+
+def test_a_lone_group_must_be_surer_than_one_in_company():
+    def chance(first_sure: float, clusters: int) -> float:
+        groups = table(0, clusters)
+        sure = np.where(groups["cluster"] == 0, first_sure, 0.99).astype(np.float32)
+        return float(chance_of_several(with_background(groups.with_columns(p_label=sure)))[0])
+
+    assert chance(0.6, 1) < chance(0.6, 2) < chance(0.6, 5)
+    assert chance(0.6, 1) < chance(0.8, 1) < chance(0.95, 1)
 
 
 def test_depth_counts_where_its_error_is_known():
     rng = np.random.default_rng(4)
     depth = np.repeat(rng.uniform(-300, 300, 60), BLINKS)
-    flat = table(z=depth + rng.normal(0, 20, 60 * BLINKS), z_err=np.full(60 * BLINKS, 20.0))
-    assert (without_single_molecules(flat)["cluster"][flat["cluster"] < 30] == -1).all()
+    flat = with_background(table(z=depth + rng.normal(0, 20, 60 * BLINKS), z_err=np.full(60 * BLINKS, 20.0)))
+    assert (without_single_molecules(flat)["cluster"][(flat["cluster"] >= 0) & (flat["cluster"] < 30)] == -1).all()
 
 
 @pytest.mark.parametrize("rows", [0, 1])
