@@ -191,7 +191,7 @@ def frame_range(text: str | None, frames: int) -> tuple[int, int]:
         low = high = -1
     if not 0 <= low < high <= frames:
         raise InputError(
-            "The frames cannot be used", received=text, allowed=f"FIRST:END from 0 to {frames}, for example 0:500"
+            "The frames cannot be used", received=text, allowed=f"FIRST:END from 0 to {frames}, for example 0:{min(frames, 500)}"
         )
     return low, high
 

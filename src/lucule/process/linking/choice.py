@@ -194,7 +194,7 @@ def _gap(
     if gap == 0:
         return dark, returns, chance, 0, "molecules that went dark come back after one frame no more often than later"
     why = (f"up to {gap} dark frames, a reappearance at the same place is more often the same blink than a later one "
-           f"({1000 * returns[0]:.2g} per 1000 blinks after 1 frame, {1000 * level:.2g} in the long run)")  # fmt: skip
+           f"({1000 * returns[0]:.3g} per 1000 blinks after 1 frame, {1000 * level:.3g} in the long run)")  # fmt: skip
     return dark, returns, chance, gap, why
 
 
