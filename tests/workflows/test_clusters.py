@@ -53,6 +53,13 @@ def test_every_row_comes_back_in_input_order(truth, results) -> None:
     assert all((out / "cell" / name).exists() for name in PRODUCTS)
 
 
+def test_paths_may_be_text_and_one_input_needs_no_list(table, results) -> None:
+    out, (outcome,) = results
+    assert clusters.run(str(table), str(out)) == clusters.run([str(table)], out) == [outcome]
+    with pytest.raises(InputError, match="named twice"):
+        clusters.run([str(table), table], out)
+
+
 def test_clusters_agree_with_the_truth(truth, results) -> None:
     out, (outcome,) = results
     found = pl.read_csv(out / "cell" / "clusters.csv")

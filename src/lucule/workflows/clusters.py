@@ -21,11 +21,14 @@ from lucule.core.patterns import PATTERNS, numbers_rows
 from lucule.workflows.batch import (
     OUTCOME_FILE,
     SECTION_FILE,
+    Inputs,
+    OnePath,
     Outcome,
     Stages,
     check_inputs,
     finished_sections,
     load_outcome,
+    paths_of,
     run_all,
     save_outcome,
     source_of,
@@ -84,8 +87,8 @@ class Settings(LabelSettings):
 
 
 def run(
-    inputs: Sequence[Path],
-    out: Path,
+    inputs: Inputs,
+    out: OnePath,
     settings: Settings | None = None,
     *,
     workers: int | None = None,
@@ -119,13 +122,14 @@ def run(
     """
     from lucule import models
 
-    settings = settings or Settings()
+    settings, out = settings or Settings(), Path(out)
+    paths = paths_of(inputs)
     models.find(settings.model)
     if settings.region is not None:
         source_of(settings.region)
-    check_inputs(inputs, out)
-    write_run_file(out / "run.yaml", "clusters", inputs, settings)
-    outcomes = run_all(analyse, inputs, out, settings, workers=workers, address=address, progress=progress)
+    check_inputs(paths, out)
+    write_run_file(out / "run.yaml", "clusters", paths, settings)
+    outcomes = run_all(analyse, paths, out, settings, workers=workers, address=address, progress=progress)
     write_report(out, outcomes, settings)
     return outcomes
 
