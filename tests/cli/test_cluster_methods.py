@@ -37,11 +37,12 @@ def test_a_table_within_a_row_is_a_table_below_it():
 
 def test_nested_settings_are_shown_line_by_line() -> None:
     console = Console(file=StringIO(), width=80)
-    show_results(console, {"settings": {"frames": 5000, "layers": {"spots": {"label": 1, "dye": None}}, "extra": {}}, "camera": {}})
+    settings = {"frames": 5000, "layers": {"spots": {"label": 1, "dye": None}}, "extra": {}}
+    show_results(console, {"settings": settings, "camera": {}})
     assert console.file.getvalue().splitlines() == [
-        "settings", "  frames: 5,000", "  layers:", "    spots:", "      label: 1", "      dye: -", "  extra: -", "camera: -",
+        "settings", "  frames: 5,000", "  layers:", "    spots:", "      label: 1", "      dye: -", "  extra: -",
+        "camera: -",
     ]  # fmt: skip
-
 
 
 def test_a_method_by_name(lucule, cell, tmp_path):

@@ -141,4 +141,6 @@ def test_photons_must_come_at_a_rate() -> None:
 
 
 def test_a_microscope_is_printed_in_one_line() -> None:
-    assert repr(Microscope("origami", shape_px=(48, 64), seed=1)) == "Microscope(48 x 64 px, 0 s since the start)"
+    assert (
+        repr(simulate.Microscope("origami", shape_px=(48, 64), seed=1)) == "Microscope(48 x 64 px, 0 s since the start)"
+    )

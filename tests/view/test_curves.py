@@ -79,7 +79,8 @@ def test_registration() -> None:
 
 def test_no_arrow_of_a_registration_leaves_the_axes() -> None:
     at = np.array([[0.0, 0.0], [9000.0, 0.0], [9000.0, 9000.0], [0.0, 9000.0], [5000.0, 5000.0]])
-    found = fit_pairs(PairsOfPoints(at + [[0, 300], [0, 0], [10, 5], [0, 0], [0, 5]], at), kind="shift")
+    off = np.array([[0.0, 300.0], [0.0, 0.0], [10.0, 5.0], [0.0, 0.0], [0.0, 5.0]])
+    found = fit_pairs(PairsOfPoints(at + off, at), kind="shift")
     axes = curves.registration_plot(found).axes[0]
     arrows = axes.collections[0]
     ends = arrows.get_offsets() + np.column_stack([arrows.U, arrows.V]) / arrows.scale

@@ -126,7 +126,9 @@ def link_plot(choice: LinkChoice) -> Figure:
             left.axvline(shown, color=INK, lw=1)
     # by its own errors each pair has a radius of its own
     rule = (
-        f"{choice.sigmas:.2g} reported errors of the difference" if np.isfinite(choice.sigmas) else f"{choice.radius_nm:.3g} nm"
+        f"{choice.sigmas:.2g} reported errors of the difference"
+        if np.isfinite(choice.sigmas)
+        else f"{choice.radius_nm:.3g} nm"
     )
     entitle(left, "Radius", rule)
     left.set_xlabel("radius, nm", color=MUTED, fontsize=9)

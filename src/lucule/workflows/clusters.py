@@ -245,8 +245,8 @@ def find(
 def with_plausible_errors(locs: Localizations) -> Localizations:
     """The table with the median in place of errors and photons that are not positive numbers.
 
-    Localization programs leave them so where a fit failed. One of them must not take the errors of all other rows out of
-    use; where more than half are so, the column says nothing and stays as it is.
+    Localization programs leave them so where a fit failed. One of them must not take the errors of all other rows out
+    of use; where more than half are so, the column says nothing and stays as it is.
     """
     filled = {}
     for name in sorted({"x_err", "y_err", "z_err", "photons"} & set(locs.columns)):

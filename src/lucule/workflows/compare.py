@@ -23,6 +23,8 @@ from lucule.core.ledger import Ledger
 from lucule.workflows import conditions
 from lucule.workflows.batch import (
     OUTCOME_FILE,
+    Inputs,
+    OnePath,
     Outcome,
     Stages,
     check_inputs,

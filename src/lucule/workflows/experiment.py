@@ -27,6 +27,7 @@ from lucule.workflows.batch import (
     OnePath,
     Outcome,
     check_inputs,
+    paths_of,
     run_all,
     save_outcome,
     write_page,
