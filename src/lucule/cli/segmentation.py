@@ -118,7 +118,9 @@ def predict(
     tile_px: Annotated[int | None, typer.Option("--tile-px", help="Side of a tile, pixels.", min=32)] = None,
     dark: Annotated[
         bool | None,
-        typer.Option("--dark/--bright", help="Objects are darker or brighter than around them; as trained if not said."),
+        typer.Option(
+            "--dark/--bright", help="Objects are darker or brighter than around them; as trained if not said."
+        ),
     ] = None,
     positions: Annotated[
         Path | None,
@@ -142,7 +144,9 @@ def predict(
         from lucule.segment.images import image_files
         from lucule.view import picture
 
-        settings = run.changed(room.PredictSettings(), config, set_, threshold=threshold, views=views, tile_px=tile_px, dark=dark)
+        settings = run.changed(
+            room.PredictSettings(), config, set_, threshold=threshold, views=views, tile_px=tile_px, dark=dark
+        )
         # what cannot be written is refused before hours of work
         objects.check_name(out)
         if overlay is not None:

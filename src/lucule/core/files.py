@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-from lucule.core.errors import InputError
+from lucule.core.errors import InputError, WorkError
+
+# disk full, file larger than allowed, quota used up, device failed
+_NO_MORE_DATA: Final = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EIO}
+_HIDDEN_NUMBER: Final = re.compile(r"(?:os error |errno = )(\d+)")
 
 
 def with_ending(path: str | os.PathLike[str], allowed: Sequence[str], otherwise: str) -> Path:
@@ -35,6 +42,13 @@ def with_ending(path: str | os.PathLike[str], allowed: Sequence[str], otherwise:
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary name beside `path`; rename it to `path` when the block ends well, remove it otherwise.
 
+    Raises
+    ------
+    InputError
+        `path` is a folder, or its folder cannot be written to.
+    WorkError
+        The system takes no more data: the disk is full, or the file too large for it.
+
     Examples
     --------
     >>> import tempfile, pathlib
@@ -56,13 +70,31 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
+        try:
+            yield temporary
+        except Exception as error:
+            if (refused := _refused(error)) is None:
+                raise
+            step = "free some space, or name another place"
+            raise WorkError(f"Cannot write {target}: {refused}", next_step=step) from error
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _refused(error: Exception) -> str | None:
+    """What the system said when it took no more data, None where an error says something else.
+
+    polars and HDF5 hide the number of the system's error in their text.
+    """
+    number = getattr(error, "errno", None)
+    hidden = _HIDDEN_NUMBER.search(str(error))
+    if number is None and hidden is not None:
+        number = int(hidden[1])
+    return os.strerror(number) if number in _NO_MORE_DATA else None
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> Path:
