@@ -93,8 +93,8 @@ def train(
         }
         if (dice := card.scores.get("unseen_dice_after", 1.0)) < _POOR_DICE:
             run.warnings.append(
-                f"Objects that were left out of training are found poorly (Dice {dice:.2f}): check that the annotations "
-                "fit the images, annotate more objects, or train longer (--seconds)"
+                f"Objects that were left out of training are found poorly (Dice {dice:.2f}): check that the "
+                "annotations fit the images, annotate more objects, or train longer (--seconds)"
             )
         more = int(card.scores.get("unmarked_objects", 0))
         if more >= max(_UNMARKED, run.results["objects"]):
@@ -118,9 +118,7 @@ def predict(
     tile_px: Annotated[int | None, typer.Option("--tile-px", help="Side of a tile, pixels.", min=32)] = None,
     dark: Annotated[
         bool | None,
-        typer.Option(
-            "--dark/--bright", help="Objects are darker or brighter than around them; as trained if not said."
-        ),
+        typer.Option("--dark/--bright", help="Objects are darker, or brighter, than around them; else as in training."),
     ] = None,
     positions: Annotated[
         Path | None,

@@ -19,6 +19,7 @@ import typer
 from lucule.cli.terminal import console, errors, progress_bars, show_results
 from lucule.core.config import Config, parse_assignments, read_yaml
 from lucule.core.errors import LuculeError
+from lucule.core.files import full_disk
 from lucule.core.progress import Progress
 
 Settings = TypeVar("Settings", bound=Config)
@@ -86,6 +87,8 @@ def session(*, inputs: Any, as_json: bool, resumes: bool = False) -> Iterator[Se
         except Exception as error:  # the last place before the user: a bug must not print a traceback over the message
             if _of_interrupt(error):
                 failure, run.exit_code = _interrupted(run), INTERRUPTED
+            elif (full := full_disk(error)) is not None:
+                failure, run.exit_code = str(full), full.exit_code
             else:
                 failure, run.exit_code = _internal_error(error), 1
         finally:

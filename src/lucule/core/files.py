@@ -16,6 +16,7 @@ from lucule.core.errors import InputError, WorkError
 
 # disk full, file larger than allowed, quota used up, device failed
 _NO_MORE_DATA: Final = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EIO}
+_SQLITE_FULL: Final = "database or disk is full"
 _HIDDEN_NUMBER: Final = re.compile(r"(?:os error |errno = )(\d+)")
 
 
@@ -46,8 +47,6 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     ------
     InputError
         `path` is a folder, or its folder cannot be written to.
-    WorkError
-        The system takes no more data: the disk is full, or the file too large for it.
 
     Examples
     --------
@@ -73,10 +72,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         try:
             yield temporary
         except Exception as error:
-            if (refused := _refused(error)) is None:
-                raise
-            step = "free some space, or name another place"
-            raise WorkError(f"Cannot write {target}: {refused}", next_step=step) from error
+            if _refused(error) is not None:
+                error.add_note(f"Cannot write {target}")  # the system does not say which file
+            raise
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
@@ -85,15 +83,25 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _refused(error: Exception) -> str | None:
+def full_disk(error: BaseException) -> WorkError | None:
+    """What to tell the user of an error because the system took no more data; None where it is another error."""
+    refused = _refused(error)
+    if refused is None:
+        return None
+    what = next(iter(getattr(error, "__notes__", [])), "Cannot write")
+    return WorkError(f"{what}: {refused}", next_step="free some space, or name another place")
+
+
+def _refused(error: BaseException) -> str | None:
     """What the system said when it took no more data, None where an error says something else.
 
-    polars and HDF5 hide the number of the system's error in their text.
+    polars, HDF5 and SQLite hide the system's error in their text.
     """
-    number = getattr(error, "errno", None)
-    hidden = _HIDDEN_NUMBER.search(str(error))
-    if number is None and hidden is not None:
+    number, text = getattr(error, "errno", None), str(error)
+    if number is None and (hidden := _HIDDEN_NUMBER.search(text)):
         number = int(hidden[1])
+    elif _SQLITE_FULL in text:
+        number = errno.ENOSPC
     return os.strerror(number) if number in _NO_MORE_DATA else None
 
 

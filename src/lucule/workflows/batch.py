@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from lucule.core import SILENT, Config, InputError, LuculeError, Progress, package_version
 from lucule.core.config import dump_yaml, read_yaml
 from lucule.core.executor import executor
-from lucule.core.files import file_sha256, write_text
+from lucule.core.files import file_sha256, full_disk, write_text
 from lucule.core.ledger import Ledger, fingerprint
 
 if TYPE_CHECKING:
@@ -169,6 +169,7 @@ def run_all(
 
 
 def _failed(folder: Path, path: Path, error: BaseException) -> Outcome:
+    error = full_disk(error) or error
     if isinstance(error, LuculeError):
         return Outcome(folder.name, str(path), error=str(error), exit_code=error.exit_code)
     if isinstance(error, BrokenProcessPool | MemoryError):
