@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,28 @@ def test_every_workflow_is_at_hand() -> None:
         _run("import lucule; lucule.workflows.nothing")
 
 
+def test_every_name_of_the_documentation_is_at_hand_after_importing_lucule() -> None:
+    # each module in a process that has imported no other: what one loads must not help the next
+    code = (
+        "import os, sys, lucule\n"
+        "missing = 0\n"
+        "for names in sys.argv[1:]:\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        try: [getattr(eval(name), n) for name in names.split() for n in getattr(eval(name), '__all__', ())]\n"
+        "        except AttributeError as error: print(error, flush=True); os._exit(1)\n"
+        "        os._exit(0)\n"
+        "    missing += os.waitpid(child, 0)[1] != 0\n"
+        "print('missing:', missing)"
+    )
+    names = _documented_names()
+    assert {"lucule.localize.calibration", "lucule.acquire.plan.load_plan", "lucule.read"} <= names
+    together: dict[str, list[str]] = {}
+    for name in sorted(names):
+        together.setdefault(_module_of(name), []).append(name)
+    assert _run(code, *map(" ".join, together.values())) == "missing: 0"
+
+
 def test_unknown_names_are_attribute_errors() -> None:
     import lucule
 
@@ -77,5 +100,27 @@ def test_unknown_names_are_attribute_errors() -> None:
         lucule.nothing  # noqa: B018
 
 
-def _run(code: str) -> str:
-    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+def _documented_names() -> set[str]:
+    """Modules and members that `docs/api.md` names, and whatever else begins with `lucule.` in README and guides."""
+    folder = Path(__file__).parents[1]
+    api = (folder / "docs" / "api.md").read_text(encoding="utf-8")
+    names = set()
+    for module, options in re.findall(r"automodule:: (\S+)\n((?:   :.*\n)*)", api):
+        listed = re.search(r":members: (.+)", options)
+        names |= {f"{module}.{member}" for member in listed.group(1).split(", ")} if listed else {module}
+    pages = [page for page in (folder / "docs").glob("*.md") if page.name != "results.md"]  # those name private ones
+    for page in [folder / "README.md", *pages]:
+        found = re.findall(r"(?<![\w/.])lucule(?:\.[A-Za-z_]\w*)+", page.read_text(encoding="utf-8"))
+        names |= {name for name in found if not name.endswith((".md", ".html", ".yaml"))}
+    return names
+
+
+def _module_of(name: str) -> str:
+    """The longest part of a dotted name that is a file or folder of the package."""
+    source = Path(__file__).parents[1] / "src" / name.replace(".", "/")
+    return name if source.is_dir() or source.with_suffix(".py").is_file() else _module_of(name.rpartition(".")[0])
+
+
+def _run(code: str, *arguments: str) -> str:
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

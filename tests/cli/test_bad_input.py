@@ -106,3 +106,25 @@ def test_wrong_settings_are_named(tmp_path, cell, lucule) -> None:
     assert lucule("run", "clusters", cell).exit_code == 2
     assert lucule("run", "clusters", "--out", tmp_path / "out").exit_code == 2
     assert lucule("run", "clusters", cell, cell, "--out", tmp_path / "out").exit_code == 2
+
+
+def test_an_interrupted_command_says_what_became_of_its_work(cell, lucule, tmp_path, monkeypatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    def interrupted_in_compiled_code(*_: object, **__: object) -> None:
+        try:
+            interrupted()
+        except KeyboardInterrupt as stop:
+            raise SystemError("CPUDispatcher returned a result with an exception set") from stop
+
+    for fault in (interrupted, interrupted_in_compiled_code):
+        monkeypatch.setattr("lucule.cluster.measure", fault)
+        answer = lucule("cluster", cell, "--method", "dbscan", "--out", tmp_path / "c.parquet")
+        assert answer.exit_code == 130
+        assert "Interrupted. Nothing was left half-written" in " ".join(answer.err.split())
+        assert not (tmp_path / "c.parquet").exists()
+        monkeypatch.setattr("lucule.workflows.clusters.run", fault)
+        answer = lucule("run", "clusters", cell, "--out", tmp_path / "r")
+        assert answer.exit_code == 130
+        assert "What is finished is kept; the same command goes on" in " ".join(answer.err.split())

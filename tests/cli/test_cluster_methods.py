@@ -35,6 +35,16 @@ def test_a_table_within_a_row_is_a_table_below_it():
     assert "axons p" in shown
 
 
+def test_nested_settings_are_shown_line_by_line() -> None:
+    console = Console(file=StringIO(), width=80)
+    settings = {"frames": 5000, "layers": {"spots": {"label": 1, "dye": None}}, "extra": {}}
+    show_results(console, {"settings": settings, "camera": {}})
+    assert console.file.getvalue().splitlines() == [
+        "settings", "  frames: 5,000", "  layers:", "    spots:", "      label: 1", "      dye: -", "  extra: -",
+        "camera: -",
+    ]  # fmt: skip
+
+
 def test_a_method_by_name(lucule, cell, tmp_path):
     out, table = tmp_path / "d.parquet", tmp_path / "clusters.csv"
     answer = lucule(

@@ -122,6 +122,17 @@ def test_dry_run(folder, lucule) -> None:
     assert not (folder / "dry").exists()
 
 
+def test_a_network_that_finds_little_is_not_handed_over_silently(folder, lucule, tmp_path) -> None:
+    labels = tifffile.imread(folder / "masks" / "a_labels.tif")
+    tifffile.imwrite(tmp_path / "elsewhere.tif", np.roll(labels, (23, 23), axis=(0, 1)))  # between the objects
+    short = ["--set", "crop_px=64", "--set", "crops=2", "--set", "fit={steps: 1, log_every_steps: 1}"]
+    command = ["segment", "train", folder / "images" / "a.tif", tmp_path / "elsewhere.tif", "--device", "cpu", "--json"]
+    answer = lucule(*command, *short, "--out", tmp_path / "model")
+    assert answer.exit_code == 0, answer.err
+    assert answer.json["results"]["unseen_dice_after"] < 0.6
+    assert any("found poorly" in warning and "annotations fit" in warning for warning in answer.json["warnings"])
+
+
 def test_objects_without_annotation_are_told_of(folder, lucule, tmp_path) -> None:
     labels = tifffile.imread(folder / "masks" / "a_labels.tif")
     tifffile.imwrite(tmp_path / "two.tif", np.where(labels <= 2, labels, 0))

@@ -56,6 +56,34 @@ def test_workers_of_a_killed_process_do_not_stay(tmp_path: Path) -> None:
         assert waited < 10
 
 
+def test_a_script_without_a_guard_is_not_run_again_by_its_workers(tmp_path: Path) -> None:
+    script = tmp_path / "plain.py"
+    script.write_text(
+        "from lucule.core.executor import executor\n"
+        "print('once', flush=True)\n"
+        "with executor(tasks=2, workers=2) as workers:\n"
+        "    print(workers.map(abs, [-1, 2]))\n"
+    )
+    assert _said(script) == "once\n[1, 2]\n"
+
+
+def test_a_function_of_a_script_runs_in_its_workers(tmp_path: Path) -> None:
+    script = tmp_path / "guarded.py"
+    script.write_text(
+        "from lucule.core.executor import executor\n"
+        "def twice(number): return 2 * number\n"
+        "if __name__ == '__main__':\n"
+        "    with executor(tasks=2, workers=2) as workers:\n"
+        "        print(workers.map(twice, [1, 2]))\n"
+    )
+    assert _said(script) == "[2, 4]\n"
+
+
+def _said(script: Path) -> str:
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout
+
+
 def _runs(pid: int) -> bool:
     try:
         os.kill(pid, 0)

@@ -97,6 +97,14 @@ def test_a_missing_column_is_named() -> None:
         plan_filter(Localizations({"x": [1.0], "y": [1.0], "photons": [600.0]}), FilterSettings(preset="caml"))
 
 
+def test_only_a_missing_column_of_a_preset_speaks_of_presets() -> None:
+    with pytest.raises(ColumnError, match="use --where"):
+        plan_filter(Localizations({"x": [1.0], "y": [1.0], "photons": [600.0]}), FilterSettings(preset="caml"))
+    with pytest.raises(ColumnError, match="the column p, ") as caught:
+        plan_filter(Localizations({"x": [1.0], "y": [1.0]}), FilterSettings(where=("p > 0.5",)))
+    assert "preset" not in str(caught.value)
+
+
 def test_cuts_for_the_histograms() -> None:
     conditions = conditions_of(FilterSettings(preset="caml", where=("500 < photons",)))
     assert cuts_of(conditions, ["photons", "x_err"]) == {"photons": [500.0, 5000.0], "x_err": [25.0]}

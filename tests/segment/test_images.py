@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,18 @@ def test_channels(tmp_path: Path, shape: tuple[int, ...], axes: str, channels: i
         assert image.shape == (120, 160)
         assert image.channels == channels
         assert normalised(image.whole(), brightness(image)).shape == (3, 120, 160)
+
+
+def test_the_negative_is_dark_where_there_is_no_object() -> None:
+    values = 200 - scene(2.0)
+    light = replace(brightness(values), dark=True)
+    seen = normalised(values[None].astype(np.float32), light)
+    assert np.median(seen[:, 40, 60]) == pytest.approx(1, abs=0.1)
+    assert np.median(seen[:, :20]) == pytest.approx(0, abs=0.1)
+    assert light.background == pytest.approx(190, abs=10)
+    assert brightness(values).background == pytest.approx(100, abs=10)
+    flat = np.random.default_rng(1).normal(190, 2, (64, 64))  # no object: as dark as in an image with bright objects
+    assert normalised(flat[None].astype(np.float32), replace(brightness(flat), dark=True)).max() < 1
 
 
 @pytest.mark.parametrize("channel", [0, 1, 2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -154,7 +155,11 @@ def test_a_training_that_does_not_help_changes_nothing(tiny_model: Path, tiny_se
 
 
 @pytest.mark.parametrize("count", [1, 9])
-def test_a_training_that_helps_is_kept(count: int, tiny_model: Path, tiny_settings, picture, tmp_path: Path) -> None:
+def test_a_training_that_helps_is_kept(
+    count: int, tiny_model: Path, tiny_settings, picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the negative, seen as it is, is what the first network does not know
+    monkeypatch.setattr(sys.modules[segment.train.__module__], "objects_are_dark", lambda *_: False)
     image, labels = slide(5, 138)
     settings = tiny_settings.replace(start=str(tiny_model))
     known = from_array(labels, kind="labels").only(range(1, count + 1))

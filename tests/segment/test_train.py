@@ -71,6 +71,24 @@ def test_bit_depth_and_magnification_do_not_matter(tiny_model: Path, picture) ->
         assert scores(truth.repeat(2, axis=0).repeat(2, axis=1), larger.labels()).recall >= 0.96
 
 
+@pytest.mark.parametrize("colour", [False, True])
+def test_objects_darker_than_their_surroundings_are_seen_in_the_negative(colour, picture, tmp_path: Path) -> None:
+    image, labels = picture
+    dark = image.max() - image.astype(np.float32)
+    if colour:
+        dark = (np.stack([dark, 0.8 * dark, dark]) / dark.max() * 250).astype(np.uint8)
+    settings = TrainSettings(keep=0, crop_px=64, crops=2, fit={"steps": 1, "log_every_steps": 1})
+    out = segment.train([dark], [from_array(labels)], out=tmp_path / "dark", settings=settings, device="cpu")
+    model = segment.load(out, device="cpu")
+    assert model.dark
+    assert scores(labels, model.predict(dark).labels()).recall > 0.9
+    # whoever knows better may say so; and a network that saw bright objects finds dark ones when told
+    assert scores(labels, model.predict(dark, settings=PredictSettings(dark=False)).labels()).recall < 0.5
+    size = model.diameter_px
+    told = segment.load("objects", device="cpu").predict(dark, diameter_px=size, settings=PredictSettings(dark=True))
+    assert scores(labels, told.labels()).recall > 0.9
+
+
 def test_tiles_and_workers_give_the_same_objects(tiny_model: Path, picture, tmp_path: Path) -> None:
     image, truth = picture
     model = segment.load(tiny_model, device="cpu")

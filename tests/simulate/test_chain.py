@@ -57,6 +57,13 @@ def test_frame_starts_cut_the_table_into_frames():
     assert (emitters["frame"][starts[7] : starts[8]] == 7).all()
 
 
+def test_what_is_known_is_printed_in_one_line():
+    truth = simulate_truth(load_scene("uniform", frames=50), seed=1)
+    assert repr(truth).startswith("Truth(")
+    assert f"{len(truth.emitters):,} emitters" in repr(truth)
+    assert "\n" not in repr(truth)
+
+
 @pytest.mark.parametrize("seed", [-1, 1.5, "1", None, True])
 def test_seeds_are_whole_numbers(seed):
     with pytest.raises(InputError, match="seed must be a whole number"):

@@ -95,6 +95,23 @@ def test_the_specimen_of_a_scene_is_kept() -> None:
     assert found.scene.dye.name == "imitation"
 
 
+def test_a_scene_whose_layers_have_dyes_of_their_own_takes_the_dye_of_the_data() -> None:
+    data = simulate.localizations(load_scene("uniform", **KNOWN), seed=5)
+    template = load_scene("sarcomere")
+    assert all(layer.dye is not None for layer in template.layers.values())
+    found = simulate.imitate(data, scene=template, rounds=1, repeats=0)
+    assert found.scene.dye.name == "imitation"
+    assert all(layer.dye is None for layer in found.scene.layers.values())
+
+
+def test_a_ratio_that_is_no_number_is_missing(imitation) -> None:
+    table = imitation.table()
+    drift = table.filter(quantity="drift_nm_per_min_x")["data"].item()
+    assert (table.filter(quantity="drift_nm_per_min_x")["ratio"].item() is None) == (drift == 0)
+    assert table["ratio"].drop_nulls().is_finite().all()
+    assert table.filter(quantity="decay_s")["ratio"].item() is None
+
+
 def test_the_camera_is_found_from_the_precision() -> None:
     data = simulate.localizations(load_scene("uniform", **KNOWN), seed=5)
     bare = Localizations(data.data, data.meta.model_copy(update={"camera": None}))

@@ -138,3 +138,9 @@ def test_photons_must_come_at_a_rate() -> None:
         microscope().wait(-1)
     with pytest.raises(InputError, match="needs pixels"):
         simulate.Microscope("origami", shape_px=(0, 5))
+
+
+def test_a_microscope_is_printed_in_one_line() -> None:
+    assert (
+        repr(simulate.Microscope("origami", shape_px=(48, 64), seed=1)) == "Microscope(48 x 64 px, 0 s since the start)"
+    )

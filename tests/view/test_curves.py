@@ -77,6 +77,18 @@ def test_registration() -> None:
     assert figure.axes[0].collections[0].get_offsets().shape == (30, 2)
 
 
+def test_no_arrow_of_a_registration_leaves_the_axes() -> None:
+    at = np.array([[0.0, 0.0], [9000.0, 0.0], [9000.0, 9000.0], [0.0, 9000.0], [5000.0, 5000.0]])
+    off = np.array([[0.0, 300.0], [0.0, 0.0], [10.0, 5.0], [0.0, 0.0], [0.0, 5.0]])
+    found = fit_pairs(PairsOfPoints(at + off, at), kind="shift")
+    axes = curves.registration_plot(found).axes[0]
+    arrows = axes.collections[0]
+    ends = arrows.get_offsets() + np.column_stack([arrows.U, arrows.V]) / arrows.scale
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    assert ((ends[:, 0] > left) & (ends[:, 0] < right)).all()
+    assert ((ends[:, 1] > top) & (ends[:, 1] < bottom)).all()  # y goes down
+
+
 def test_files(tmp_path, blinks) -> None:
     figure = curves.precision_plot(precision(blinks))
     for ending in ("png", "svg", "pdf"):

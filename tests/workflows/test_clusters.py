@@ -53,6 +53,13 @@ def test_every_row_comes_back_in_input_order(truth, results) -> None:
     assert all((out / "cell" / name).exists() for name in PRODUCTS)
 
 
+def test_paths_may_be_text_and_one_input_needs_no_list(table, results) -> None:
+    out, (outcome,) = results
+    assert clusters.run(str(table), str(out)) == clusters.run([str(table)], out) == [outcome]
+    with pytest.raises(InputError, match="named twice"):
+        clusters.run([str(table), table], out)
+
+
 def test_clusters_agree_with_the_truth(truth, results) -> None:
     out, (outcome,) = results
     found = pl.read_csv(out / "cell" / "clusters.csv")
@@ -223,3 +230,23 @@ def test_blinks_are_seen_once() -> None:
     # frames that number the rows are no times, even where rows that follow each other lie at one place
     by_molecule = locs.data.sort("molecule").with_columns(frame=np.arange(len(locs), dtype=np.uint32))
     assert clusters.as_blinks(Localizations(by_molecule, locs.meta))[1] is None
+
+
+@pytest.mark.parametrize("value", [0.0, -3.0, np.nan])
+def test_a_few_errors_that_are_no_errors_do_not_hide_the_others(value, caplog) -> None:
+    family = varied_fields.FAMILIES["random"].replace(
+        blinks=(5, 6), density_per_um2=(20, 40), error_nm=(5, 10), localizations=(1500, 2000)
+    )
+    locs = varied_fields.varied_field(family, seed=3).table()
+    odd = {name: np.where(np.arange(len(locs)) % 100 == 7, value, locs[name]) for name in ("x_err", "y_err", "photons")}
+    found, expected = clusters.find(locs.with_columns(**odd)), clusters.find(locs)
+    assert np.mean((found["cluster"] >= 0) == (expected["cluster"] >= 0)) > 0.99
+    np.testing.assert_array_equal(found["x_err"], np.float32(odd["x_err"]))  # the table itself stays as it was
+    assert "x_err is not a positive number" in caplog.text
+    assert "photons is not a positive number" in caplog.text
+
+
+def test_a_column_without_errors_says_nothing(caplog) -> None:
+    table = Localizations({"x": [1.0, 2.0, 3.0], "y": [1.0, 2.0, 3.0], "x_err": [0.0, 0.0, 5.0], "photons": [9.0] * 3})
+    assert clusters.with_plausible_errors(table) is table
+    assert not caplog.text

@@ -1,5 +1,8 @@
 """Label every localization with a network that looks at its neighbours."""
 
+import importlib
+from typing import Any
+
 from lucule.classify.features import NORMALISATIONS, FeatureSettings, features
 from lucule.classify.folds import Folds, cross_validate
 from lucule.classify.metrics import Scores, score
@@ -20,3 +23,15 @@ __all__ = [
     "score",
     "train",
 ]
+
+_ROOMS = ("graph", "lines", "subsets")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"lucule.classify.{name}")
+    raise AttributeError(f"module 'lucule.classify' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_ROOMS])

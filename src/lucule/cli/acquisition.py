@@ -49,7 +49,8 @@ def acquire(
             run.results = {"dry_run": True, **experiment.dry_run(settings)}
             return
         folder = resume or out or _folder()
-        run.after_interrupt = go_on = f"lucule acquire --resume {folder} goes on from there"
+        go_on = f"lucule acquire --resume {folder} goes on from there"
+        run.after_interrupt = f"What is finished is kept; {go_on}"
         if not json:
             errors.print(f"Run: {folder}", soft_wrap=True, highlight=False)
         control = Control(waiting=wait)

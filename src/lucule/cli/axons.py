@@ -40,7 +40,7 @@ def period(
     json: JsonOption = False,
 ) -> None:
     """Find axons and measure the period of their rings, with its interval, or say that there is none."""
-    with session(inputs=inputs, as_json=json) as run:
+    with session(inputs=inputs, as_json=json, resumes=True) as run:
         from lucule.cli.pipelines import tell
         from lucule.core import InputError
         from lucule.workflows import axons, batch

@@ -24,7 +24,7 @@ def bench(
 
     A long one that was interrupted goes on with the parts that are missing in the folder.
     """
-    with session(inputs=name, as_json=json) as run:
+    with session(inputs=name, as_json=json, resumes=True) as run:
         from lucule import bench as benchmarks
 
         if name == "list" or dry_run:

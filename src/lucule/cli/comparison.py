@@ -25,7 +25,7 @@ def compare(
     json: JsonOption = False,
 ) -> None:
     """Compare conditions: tests, effect sizes, plots and the methods sentence."""
-    with session(inputs=inputs, as_json=json) as run:
+    with session(inputs=inputs, as_json=json, resumes=True) as run:
         from lucule.core import InputError
         from lucule.workflows import batch
         from lucule.workflows import compare as workflow

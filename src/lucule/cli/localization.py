@@ -73,7 +73,7 @@ def localize(
     Finished frames are kept in a folder OUT.parts until the table is written: the same command goes on after an
     interruption.
     """
-    with session(inputs=movie, as_json=json) as run:
+    with session(inputs=movie, as_json=json, resumes=True) as run:
         from lucule import io
         from lucule.io.reading import writer_of
         from lucule.localize.blocks import parts_folder, remove_parts
@@ -191,7 +191,9 @@ def frame_range(text: str | None, frames: int) -> tuple[int, int]:
         low = high = -1
     if not 0 <= low < high <= frames:
         raise InputError(
-            "The frames cannot be used", received=text, allowed=f"FIRST:END from 0 to {frames}, for example 0:500"
+            "The frames cannot be used",
+            received=text,
+            allowed=f"FIRST:END from 0 to {frames}, for example 0:{min(frames, 500)}",
         )
     return low, high
 

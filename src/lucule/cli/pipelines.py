@@ -47,7 +47,7 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Run a workflow over many inputs; only what changed is done again."""
-    with session(inputs=inputs or workflow, as_json=json) as current:
+    with session(inputs=inputs or workflow, as_json=json, resumes=True) as current:
         from lucule import workflows
         from lucule.core import InputError
         from lucule.workflows import batch

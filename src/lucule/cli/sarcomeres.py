@@ -42,7 +42,7 @@ def sarcomeres(
     json: JsonOption = False,
 ) -> None:
     """Find the double lines of sarcomeres, measure the distance of their lines, and average them."""
-    with session(inputs=tables, as_json=json) as current:
+    with session(inputs=tables, as_json=json, resumes=True) as current:
         from lucule.cli.pipelines import tell
         from lucule.workflows import batch
         from lucule.workflows import sarcomeres as workflow

@@ -27,6 +27,8 @@ DiameterOption = Annotated[
 
 # so many objects without annotation, and as many as annotated ones, are no mistake of the network
 _UNMARKED = 3
+# of objects that were annotated and not trained on: below it, most of them are missed or misshapen
+_POOR_DICE = 0.6
 
 segment = typer.Typer(help="Find objects in images with a network trained on a few of them.", no_args_is_help=True)
 
@@ -55,7 +57,7 @@ def train(
     json: JsonOption = False,
 ) -> None:
     """Train a network on images with 1 to 25 annotated objects; takes minutes, also without a GPU."""
-    with session(inputs=[images, masks], as_json=json) as run:
+    with session(inputs=[images, masks], as_json=json, resumes=True) as run:
         from lucule import models
         from lucule import segment as room
 
@@ -89,6 +91,11 @@ def train(
             "decision": card.notes or None,
             "written": str(out),
         }
+        if (dice := card.scores.get("unseen_dice_after", 1.0)) < _POOR_DICE:
+            run.warnings.append(
+                f"Objects that were left out of training are found poorly (Dice {dice:.2f}): check that the "
+                "annotations fit the images, annotate more objects, or train longer (--seconds)"
+            )
         more = int(card.scores.get("unmarked_objects", 0))
         if more >= max(_UNMARKED, run.results["objects"]):
             run.warnings.append(
@@ -109,6 +116,10 @@ def predict(
     threshold: Annotated[float | None, typer.Option(help="Smallest probability of a pixel.", min=0, max=1)] = None,
     views: Annotated[int | None, typer.Option(help="Turned views that are averaged: 1, 4 or 8.")] = None,
     tile_px: Annotated[int | None, typer.Option("--tile-px", help="Side of a tile, pixels.", min=32)] = None,
+    dark: Annotated[
+        bool | None,
+        typer.Option("--dark/--bright", help="Objects are darker, or brighter, than around them; else as in training."),
+    ] = None,
     positions: Annotated[
         Path | None,
         typer.Option(help="The images are tiles of one slide: CSV with image, x_px, y_px of their corners."),
@@ -131,7 +142,9 @@ def predict(
         from lucule.segment.images import image_files
         from lucule.view import picture
 
-        settings = run.changed(room.PredictSettings(), config, set_, threshold=threshold, views=views, tile_px=tile_px)
+        settings = run.changed(
+            room.PredictSettings(), config, set_, threshold=threshold, views=views, tile_px=tile_px, dark=dark
+        )
         # what cannot be written is refused before hours of work
         objects.check_name(out)
         if overlay is not None:

@@ -19,11 +19,13 @@ import typer
 from lucule.cli.terminal import console, errors, progress_bars, show_results
 from lucule.core.config import Config, parse_assignments, read_yaml
 from lucule.core.errors import LuculeError
+from lucule.core.files import full_disk
 from lucule.core.progress import Progress
 
 Settings = TypeVar("Settings", bound=Config)
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
+RESUMES = "What is finished is kept; the same command goes on from there"
 
 
 @dataclass
@@ -35,7 +37,7 @@ class Session:
     results: dict[str, Any] | None = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     exit_code: int = 0
-    after_interrupt: str = "the same command goes on from there"
+    after_interrupt: str = "Nothing was left half-written; the same command begins anew"
 
     def changed(self, start: Settings, config: Path | None, assignments: list[str], **given: Any) -> Settings:
         """`start`, overridden by the file, by `--set`, and by the command's own options (None: not given)."""
@@ -59,13 +61,17 @@ def _merge(values: dict[str, Any], changes: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def session(*, inputs: Any, as_json: bool) -> Iterator[Session]:
+def session(*, inputs: Any, as_json: bool, resumes: bool = False) -> Iterator[Session]:
     """Run a command's body; print its results; turn errors into one message and an exit code.
+
+    A command that `resumes` keeps what is finished when it is interrupted.
 
     Everything logged by lucule at level WARNING during the run is shown and stands under `warnings` in the JSON.
     """
     with progress_bars() as progress:
         run = Session(progress, inputs=_names(inputs))
+        if resumes:
+            run.after_interrupt = RESUMES
         handler = _Collect(run.warnings)
         logger = logging.getLogger("lucule")
         logger.addHandler(handler)
@@ -75,12 +81,16 @@ def session(*, inputs: Any, as_json: bool) -> Iterator[Session]:
         except LuculeError as error:
             failure, run.exit_code = str(error), error.exit_code
         except KeyboardInterrupt:
-            failure = f"Interrupted. What is finished is kept; {run.after_interrupt}."
-            run.exit_code = INTERRUPTED
+            failure, run.exit_code = _interrupted(run), INTERRUPTED
         except MemoryError:
             failure, run.exit_code = "Out of memory. Next: restrict the work with --region, or use a larger machine.", 1
         except Exception as error:  # the last place before the user: a bug must not print a traceback over the message
-            failure, run.exit_code = _internal_error(error), 1
+            if _of_interrupt(error):
+                failure, run.exit_code = _interrupted(run), INTERRUPTED
+            elif (full := full_disk(error)) is not None:
+                failure, run.exit_code = str(full), full.exit_code
+            else:
+                failure, run.exit_code = _internal_error(error), 1
         finally:
             logger.removeHandler(handler)
     if failure is not None:
@@ -99,6 +109,18 @@ def session(*, inputs: Any, as_json: bool) -> Iterator[Session]:
         errors.print(f"[red]error[/] {_escape(failure)}", soft_wrap=True)  # no path is broken
     if run.exit_code:
         raise typer.Exit(run.exit_code)
+
+
+def _interrupted(run: Session) -> str:
+    """What the user reads after Ctrl-C."""
+    return f"Interrupted. {run.after_interrupt}."
+
+
+def _of_interrupt(error: BaseException | None) -> bool:
+    """Whether an error follows from Ctrl-C: compiled code that is interrupted raises SystemError because of it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 class _Collect(logging.Handler):

@@ -97,7 +97,7 @@ def show_results(target: Console, results: Mapping[str, Any]) -> None:
             for row, tables in zip(outer, inner, strict=True):
                 named = str(next(iter(row.values()), "")) if len(value) > 1 else ""
                 show_results(target, {f"{name} {named}".strip(): table for name, table in tables.items()})
-        elif isinstance(value, Mapping):
+        elif isinstance(value, Mapping) and value:
             _show_values(target, key, value)
         else:
             target.print(Text(f"{key}: {_cell(value)}"))
@@ -109,8 +109,18 @@ def _rows(value: Any) -> bool:
 
 def _show_values(target: Console, title: str, values: Mapping[str, Any]) -> None:
     target.print(Text(title.replace("_", " "), style="bold"))
+    for line in _lines(values, "  "):
+        target.print(Text(line))
+
+
+def _lines(values: Mapping[str, Any], indent: str) -> Iterator[str]:
+    """One line for each value; what holds values itself stands above them, as in YAML."""
     for name, item in values.items():
-        target.print(Text(f"  {name}: {_cell(item)}"))
+        if isinstance(item, Mapping) and item:
+            yield f"{indent}{name}:"
+            yield from _lines(item, indent + "  ")
+        else:
+            yield f"{indent}{name}: {_cell(item)}"
 
 
 def _table(title: str, rows: list[Mapping[str, Any]]) -> Table:
@@ -127,7 +137,7 @@ def _table(title: str, rows: list[Mapping[str, Any]]) -> Table:
 
 
 def _cell(value: Any) -> str:
-    if value is None or value == []:
+    if value is None or value == [] or value == {}:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"

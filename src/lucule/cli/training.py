@@ -103,7 +103,7 @@ def train(
     json: JsonOption = False,
 ) -> None:
     """Train a network from a recipe; an interrupted training goes on where it stopped."""
-    with session(inputs=recipe, as_json=json) as run:
+    with session(inputs=recipe, as_json=json, resumes=True) as run:
         from lucule import models as room
         from lucule.core import InputError
         from lucule.workflows import training

@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from types import ModuleType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from lucule.core.errors import InputError
@@ -30,7 +32,10 @@ class Executor:
 
     def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Start `function`; the returned future holds its result or its exception."""
-        return self._pool.submit(function, *args, **kwargs)
+        if not isinstance(self._pool, ProcessPoolExecutor):
+            return self._pool.submit(function, *args, **kwargs)
+        with _without_script(function):
+            return self._pool.submit(function, *args, **kwargs)
 
     def map(self, function: Callable[[Any], T], items: Iterable[Any]) -> list[T]:
         """Results in the order of `items`; the first exception is raised."""
@@ -89,6 +94,22 @@ def executor(tasks: int, *, workers: int | None = None, address: str | None = No
         initargs=(max(1, (os.cpu_count() or 1) // workers),),
     )
     return Executor(pool)
+
+
+@contextmanager
+def _without_script(function: Callable[..., Any]) -> Iterator[None]:
+    """While a process starts, hide the script of the user, so that the process does not run it.
+
+    A spawned process imports the main module: without `if __name__ == "__main__"` a script would begin anew in every
+    worker. All that tasks need is in modules that are imported by name; only a function of the script needs the script.
+    """
+    script = sys.modules["__main__"]
+    if getattr(function, "__module__", None) != script.__name__:
+        sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 class _Here(futures.Executor):

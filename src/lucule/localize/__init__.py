@@ -59,13 +59,16 @@ _HOMES = {
     "training": ("train",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
+_ROOMS = ("calibrate", "calibration", "fitting", "samplers")
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"lucule.localize.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'lucule.localize' has no attribute {name!r}")
     return getattr(importlib.import_module(f"lucule.localize.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted([*__all__, *_ROOMS])

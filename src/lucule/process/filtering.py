@@ -107,7 +107,7 @@ def plan_filter(locs: Localizations, settings: FilterSettings) -> Filtering:
     if settings.drop_duplicates:
         take("duplicates", ~duplicates(locs))
     for condition in conditions:
-        take(condition, _fulfilled(locs, condition))
+        take(condition, _fulfilled(locs, condition, of_preset=condition not in settings.where))
     if by_density:
         counts = np.zeros(len(locs), np.int64)
         if keep.any():
@@ -164,12 +164,12 @@ def conditions_of(settings: FilterSettings) -> list[str]:
     return [*(load_filter(settings.preset).steps if settings.preset else ()), *settings.where]
 
 
-def _fulfilled(locs: Localizations, condition: str) -> NDArray[np.bool_]:
+def _fulfilled(locs: Localizations, condition: str, *, of_preset: bool) -> NDArray[np.bool_]:
     try:
         expression = expressions.parse(condition, locs.columns)
     except ColumnError as error:
-        raise ColumnError(error.problem, received=error.received, allowed=error.allowed,
-                          next_step="a preset needs its columns; use --where for others") from None  # fmt: skip
+        step = "a preset needs its columns; use --where for others" if of_preset else None
+        raise ColumnError(error.problem, received=error.received, allowed=error.allowed, next_step=step) from None
     if not len(locs):
         return np.zeros(0, np.bool_)
     value: Any = locs.data.select(_answer=expression)["_answer"]

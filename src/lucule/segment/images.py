@@ -264,12 +264,20 @@ class Brightness:
         Standard deviation of the noise from pixel to pixel.
     only
         The one channel that carries light, of a grey image in false colour; None in all others.
+    dark
+        Whether objects are darker than what is around them: the network then sees the negative of the image.
     """
 
     low: tuple[float, ...]
     high: tuple[float, ...]
     noise: tuple[float, ...]
     only: int | None = None
+    dark: bool = False
+
+    @property
+    def background(self) -> float:
+        """Counts of what is no object, the least conspicuous ones."""
+        return max(self.high) if self.dark else min(self.low)
 
     @property
     def contrast(self) -> float:
@@ -317,7 +325,8 @@ def normalised(part: Floats, scale: Brightness) -> Floats:
         np.asarray(values, np.float32)[:, None, None] for values in (scale.low, scale.high, scale.noise)
     )
     span = np.maximum(high - low, np.maximum(_NOISE_RANGE * noise, np.float32(1e-12)))
-    seen = np.nan_to_num((part - low) / span, nan=0.0, posinf=3.0, neginf=-0.5).clip(-0.5, 3.0)
+    above = high - part if scale.dark else part - low
+    seen = np.nan_to_num(above / span, nan=0.0, posinf=3.0, neginf=-0.5).clip(-0.5, 3.0)
     if scale.only is not None:
         seen = seen[[scale.only]]
     if len(seen) == 1:

@@ -54,6 +54,8 @@ class PredictSettings(Config):
         Whether the borders between tiles are looked at a second time.
     views
         1, or 4 or 8 turned and mirrored views of the image that are averaged.
+    dark
+        Whether objects are darker than what is around them; None: as they were in training.
     """
 
     threshold: float | None = Field(default=None, ge=0, le=1)
@@ -61,6 +63,7 @@ class PredictSettings(Config):
     tile_px: int | None = Field(default=None, ge=32)
     second_pass: bool = True
     views: Literal[1, 4, 8] = 1
+    dark: bool | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +97,11 @@ class Segmenter:
     def threshold(self) -> float:
         """Smallest probability of a pixel of an object, unless another one is asked for."""
         return float(self.card.features.get("threshold", THRESHOLD))
+
+    @property
+    def dark(self) -> bool:
+        """Whether objects were darker than what was around them in the training images."""
+        return bool(self.card.features.get("dark", False))
 
     def scale_for(self, pixel_size_nm: float | None, diameter_px: float | None) -> float:
         """Magnification from an image to what the network sees.
@@ -199,7 +207,8 @@ class Segmenter:
         threshold = self.threshold if how.threshold is None else how.threshold
         with open_image(image) as source:
             self._check(source)
-            measured = light or brightness(source)
+            dark = self.dark if how.dark is None else how.dark
+            measured = replace(light or brightness(source), dark=dark)
             scale = self.scale_for(pixel_size_nm, diameter_px)
             job = Job(self.source, str(self.device), source.name, measured, scale, threshold, how)
             # arrays would be copied to every worker
@@ -324,7 +333,7 @@ def load(model: str | os.PathLike[str], *, device: str = "auto") -> Segmenter:
 def in_window(segmenter: Segmenter, source: Image, window: Window, job: Job) -> tuple[list[Found], float]:
     """Objects of one window in the coordinates of the image, and the highest probability of any."""
     # small first: a window of a slide may have a hundred times the pixels that the network sees
-    counts = np.nan_to_num(source.window(*window.slices), nan=float(min(job.light.low)))
+    counts = np.nan_to_num(source.window(*window.slices), nan=job.light.background)
     part = normalised(rescaled(counts, job.scale), job.light)
     classes, core = segmenter.probabilities(part, views=job.how.views)
     foreground = 1 - classes[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +24,8 @@ _ON_OBJECTS: Final = 0.7
 # thin objects count as so many times their width, so that their width is seen
 _LENGTH_PER_WIDTH: Final = 3.0
 _SCALES: Final = (0.02, 3.0)
+# of the range from dark to bright: less is no rule about what objects look like
+_CLEARLY: Final = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +80,26 @@ def scale_of(annotations: Sequence[Annotation], object_px: float, diameter_px: f
     return float(np.clip(object_px / median, *_SCALES)), median
 
 
-def sample(source: Any, annotation: Annotation, scale: float) -> Sample:
-    """Prepare an image (path or array) with its annotation.
+def objects_are_dark(sources: Sequence[Any], annotations: Sequence[Annotation]) -> bool:
+    """Whether annotated objects are clearly darker than annotated background, in the mean over the images.
+
+    Dark objects on a bright field are the negative of what networks know best: bright ones on a dark field.
+    """
+    differences = []
+    for source, annotation in zip(sources, annotations, strict=True):
+        with open_image(source) as image:
+            if image.shape != annotation.classes.shape:
+                continue  # `sample` says what is wrong
+            seen = normalised(image.whole(), brightness(image)).mean(axis=0)
+        inside = (annotation.classes > 0) & (annotation.classes != IGNORE)
+        outside = annotation.classes == 0
+        if inside.any() and outside.any():
+            differences.append(float(np.median(seen[inside]) - np.median(seen[outside])))
+    return bool(differences) and float(np.mean(differences)) < -_CLEARLY
+
+
+def sample(source: Any, annotation: Annotation, scale: float, *, dark: bool = False) -> Sample:
+    """Prepare an image (path or array) with its annotation; `dark` as in `Brightness`.
 
     Raises
     ------
@@ -92,7 +112,7 @@ def sample(source: Any, annotation: Annotation, scale: float) -> Sample:
                 f"{image.name} and its annotation differ in size",
                 received=f"{image.shape} and {annotation.classes.shape} pixels",
             )
-        light = brightness(image)
+        light = replace(brightness(image), dark=dark)
         counts = normalised(image.whole(), light)
         if counts.max() <= counts.min() and (annotation.classes % IGNORE).any():
             raise InputError(f"{image.name} shows no object: it has the same brightness everywhere")

@@ -21,7 +21,7 @@ from lucule.segment.images import ENDINGS, Brightness, check_length, image_files
 from lucule.segment.instances import THRESHOLD
 from lucule.segment.keep import Kept, blend, folds, measured, unmarked, without
 from lucule.segment.networks import build
-from lucule.segment.samples import Sample, annotated, sample, scale_of, size_px
+from lucule.segment.samples import Sample, annotated, objects_are_dark, sample, scale_of, size_px
 from lucule.segment.tuning import TrainSettings, Tuning
 
 TASK: Final = "segment"
@@ -89,7 +89,8 @@ def train(
     if not everything:
         known = [item.around_objects(max(3, round(0.4 * median))) for item in known]
 
-    samples = [_on(sample(source, item, scale), place) for source, item in zip(sources, known, strict=True)]
+    dark = objects_are_dark(sources, known)
+    samples = [_on(sample(source, item, scale, dark=dark), place) for source, item in zip(sources, known, strict=True)]
 
     def without_objects(left_out: dict[int, list[int]]) -> list[Sample]:
         remaining = zip(samples, without(known, left_out), strict=True)
@@ -127,6 +128,7 @@ def train(
         # where colours were invented, any image will do
         "channels": None if used.augment.recoloured else _channels(sources),
         "apart": all(item.apart for item in known),
+        "dark": dark,
     }
     made = Card(
         name=name or folder.resolve().name,

@@ -133,6 +133,10 @@ class Truth:
     events: Events
     emitters: Emitters
 
+    def __repr__(self) -> str:
+        levels = ("structures", "epitopes", "dyes", "events", "emitters")
+        return f"Truth({', '.join(f'{len(getattr(self, level)):,} {level}' for level in levels)})"
+
     def traced(self, emitters: Emitters | None = None) -> pl.DataFrame:
         """Emitters with the ids of all lower levels: molecule, epitope, structure, label, layer."""
         rows = (emitters or self.emitters).data

@@ -109,14 +109,19 @@ class Imitation:
     imitated: Summary
     errors: dict[str, float] | None = None
 
+    def __repr__(self) -> str:
+        scene = ", ".join(f"{name} ({layer.specimen.kind})" for name, layer in self.scene.layers.items())
+        return f"Imitation({scene}; see .table() for what was measured, .save(path) for the scene)"
+
     def table(self) -> pl.DataFrame:
-        """Both measurements beside each other: quantity, data, its error, imitation, and the ratio of both."""
+        """Both measurements beside each other: quantity, data, its error, imitation, and their ratio (null: none)."""
         data, imitated = _flat(self.data), _flat(self.imitated)
         errors = self.errors or {}
         rows = [(name, data[name], errors.get(name), imitated[name]) for name in data]
         kinds = {"quantity": pl.String, "data": pl.Float64, "error": pl.Float64, "imitation": pl.Float64}
         table = pl.DataFrame(rows, schema=kinds, orient="row")
-        return table.with_columns(ratio=pl.col("imitation") / pl.col("data"))
+        ratio = pl.col("imitation") / pl.col("data")
+        return table.with_columns(ratio=pl.when(ratio.is_finite()).then(ratio))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the scene as YAML, for `lucule simulate PATH`."""
@@ -378,11 +383,11 @@ def _with_guess(
     }
     if data.background is not None:
         changes["background_photons"] = data.background
-    for name in start.layers:
-        changes[f"{name}.dye"] = None
     if own_density:
         changes["molecules.specimen.density_per_um2"] = guess.molecules_per_um2
-    return start.with_changes(**changes)
+    # first, as a dye of the whole scene is refused where every layer has one of its own
+    shared = start.with_changes(**{f"{name}.dye": None for name in start.layers})
+    return shared.with_changes(**changes)
 
 
 def _psf_of(locs: Localizations, data: Summary) -> PSF:

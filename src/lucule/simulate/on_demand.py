@@ -130,6 +130,10 @@ class Microscope:
         self._frames = 0
         self.time_s = 0.0
 
+    def __repr__(self) -> str:
+        rows, columns = self._background.shape
+        return f"Microscope({rows} x {columns} px, {self.time_s:g} s since the start)"
+
     @property
     def field_of_view_nm(self) -> tuple[float, float]:
         """Width and height of a frame in the sample."""

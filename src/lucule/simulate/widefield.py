@@ -90,6 +90,14 @@ class WidefieldImage:
     pixel_size_nm: float
     corner_nm: tuple[float, float]
 
+    def __repr__(self) -> str:
+        _, rows, columns = self.counts.shape
+        masks = ", ".join(self.masks) or "none"
+        return (
+            f"WidefieldImage({rows} x {columns} px of {self.pixel_size_nm:g} nm, "
+            f"channels: {', '.join(self.names)}; masks: {masks})"
+        )
+
 
 def widefield(
     scene: Scene | Slide | str | os.PathLike[str],

@@ -126,7 +126,9 @@ def link_plot(choice: LinkChoice) -> Figure:
             left.axvline(shown, color=INK, lw=1)
     # by its own errors each pair has a radius of its own
     rule = (
-        f"{choice.sigmas:.2g} errors of the difference" if np.isfinite(choice.sigmas) else f"{choice.radius_nm:.3g} nm"
+        f"{choice.sigmas:.2g} reported errors of the difference"
+        if np.isfinite(choice.sigmas)
+        else f"{choice.radius_nm:.3g} nm"
     )
     entitle(left, "Radius", rule)
     left.set_xlabel("radius, nm", color=MUTED, fontsize=9)
@@ -181,13 +183,15 @@ def registration_plot(found: Registration) -> Figure:
     figure, (axes,) = panels_of(1)
     table = found.residuals()
     x, y = table["x"].to_numpy() / 1000, table["y"].to_numpy() / 1000
-    # an arrow of the usual length takes a twelfth of the width
+    dx, dy = table["dx_nm"].to_numpy(), table["dy_nm"].to_numpy()
+    # an arrow of the usual length takes a twelfth of the field, the longest no more than a fifth
     length = float(f"{max(float(np.median(table['residual_nm'].to_numpy())), 0.1):.1g}")
-    arrows = axes.quiver(x, y, table["dx_nm"].to_numpy(), table["dy_nm"].to_numpy(), color=ACCENT, angles="xy",
-                         scale=12 * length, zorder=3, clip_on=False)  # fmt: skip
-    arrows.set_in_layout(False)  # one long arrow would leave no room for the axes
+    field_um = max(float(np.ptp(x)), float(np.ptp(y)), 1.0)
+    per_um = max(12 * length, 5 * float(table["residual_nm"].max())) / field_um
+    arrows = axes.quiver(x, y, dx, dy, color=ACCENT, angles="xy", scale_units="xy", scale=per_um, width=0.005, zorder=3)
     axes.quiverkey(arrows, 0.86, 1.06, length, f"{length:g} nm", labelpos="E", fontproperties={"size": 8})
-    axes.margins(0.12)  # room for the arrows at the edge
+    axes.update_datalim(np.column_stack([x + dx / per_um, y + dy / per_um]))  # where arrows end lies inside, too
+    axes.margins(0.05)
     axes.set_aspect("equal", adjustable="datalim")
     axes.invert_yaxis()
     low, high = found.error_interval_nm

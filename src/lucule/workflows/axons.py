@@ -17,11 +17,14 @@ from lucule.structures import axons
 from lucule.workflows.batch import (
     OUTCOME_FILE,
     SECTION_FILE,
+    Inputs,
+    OnePath,
     Outcome,
     Stages,
     check_inputs,
     finished_sections,
     load_outcome,
+    paths_of,
     run_all,
     save_outcome,
     source_of,
@@ -36,8 +39,8 @@ class Settings(ReadSettings, axons.Settings):
 
 
 def run(
-    inputs: Sequence[Path],
-    out: Path,
+    inputs: Inputs,
+    out: OnePath,
     settings: Settings | None = None,
     *,
     workers: int | None = None,
@@ -60,10 +63,11 @@ def run(
     InputError
         There are no inputs, or `out` cannot be written to.
     """
-    settings = settings or Settings()
-    check_inputs(inputs, out)
-    write_run_file(out / "run.yaml", "axons", inputs, settings)
-    outcomes = run_all(analyse, inputs, out, settings, workers=workers, address=address, progress=progress)
+    settings, out = settings or Settings(), Path(out)
+    paths = paths_of(inputs)
+    check_inputs(paths, out)
+    write_run_file(out / "run.yaml", "axons", paths, settings)
+    outcomes = run_all(analyse, paths, out, settings, workers=workers, address=address, progress=progress)
     write_report(out, outcomes, settings)
     return outcomes
 

@@ -10,18 +10,19 @@ import json
 import os
 import platform
 import traceback
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lucule.core import SILENT, Config, InputError, LuculeError, Progress, package_version
 from lucule.core.config import dump_yaml, read_yaml
 from lucule.core.executor import executor
-from lucule.core.files import file_sha256, write_text
+from lucule.core.files import file_sha256, full_disk, write_text
 from lucule.core.ledger import Ledger, fingerprint
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 OUTCOME_FILE = "outcome.json"
 SECTION_FILE = "section.json"
+
+OnePath: TypeAlias = str | os.PathLike[str]
+Inputs: TypeAlias = OnePath | Sequence[OnePath]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +115,17 @@ def folder_names(inputs: Sequence[Path]) -> list[str]:
     return names
 
 
+def paths_of(inputs: Inputs) -> list[Path]:
+    """Paths of one or several inputs."""
+    return [Path(path) for path in ([inputs] if isinstance(inputs, str | os.PathLike) else inputs)]
+
+
 def check_inputs(inputs: Sequence[Path], out: Path) -> None:
     """Refuse what cannot work before anything is written."""
     if not inputs:
         raise InputError("There is no input", next_step="name at least one file")
-    if repeated := {str(path) for path in inputs if [p.resolve() for p in inputs].count(path.resolve()) > 1}:
+    often = Counter(path.resolve() for path in inputs)
+    if repeated := {str(path) for path in inputs if often[path.resolve()] > 1}:
         raise InputError("The same input is named twice", received=", ".join(sorted(repeated)))
     try:
         if out.exists() and not out.is_dir():
@@ -159,6 +169,7 @@ def run_all(
 
 
 def _failed(folder: Path, path: Path, error: BaseException) -> Outcome:
+    error = full_disk(error) or error
     if isinstance(error, LuculeError):
         return Outcome(folder.name, str(path), error=str(error), exit_code=error.exit_code)
     if isinstance(error, BrokenProcessPool | MemoryError):

@@ -21,11 +21,14 @@ from lucule.core.patterns import PATTERNS, numbers_rows
 from lucule.workflows.batch import (
     OUTCOME_FILE,
     SECTION_FILE,
+    Inputs,
+    OnePath,
     Outcome,
     Stages,
     check_inputs,
     finished_sections,
     load_outcome,
+    paths_of,
     run_all,
     save_outcome,
     source_of,
@@ -84,8 +87,8 @@ class Settings(LabelSettings):
 
 
 def run(
-    inputs: Sequence[Path],
-    out: Path,
+    inputs: Inputs,
+    out: OnePath,
     settings: Settings | None = None,
     *,
     workers: int | None = None,
@@ -119,13 +122,14 @@ def run(
     """
     from lucule import models
 
-    settings = settings or Settings()
+    settings, out = settings or Settings(), Path(out)
+    paths = paths_of(inputs)
     models.find(settings.model)
     if settings.region is not None:
         source_of(settings.region)
-    check_inputs(inputs, out)
-    write_run_file(out / "run.yaml", "clusters", inputs, settings)
-    outcomes = run_all(analyse, inputs, out, settings, workers=workers, address=address, progress=progress)
+    check_inputs(paths, out)
+    write_run_file(out / "run.yaml", "clusters", paths, settings)
+    outcomes = run_all(analyse, paths, out, settings, workers=workers, address=address, progress=progress)
     write_report(out, outcomes, settings)
     return outcomes
 
@@ -221,7 +225,8 @@ def find(
     settings = settings or Settings()
     if models.find(settings.model).card.task != TASK:
         return group(label(locs, settings, device=device, progress=progress), settings, progress=progress)
-    blinks, blink_of = as_blinks(locs) if settings.link_blinks else (locs, None)
+    seen = with_plausible_errors(locs)
+    blinks, blink_of = as_blinks(seen) if settings.link_blinks else (seen, None)
     said = GraphModel.load(settings.model, device).predict(blinks, progress=progress)
     found = cluster.from_affinities(
         blinks,
@@ -233,9 +238,28 @@ def find(
     )
     if settings.drop_single_molecules and "event" not in locs:
         found = cluster.without_single_molecules(found)
-    if blink_of is None:
-        return found
-    return locs.with_columns(**{name: found[name][blink_of] for name in ("label", "p_label", "cluster")})
+    row = slice(None) if blink_of is None else blink_of
+    return locs.with_columns(**{name: found[name][row] for name in ("label", "p_label", "cluster")})
+
+
+def with_plausible_errors(locs: Localizations) -> Localizations:
+    """The table with the median in place of errors and photons that are not positive numbers.
+
+    Localization programs leave them so where a fit failed. One of them must not take the errors of all other rows out
+    of use; where more than half are so, the column says nothing and stays as it is.
+    """
+    filled = {}
+    for name in sorted({"x_err", "y_err", "z_err", "photons"} & set(locs.columns)):
+        values = locs[name]
+        known = np.isfinite(values) & (values > 0)
+        unknown = len(values) - int(np.count_nonzero(known))
+        if not 0 < unknown <= len(values) / 2:
+            continue
+        typical = np.median(values[known])
+        filled[name] = np.where(known, values, typical)
+        log.warning("%s is not a positive number in %d of %d rows; for finding clusters their median, %.3g, stands in "
+                    "for it.", name, unknown, len(values), typical)  # fmt: skip
+    return locs.with_columns(**filled) if filled else locs
 
 
 def as_blinks(locs: Localizations) -> tuple[Localizations, NDArray[np.int32] | None]:

@@ -23,11 +23,14 @@ from lucule.core.ledger import Ledger
 from lucule.workflows import conditions
 from lucule.workflows.batch import (
     OUTCOME_FILE,
+    Inputs,
+    OnePath,
     Outcome,
     Stages,
     check_inputs,
     folder_names,
     load_outcome,
+    paths_of,
     run_all,
     save_outcome,
     source_of,
@@ -79,8 +82,8 @@ class Settings(Config):
 
 
 def run(
-    inputs: Sequence[Path],
-    out: Path,
+    inputs: Inputs,
+    out: OnePath,
     settings: Settings | None = None,
     *,
     workers: int | None = None,
@@ -113,11 +116,12 @@ def run(
     InputError
         There are no inputs, the table of conditions is missing or does not fit them, or `out` cannot be written to.
     """
-    settings = settings or Settings()
-    _assignments(inputs, settings)
-    check_inputs(inputs, out)
-    write_run_file(out / "run.yaml", "compare", inputs, settings)
-    outcomes = run_all(analyse, inputs, out, settings, workers=workers, address=address, progress=progress)
+    settings, out = settings or Settings(), Path(out)
+    paths = paths_of(inputs)
+    _assignments(paths, settings)
+    check_inputs(paths, out)
+    write_run_file(out / "run.yaml", "compare", paths, settings)
+    outcomes = run_all(analyse, paths, out, settings, workers=workers, address=address, progress=progress)
     with progress.task("Compare"):
         write_report(out, outcomes, settings)
     return outcomes

@@ -23,8 +23,11 @@ from lucule.workflows import clusters
 from lucule.workflows.batch import (
     OUTCOME_FILE,
     SECTION_FILE,
+    Inputs,
+    OnePath,
     Outcome,
     check_inputs,
+    paths_of,
     run_all,
     save_outcome,
     write_page,
@@ -66,8 +69,8 @@ class Settings(Config):
 
 
 def run(
-    inputs: Sequence[Path],
-    out: Path,
+    inputs: Inputs,
+    out: OnePath,
     settings: Settings | None = None,
     *,
     workers: int | None = None,
@@ -101,13 +104,13 @@ def run(
     from lucule import models
     from lucule.acquire.plan import plan_path
 
-    settings = settings or Settings()
+    settings, out = settings or Settings(), Path(out)
     models.find(settings.model)
     if address is not None:
         raise InputError(
             "An experiment runs where the microscope is", received=address, next_step="leave --address out"
         )
-    paths = [plan_path(path) for path in inputs]
+    paths = [plan_path(path) for path in paths_of(inputs)]
     check_inputs(paths, out)
     write_run_file(out / "run.yaml", "experiment", paths, settings)
     # one microscope: plans follow each other, and workers share the fields of one

@@ -38,11 +38,14 @@ from lucule.structures.sarcomeres import (
 from lucule.workflows.batch import (
     OUTCOME_FILE,
     SECTION_FILE,
+    Inputs,
+    OnePath,
     Outcome,
     Stages,
     check_inputs,
     finished_sections,
     load_outcome,
+    paths_of,
     run_all,
     save_outcome,
     source_of,
@@ -87,8 +90,8 @@ class Settings(ReadSettings):
 
 
 def run(
-    inputs: Sequence[Path],
-    out: Path,
+    inputs: Inputs,
+    out: OnePath,
     settings: Settings | None = None,
     *,
     workers: int | None = None,
@@ -114,13 +117,14 @@ def run(
     """
     from lucule import models
 
-    settings = settings or Settings()
+    settings, out = settings or Settings(), Path(out)
+    paths = paths_of(inputs)
     models.find(settings.model)
     if settings.regions is not None:
         source_of(settings.regions)
-    check_inputs(inputs, out)
-    write_run_file(out / "run.yaml", "sarcomeres", inputs, settings)
-    outcomes = run_all(analyse, inputs, out, settings, workers=workers, address=address, progress=progress)
+    check_inputs(paths, out)
+    write_run_file(out / "run.yaml", "sarcomeres", paths, settings)
+    outcomes = run_all(analyse, paths, out, settings, workers=workers, address=address, progress=progress)
     write_report(out, outcomes, settings)
     return outcomes
 

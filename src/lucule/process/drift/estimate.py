@@ -276,6 +276,7 @@ def _from_structure(data: _Data, method: Method, why: str, settings: DriftSettin
     error = np.full_like(drift, np.nan)
     if settings.resample:
         error = _resampled(data, segments, drift, method, cell, walk, seed)
+    if np.isfinite(error[:, :2]).any():  # where all lies at one place, there are no two halves of the field
         lateral, extent = float(np.sqrt(np.nanmean(error[:, :2] ** 2))), float(np.std(drift[:, :2]))
         if lateral > 3 * float(data.sigma[0]) or (lateral > 2.0 and lateral > 2 * extent):
             warnings.append(

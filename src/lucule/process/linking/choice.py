@@ -138,7 +138,8 @@ def _radius(found: Precision) -> tuple[float, Floats, Floats, Floats, str]:
     r = found.distances_nm
     same = r / (2 * sigma**2) * np.exp(-(r**2) / (4 * sigma**2)) * (r[1] - r[0]) * found.pairs
     other = np.maximum(found.fitted - same, 0)
-    lost = 1 - np.cumsum(same) / max(float(found.pairs), 1.0)
+    # a sum over steps of r: where all pairs are at one place it exceeds their number
+    lost = np.clip(1 - np.cumsum(same) / max(float(found.pairs), 1.0), 0, 1)
     within = np.cumsum(found.fitted)
     false = np.cumsum(other) / np.maximum(within, 1e-9)
     unit = np.sqrt(2) * sigma
@@ -148,7 +149,7 @@ def _radius(found: Precision) -> tuple[float, Floats, Floats, Floats, str]:
     at = min(int(np.searchsorted(r, radius)), len(r) - 1)
     why = (f"{radius / unit:.2g} times the error of a difference ({unit:.3g} nm): {100 * lost[at]:.1f} % of the pairs "
            f"of one molecule lie beyond, {100 * false[at]:.1f} % of those within are strangers")  # fmt: skip
-    return radius, r, np.clip(lost, 0, 1), false, why
+    return radius, r, lost, false, why
 
 
 def _gap(
@@ -194,7 +195,7 @@ def _gap(
     if gap == 0:
         return dark, returns, chance, 0, "molecules that went dark come back after one frame no more often than later"
     why = (f"up to {gap} dark frames, a reappearance at the same place is more often the same blink than a later one "
-           f"({1000 * returns[0]:.2g} per 1000 blinks after 1 frame, {1000 * level:.2g} in the long run)")  # fmt: skip
+           f"({1000 * returns[0]:.3g} per 1000 blinks after 1 frame, {1000 * level:.3g} in the long run)")  # fmt: skip
     return dark, returns, chance, gap, why
 
 
