@@ -309,8 +309,9 @@ def _trimmed(course: Course, xy: Floats, width: float) -> Course | None:
 def _between_its_ends(course: Course, xy: Floats, width: float) -> Course:
     """The line from where the axon most probably begins to where it ends.
 
-    Labels have one density within the axon, gaps aside, and the one beside it beyond its ends. Half a ring that is cut off moves it,
-    and rings that are made of labels beyond the end wander: either changes the mean spacing by a nanometre or two.
+    Labels have one density within the axon, gaps aside, and the one beside it beyond its ends. Half a ring that is cut
+    off moves it, and rings that are made of labels beyond the end wander: either changes the mean spacing by a
+    nanometre or two.
     """
     along, away = course.coordinates(xy)
     reach = course.length_nm + 2 * _BEYOND * _PIECE_NM
