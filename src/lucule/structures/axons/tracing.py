@@ -242,7 +242,7 @@ def _axon(number: int, lines: list[_Line], xy: Floats) -> Axon:
     free = np.ones(len(xy), np.bool_)
     for other, other_width in others:
         free &= ~_inside(other, other_width, xy)
-    starts = [line, line.other] if line.other else [line]
+    starts: list[_Line | _Choice] = [line, line.other] if line.other else [line]
     best = averaged([start.course for start in starts], xy[free], max(start.half_width_nm for start in starts))
     width, error = best.half_width_nm, best.length_error
     course = _between_its_ends(best.course, xy[free], width)
@@ -343,7 +343,8 @@ def _gap_costs(gaps: Floats, inside: float, beside: float) -> Floats:
     beyond = gaps[gaps > _RING_NM] - _RING_NM
     rate = min((len(beyond) + 1) / (beyond.sum() + _RING_NM), inside)
     costs: Floats = (inside - beside) * np.minimum(gaps, _RING_NM)
-    return costs + max(rate - beside, 0.0) * np.maximum(gaps - _RING_NM, 0.0)
+    costs += max(rate - beside, 0.0) * np.maximum(gaps - _RING_NM, 0.0)
+    return costs
 
 
 def _part(course: Course, low: float, high: float) -> Course | None:

@@ -241,10 +241,10 @@ def _outwards(odds: Floats, v: Floats, low: float, high: float, rate: float, fre
     ends = {1.0: high, -1.0: -low}
     for side, start in tuple(ends.items()):
         for i in np.argsort(side * v):
-            place = side * v[i]
+            place = side * float(v[i])
             if place <= start:
                 continue
-            gap = np.exp(-rate * max(place - ends[side] - free, 0.0))
+            gap = math.exp(-rate * max(place - ends[side] - free, 0.0))
             goes = gap * lengths.reaching(place + ends[-side], ends[side] + ends[-side])
             # where lines go on the gap was chance; where they have ended what is here is background
             result[i] = odds[i] * goes / (goes + 1 - goes / gap) if goes > 0 else 0.0
