@@ -210,6 +210,14 @@ def test_what_cannot_be_averaged_says_why(columns, settings, message) -> None:
         structures.average(Localizations(columns), settings=AverageSettings(**settings))
 
 
+@pytest.mark.parametrize("unit_nm", [1000.0, 100.0, 1e9])
+def test_particles_in_another_unit_are_refused(unit_nm) -> None:
+    locs, _ = particles(ARROW, 12, labelled=0.9, seed=10)
+    smaller = {name: locs[name] / np.float32(unit_nm) for name in ("x", "y", "x_err", "y_err")}
+    with pytest.raises(InputError, match="lie at one place"):
+        structures.average(locs.with_columns(**smaller), settings=AverageSettings(symmetry="none", starts=1))
+
+
 def test_particles_of_few_localizations_are_left_out() -> None:
     locs, _ = particles(ARROW, 12, labelled=0.9, seed=10)
     group = locs["group"].copy()

@@ -12,6 +12,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -19,8 +21,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lucule import simulate
-from lucule.bench.parts import Rows
-from lucule.core import Localizations
+from lucule.bench.parts import Rows, in_parts
+from lucule.core import SILENT, Localizations, Progress
 from lucule.simulate.sample import draw_sample
 from lucule.simulate.scene import Scene
 from lucule.structures import axons
@@ -38,6 +40,11 @@ _HARD: Final[dict[str, Any]] = {
 }  # fmt: skip
 
 _FEWEST: Final = 5
+_MEASURED: Final = {
+    "kind": pl.String, "shape": pl.String, "labelling": pl.Float64, "truth": pl.Float64, "seed": pl.Int64,
+    "method": pl.String, "period": pl.Float64, "low": pl.Float64, "high": pl.Float64, "score": pl.Float64,
+    "seconds": pl.Float64,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,27 +58,34 @@ class _Case:
     seed: int
 
 
-def run(*, seed: int) -> pl.DataFrame:
+def run(*, seed: int, folder: Path | None = None, progress: Progress = SILENT) -> pl.DataFrame:
     """One row for each measurement: value, unit, target where there is one."""
-    found = measured(seed=seed)
+    found = measured(seed=seed, folder=folder, progress=progress)
     schema = {"what": pl.String, "method": pl.String, "value": pl.Float64, "unit": pl.String, "target": pl.Float64}
     return pl.DataFrame(summarised(found), schema=schema)
 
 
-def measured(*, seed: int, labelling: tuple[float, ...] | None = None) -> pl.DataFrame:
+def measured(*, seed: int, folder: Path | None = None, progress: Progress = SILENT) -> pl.DataFrame:
     """One row for each axon and method: truth, estimate, score, seconds of CPU time.
 
-    A part of the labellings gives the same rows as all of them do, so that a long run can be done in parts.
+    A part is one axon of each shape and kind; five of them, one for each labelling, are a smaller benchmark.
     """
-    rows: Rows = []
+    parts = {
+        f"axon_{number}_{100 * labelled:.0f}": partial(_part, seed, number, labelled)
+        for number in range(AXONS)
+        for labelled in LABELLING
+    }
     axons.measure(_case("rings", "straight", 0.25, seed).locs)  # compiles
-    for number in range(AXONS):
-        for labelled in labelling or LABELLING:
-            for position, kind in enumerate((*SHAPES, *WITHOUT)):
-                shape = kind if kind in SHAPES else SHAPES[number % 2]
-                own = int(np.random.SeedSequence((seed, number, int(100 * labelled), position)).generate_state(1)[0])
-                rows += _measure(_case("rings" if kind in SHAPES else kind, shape, labelled, own))
-    return pl.DataFrame(rows, infer_schema_length=None)
+    return in_parts(parts, schema=_MEASURED, folder=folder, progress=progress)
+
+
+def _part(seed: int, number: int, labelling: float) -> Rows:
+    rows: Rows = []
+    for position, kind in enumerate((*SHAPES, *WITHOUT)):
+        shape = kind if kind in SHAPES else SHAPES[number % 2]
+        own = int(np.random.SeedSequence((seed, number, int(100 * labelling), position)).generate_state(1)[0])
+        rows += _measure(_case("rings" if kind in SHAPES else kind, shape, labelling, own))
+    return rows
 
 
 def _case(kind: str, shape: str, labelling: float, seed: int) -> _Case:

@@ -270,7 +270,7 @@ def averaged(aligned: pl.DataFrame) -> dict[str, Any]:
         "averaged": count, "average_frc_nm": None, "average_frc_nm_interval": None, "average_frc_nm_reason": None,
     }  # fmt: skip
     if count < 10:
-        return result | {"average_frc_nm_reason": f"{count} sarcomeres; 10 are needed for halves"}
+        return result | {"average_frc_nm_reason": f"{count} averaged; halves need 10 sarcomeres"}
     try:
         found = process.frc(as_movie(aligned), settings=process.FrcSettings(split="blocks", pixel_nm=4.0))
     except WorkError as error:

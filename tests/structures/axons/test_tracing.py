@@ -130,3 +130,14 @@ def test_a_table_without_axons_says_why(xy, reason) -> None:
     assert reason in found.reason
     assert found.table().height == found.courses().height == 0
     assert found.summary()["period_nm"] is None
+
+
+@pytest.mark.parametrize("seed", [1, 3, 8])
+def test_an_axon_of_few_labels_goes_on_beyond_rings_without_any(seed) -> None:
+    rng = np.random.default_rng(seed)
+    rings = np.repeat(np.arange(24), rng.poisson(2.0, 24))
+    angle = rng.uniform(0, 2 * np.pi, len(rings))
+    labels = np.column_stack([2000 + 200.0 * rings, 5000 + 200 * np.cos(angle)])
+    xy = labels.repeat(2, axis=0) + rng.normal(0, 12, (2 * len(labels), 2))
+    (axon,) = trace(np.concatenate([xy, rng.uniform(0, 10_000, (25, 2))]))
+    assert abs(axon.course.length_nm - 200 * np.ptp(rings)) < 150

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from lucule.structures.sarcomeres import complete, group_by_centre, sure
 
@@ -82,3 +83,19 @@ def test_few_molecules_do_not_end_a_line_at_a_gap() -> None:
         background.append((number[len(lines) :] == 0).mean())
     assert np.mean(recall) > 0.8
     assert np.mean(background) < 0.1
+
+
+@pytest.mark.parametrize(("usual_nm", "joined"), [(600, False), (1000, True), (1500, True)])
+def test_how_far_a_line_goes_on_over_a_gap_is_told_by_the_others(usual_nm, joined) -> None:
+    rng = np.random.default_rng(5)
+    short = sparse_lines(rng, np.arange(-300.0, 301.0, 100.0))
+    beyond = np.array([[-60.0, 850.0]]).repeat(15, axis=0) + rng.normal(0, ERROR_NM, (15, 2))
+    around = rng.uniform([-2000, -3000], [22000, 3000], (400, 2))
+    places = np.arange(-usual_nm / 2, usual_nm / 2 + 1, 100.0)
+    others = [sparse_lines(rng, places) + np.array([4000.0 * k, 0]) for k in range(1, 6)]
+    xy = np.concatenate([short, beyond, around, *others])
+    number = np.full(len(xy), -1, np.int32)
+    number[: len(short)] = 0
+    number[len(xy) - sum(map(len, others)) :] = np.repeat(np.arange(1, 6), [len(other) for other in others])
+    found = complete(xy, ERROR_NM, number)[0]
+    assert np.all(found[len(short) : len(short) + 15] == (0 if joined else -1))

@@ -24,6 +24,8 @@ GROUP_COLUMNS: Final = ("particle", "cluster", "group", "field")
 FEWEST_LOCALIZATIONS: Final = 4
 FEWEST_PARTICLES: Final = 2
 LARGEST_EXTENT_NM: Final = 5000.0
+# a dye alone is a nanometre large: what is no larger is no particle of several
+SMALLEST_EXTENT_NM: Final = 3.0
 # reach of "the same site", in precisions
 _SITE_REACH: Final = 2.0
 # with so many localizations of its particle each one is compared at most: more would tell the same
@@ -131,7 +133,8 @@ def collect(locs: Localizations, *, column: str | None = None, flat: bool | None
     ColumnError
         There is no such column, or it does not hold whole numbers.
     InputError
-        Fewer than two particles have 4 localizations, or the groups are far too large for particles.
+        Fewer than two particles have 4 localizations, or the groups are far too large or small for
+        particles.
 
     Examples
     --------
@@ -263,11 +266,11 @@ def _check_size(particles: Particles, name: str) -> None:
             allowed=f"up to {LARGEST_EXTENT_NM / 2:g} nm",
             next_step="check the unit of the positions (--unit), or name another column with --group",
         )
-    if not radius > _SMALLEST_EXTENT * particles.precision_nm:
+    if not radius > max(_SMALLEST_EXTENT * particles.precision_nm, SMALLEST_EXTENT_NM / 2):
         raise InputError(
             f"All localizations of each group in column {name} lie at one place",
             received=f"a radius of {radius:.2g} nm, with errors of {particles.precision_nm:.2g} nm",
-            allowed=f"more than {_SMALLEST_EXTENT:g} of the localization error",
+            allowed=f"more than {SMALLEST_EXTENT_NM / 2:g} nm and than {_SMALLEST_EXTENT:g} of the localization error",
             next_step="check the unit of the positions (--unit) and the column",
         )
 

@@ -41,6 +41,8 @@ _AHEAD: Final = 10
 # molecules for a length, of the faintest axon over those of the densest
 _FAINTEST: Final = 0.15
 _FILLED: Final = 0.75
+# log likelihood with which a line that has gaps is no row of clusters: 48 was the most by chance
+_CERTAIN: Final = 60.0
 # part of its length on which a line may lie within axons that explain more
 _WITHIN: Final = 0.5
 _PIECE_NM: Final = 100.0
@@ -48,6 +50,8 @@ _WINDOW: Final = 5
 _BRIDGE: Final = 9
 _END: Final = 0.15
 _BEYOND: Final = 4
+# gaps longer than from ring to ring
+_RING_NM: Final = 300.0
 # density beside an axon, as a fraction of its own, where there is nothing
 _CLEANEST: Final = 0.02
 _FEWEST: Final = 5
@@ -111,12 +115,21 @@ class Axon:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Line:
-    """A line that stands out, not in the middle yet; another course that explains about as much, and its half width."""
+    """A line that stands out, not in the middle yet, and another one that explains about as much."""
 
     course: Course
     half_width_nm: float
     contrast: float
-    other: tuple[Course, float] | None
+    other: _Choice | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Choice:
+    """A line that may be an axon, its half width, and how much likelier its few labels are with it; 0 among many."""
+
+    course: Course
+    half_width_nm: float
+    gain: float
 
 
 def trace(xy_nm: Floats, *, settings: TraceSettings = TraceSettings()) -> list[Axon]:  # noqa: B008 (frozen)
@@ -143,23 +156,21 @@ def trace(xy_nm: Floats, *, settings: TraceSettings = TraceSettings()) -> list[A
     parts, elsewhere = labels(xy_nm), _elsewhere(found, xy_nm)
     # those that explain most first: what is left over beside them is no axon of its own
     found.sort(key=lambda item: -_explained(item[0], item[1], xy_nm, parts, elsewhere))
-    for course, followed_width in found:
-        rest, width, other = _explaining(course, followed_width, xy_nm[left], parts[left], elsewhere)
-        if rest is None or rest.length_nm < 1000 * settings.shortest_um:
-            continue
-        taken = np.zeros(len(rest.points_nm), np.bool_)
-        for line in lines:
-            taken |= _inside(line.course, line.half_width_nm, rest.points_nm)
-        if taken.mean() > _WITHIN:
-            continue
-        own = _inside(rest, width, xy_nm)
-        density = np.count_nonzero(own & left) / rest.length_nm
-        contrast = _contrast(rest, xy_nm, width)
-        if contrast < settings.contrast or density < _FAINTEST * densest or _filled(rest, width, xy_nm) < _FILLED:
-            continue
-        lines.append(_Line(rest, width, contrast, other))
-        densest = max(densest, density)
-        left &= ~own
+    for course, width in found:
+        choices, alike = _explaining(course, width, xy_nm[left], parts[left], elsewhere)
+        for choice in choices:
+            if not _counts(choice, lines, xy_nm, settings):
+                continue
+            own = _inside(choice.course, choice.half_width_nm, xy_nm)
+            density = np.count_nonzero(own & left) / choice.course.length_nm
+            contrast = _contrast(choice.course, xy_nm, choice.half_width_nm)
+            if contrast < settings.contrast or density < _FAINTEST * densest:
+                continue
+            other = choices[1] if alike and choice is choices[0] else None
+            lines.append(_Line(choice.course, choice.half_width_nm, contrast, other))
+            densest = max(densest, density)
+            left &= ~own
+            break
     axons = (_axon(i, lines, xy_nm) for i in range(len(lines)))
     return sorted(axons, key=lambda axon: -axon.course.length_nm)
 
@@ -183,22 +194,40 @@ def _explained(course: Course, width: float, xy: Floats, parts: Floats, elsewher
 
 def _explaining(
     course: Course, width: float, xy: Floats, parts: Floats, elsewhere: float
-) -> tuple[Course | None, float, tuple[Course, float] | None]:
-    """The dense part of a line, or an arc where that explains more of the labels; half width.
+) -> tuple[list[_Choice], bool]:
+    """What explains the labels around a line, the best first; whether two do it about as well.
 
-    And the arc, with its half width, where it explains about as much.
+    Among many molecules that is the dense part of the line. With few, whose gaps would end it, the stretch that
+    explains most, and the arc beside it.
     """
-    rest = _trimmed(course, xy, width)
-    followed = stretch_of(course if rest is None else rest, xy, parts, elsewhere)
     arc = arc_near(course, xy, parts, elsewhere)
     if arc is None:
-        return rest, width, None
-    longer = max(arc[0].length_nm - (0.0 if rest is None else rest.length_nm), 0.0) / 1000
-    if arc[1].gain < followed.gain - _SURELY:
-        return rest, width, None
-    if arc[1].gain < followed.gain + _SURELY + _SURELY_EACH_UM * longer:
-        return rest, width, (arc[0], arc[1].half_width_nm)
-    return arc[0], arc[1].half_width_nm, None
+        rest = _trimmed(course, xy, width)
+        return ([] if rest is None else [_Choice(rest, width, 0.0)]), False
+    bent = _Choice(arc[0], arc[1].half_width_nm, arc[1].gain)
+    followed = stretch_of(course, xy, parts, elsewhere)
+    part = _part(course, followed.first_nm, followed.last_nm)
+    if part is None:
+        return [bent], False
+    along = _Choice(part, width, followed.gain)
+    longer = max(bent.course.length_nm - part.length_nm, 0.0) / 1000
+    if bent.gain < along.gain - _SURELY:
+        return [along], False
+    if bent.gain < along.gain + _SURELY + _SURELY_EACH_UM * longer:
+        return [along, bent], True
+    return [bent, along], False
+
+
+def _counts(choice: _Choice, lines: list[_Line], xy: Floats, settings: TraceSettings) -> bool:
+    """Whether a line is long enough, beside those that there are, and no row of clusters."""
+    if choice.course.length_nm < 1000 * settings.shortest_um:
+        return False
+    taken = np.zeros(len(choice.course.points_nm), np.bool_)
+    for line in lines:
+        taken |= _inside(line.course, line.half_width_nm, choice.course.points_nm)
+    if taken.mean() > _WITHIN:
+        return False
+    return choice.gain > _CERTAIN or _filled(choice.course, choice.half_width_nm, xy) >= _FILLED
 
 
 def _inside(course: Course, width: float, xy: Floats) -> NDArray[np.bool_]:
@@ -213,9 +242,8 @@ def _axon(number: int, lines: list[_Line], xy: Floats) -> Axon:
     free = np.ones(len(xy), np.bool_)
     for other, other_width in others:
         free &= ~_inside(other, other_width, xy)
-    starts = [(line.course, line.half_width_nm), *([line.other] if line.other else [])]
-    widest = max(width for _, width in starts)
-    best = averaged([start for start, _ in starts], xy[free], widest)
+    starts: list[_Line | _Choice] = [line, line.other] if line.other else [line]
+    best = averaged([start.course for start in starts], xy[free], max(start.half_width_nm for start in starts))
     width, error = best.half_width_nm, best.length_error
     course = _between_its_ends(best.course, xy[free], width)
     along, away = course.coordinates(xy)
@@ -281,8 +309,9 @@ def _trimmed(course: Course, xy: Floats, width: float) -> Course | None:
 def _between_its_ends(course: Course, xy: Floats, width: float) -> Course:
     """The line from where the axon most probably begins to where it ends.
 
-    Labels have one density within the axon and the one beside it beyond its ends. Half a ring that is cut off moves it,
-    and rings that are made of labels beyond the end wander: either changes the mean spacing by a nanometre or two.
+    Labels have one density within the axon, gaps aside, and the one beside it beyond its ends. Half a ring that is cut
+    off moves it, and rings that are made of labels beyond the end wander: either changes the mean spacing by a
+    nanometre or two.
     """
     along, away = course.coordinates(xy)
     reach = course.length_nm + 2 * _BEYOND * _PIECE_NM
@@ -296,13 +325,26 @@ def _between_its_ends(course: Course, xy: Floats, width: float) -> Course:
     if inside <= beside:
         return course
     places, gain = along[own], parts[own] * math.log(inside / beside)
-    until = np.cumsum(gain) - (inside - beside) * places
+    until = np.cumsum(gain) - np.cumsum(_gap_costs(np.diff(places, prepend=places[:1]), inside, beside))
     since = np.minimum.accumulate(until - gain)
     last = int(np.argmax(until - since))
     first = int(np.argmin((until - gain)[: last + 1]))
     # what a line loses when it is brought to equal steps again
     margin = 2 * STEP_NM
     return _part(course, float(places[first]) - margin, float(places[last]) + margin) or course
+
+
+def _gap_costs(gaps: Floats, inside: float, beside: float) -> Floats:
+    """Log likelihood that each gap between labels costs if the axon goes on over it.
+
+    Labels come ring by ring, and several rings in a row may have none, more often than labels spread evenly would leave
+    such gaps. How often, is told by the gaps themselves: beyond one ring they have a rate of their own.
+    """
+    beyond = gaps[gaps > _RING_NM] - _RING_NM
+    rate = min((len(beyond) + 1) / (beyond.sum() + _RING_NM), inside)
+    costs: Floats = (inside - beside) * np.minimum(gaps, _RING_NM)
+    costs += max(rate - beside, 0.0) * np.maximum(gaps - _RING_NM, 0.0)
+    return costs
 
 
 def _part(course: Course, low: float, high: float) -> Course | None:

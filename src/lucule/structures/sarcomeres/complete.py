@@ -8,11 +8,13 @@ outermost molecule, how likely lines go on for so long without one.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_ndtr
 
 from lucule.space import threads
 from lucule.structures.sarcomeres.filters import members
@@ -44,13 +46,27 @@ _TAKEN: Final = 0.7
 _BESIDE_NM: Final = 600.0
 _BEYOND_NM: Final = 300.0
 _WINDOW_NM: Final = 1500.0
-# lines are alike in a table: the long ones that were found say how long one may become; of few it is not known
-_LONG: Final = 0.9
-_LONGER: Final = 1.3
-_FEWEST_LONG: Final = 4
-_LONGEST_NM: Final = 1700.0
+# lines are alike in a table, which tells how long; of few it is not known: as in the training, 0.5 to 1.7 um
+_FEWEST_LENGTHS: Final = 4
+_LENGTH_NM: Final = 1000.0
+_LENGTH_SPREAD: Final = 0.35
+_LEAST_SPREAD: Final = 0.15
+_MAD_OF_SD: Final = 0.6745
 _SHORTEST_NM: Final = 200.0
 _OFF: Final = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Lengths:
+    """Lengths of the lines of a table, nm: mean and standard deviation of their logarithms."""
+
+    middle: float
+    spread: float
+
+    def reaching(self, length: float, known: float) -> float:
+        """Probability that lines which are as long as `known` are as long as `length`."""
+        further, until = ((math.log(max(nm, 1.0)) - self.middle) / self.spread for nm in (length, known))
+        return float(np.exp(log_ndtr(-further) - log_ndtr(-until)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,17 +140,14 @@ def complete(
     for _ in range(_ROUNDS):
         each = members(number)
         found = threads.each(lambda k, each=each: _located(points, variance, each[k], settings), len(each))
-        lengths = [
-            float(np.ptp(one.coordinates(points[rows])[1])) for one, rows in zip(found, each, strict=True) if one
-        ]
-        if not lengths:
+        lengths = _lengths([one.coordinates(points[rows])[1] for one, rows in zip(found, each, strict=True) if one])
+        if lengths is None:
             break
-        longest = _LONGER * float(np.quantile(lengths, _LONG)) if len(lengths) >= _FEWEST_LONG else _LONGEST_NM
         usual = usual_background(points, number)
         before = np.count_nonzero(number >= 0)
         for k, one in enumerate(found):
             if one is not None:
-                added, likely = _joining(one, points, variance, number, k, usual, longest)
+                added, likely = _joining(one, points, variance, number, k, usual, lengths)
                 better = likely > chance[added]
                 number[added[better]], chance[added[better]] = k, likely[better]
         if np.count_nonzero(number >= 0) == before:
@@ -158,7 +171,7 @@ def _located(points: Floats, variance: Floats, rows: NDArray[np.int64], settings
 
 
 def _joining(
-    one: _Located, points: Floats, variance: Floats, number: NDArray[np.int32], k: int, usual: float, longest: float,
+    one: _Located, points: Floats, variance: Floats, number: NDArray[np.int32], k: int, usual: float, lengths: _Lengths,
 ) -> tuple[NDArray[np.int64], Floats]:  # fmt: skip
     """Rows that are in no double line and probably on the lines of double line `k`, and how probably."""
     near = np.flatnonzero(nearby(points, number, k))
@@ -174,7 +187,7 @@ def _joining(
     odds = density * one.across(u, v, variance[near])
     rate, free = _going_on(v[mine], several / length)
     inside = (v >= low) & (v <= high)
-    odds[~inside] = np.minimum(odds[~inside], _outwards(odds, v, low, high, rate, free, longest)[~inside])
+    odds[~inside] = np.minimum(odds[~inside], _outwards(odds, v, low, high, rate, free, lengths)[~inside])
     joins = ~mine & (odds > 1)
     return near[joins], odds[joins] / (1 + odds[joins])
 
@@ -222,21 +235,40 @@ def over_background(u: Floats, v: Floats, width: Floats, half: float, mine: NDAr
     return float(count / max(high - low, _SHORTEST_NM) / background)
 
 
-def _outwards(odds: Floats, v: Floats, low: float, high: float, rate: float, free: float, longest: float) -> Floats:
-    """Odds beyond both ends: lines go on from one molecule to the next, and hardly over a long gap."""
+def _outwards(odds: Floats, v: Floats, low: float, high: float, rate: float, free: float, lengths: _Lengths) -> Floats:
+    """Odds beyond both ends: whether lines go on for so long is asked of the gap and of the lengths in the table."""
     result = np.zeros(len(v))
     ends = {1.0: high, -1.0: -low}
     for side, start in tuple(ends.items()):
         for i in np.argsort(side * v):
-            place = side * v[i]
+            place = side * float(v[i])
             if place <= start:
                 continue
-            if place + ends[-side] > longest:
-                break
-            result[i] = odds[i] * np.exp(-rate * max(place - ends[side] - free, 0.0))
+            gap = math.exp(-rate * max(place - ends[side] - free, 0.0))
+            goes = gap * lengths.reaching(place + ends[-side], ends[side] + ends[-side])
+            # where lines go on the gap was chance; where they have ended what is here is background
+            result[i] = odds[i] * goes / (goes + 1 - goes / gap) if goes > 0 else 0.0
             if result[i] > 1:
                 ends[side] = place
     return result
+
+
+def _lengths(places_of: list[Floats]) -> _Lengths | None:
+    """What the places along found lines, nm, tell of the lengths in a table; None without any line.
+
+    Lines go on beyond their outermost molecules by as much as these lie apart, at either end.
+    """
+    if not places_of:
+        return None
+    if len(places_of) < _FEWEST_LENGTHS:
+        return _Lengths(math.log(_LENGTH_NM), _LENGTH_SPREAD)
+    logs = []
+    for v in places_of:
+        there = len(np.unique(np.floor(v / _PLACE_NM)))
+        logs.append(math.log(max(float(np.ptp(v)), _SHORTEST_NM) * (there + 1) / max(there - 1, 1)))
+    middle = float(np.median(logs))
+    spread = float(np.median(np.abs(np.array(logs) - middle))) / _MAD_OF_SD
+    return _Lengths(middle, float(np.clip(spread, _LEAST_SPREAD, _LENGTH_SPREAD)))
 
 
 def _going_on(v: Floats, places_per_nm: float) -> tuple[float, float]:
