@@ -41,7 +41,9 @@ logger = logging.getLogger(__name__)
 _TILE_PX: Final = 256
 # frames of 64 x 64 pixels in a block; larger frames come in smaller blocks
 _BLOCK: Final = 128
-_FEWEST_FRAMES: Final = 8
+_FEWEST_FRAMES: Final = 16
+# pixels that pass the network at once, with the memory that this takes
+_AT_ONCE_PX: Final = 128 * 64 * 64
 # frames on each side that say where an emitter is, see `lucule.localize.refine`; and those whose emitters are needed for
 # that, as they say what the background of these looks like
 _REACH: Final = 2
@@ -323,13 +325,19 @@ def _tile(
 def raw_output(predictor: Predictor, photons: Tensor, spare: tuple[int, int] = (0, 0)) -> Tensor:
     """Raw output for frames `(n, rows, columns)`, without spare ones at both ends; every frame is encoded once."""
     network = predictor.network
+    first, last = spare[0], len(photons) - spare[1]
+    at_once = max(_AT_ONCE_PX // photons[0].numel(), 1)
     with torch.inference_mode():
-        full, half = network.encode(photons[:, None])
+        # no name is left for what has been put together, so that its memory is free again
+        full, half = map(torch.cat, zip(*map(network.encode, photons[:, None].split(at_once)), strict=True))
         reach = network.context // 2
-        first, last = spare[0], len(photons) - spare[1]
-        padded = F.pad(half, (0, 0, 0, 0, 0, 0, reach, reach))
-        window = torch.cat([padded[first + i : last + i] for i in range(network.context)], dim=1)
-        return network.decode(full[first:last], window)
+        half = F.pad(half, (0, 0, 0, 0, 0, 0, reach, reach))
+        decoded = []
+        for start in range(first, last, at_once):
+            stop = min(start + at_once, last)
+            window = torch.cat([half[start + i : stop + i] for i in range(network.context)], dim=1)
+            decoded.append(network.decode(full[start:stop], window))
+        return torch.cat(decoded)
 
 
 def placed(predictor: Predictor, found: Found, photons: NDArray[np.float32], noise: Noise) -> Emitters:
