@@ -44,8 +44,8 @@ _BLOCK: Final = 128
 _FEWEST_FRAMES: Final = 16
 # pixels that pass the network at once, with the memory that this takes
 _AT_ONCE_PX: Final = 128 * 64 * 64
-# frames on each side that say where an emitter is, see `lucule.localize.refine`; and those whose emitters are needed for
-# that, as they say what the background of these looks like
+# frames on each side that say where an emitter is, see `lucule.localize.refine`; and those whose emitters must be known
+# for that, as they say what the background of these looks like
 _REACH: Final = 2
 _NEEDED: Final = _REACH + background.REACH
 # what a block knows of its emitters, until the whole movie has been seen: log odds where no molecule is seen again, and
@@ -329,7 +329,7 @@ def raw_output(predictor: Predictor, photons: Tensor, spare: tuple[int, int] = (
     at_once = max(_AT_ONCE_PX // photons[0].numel(), 1)
     with torch.inference_mode():
         # no name is left for what has been put together, so that its memory is free again
-        full, half = map(torch.cat, zip(*map(network.encode, photons[:, None].split(at_once)), strict=True))
+        full, half = map(torch.cat, zip(*map(network.encode, torch.split(photons[:, None], at_once)), strict=True))
         reach = network.context // 2
         half = F.pad(half, (0, 0, 0, 0, 0, 0, reach, reach))
         decoded = []
