@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lucule.localize.background import REACH, lasting_shape
+from lucule.localize.background import REACH, _scatter, _smooth, lasting_shape
 
 POISSON = (1.0, 0.0)
 FRAMES, SIDE = 9, 64
@@ -82,6 +82,15 @@ def test_a_single_frame_is_shrunk_by_the_noise_that_the_camera_makes():
     # what a noisier camera makes by itself is not believed
     (noisy,) = found(frames(SHAPE, count=1), camera=(1000.0, 0.0))
     assert rms(noisy) == 0.0
+
+
+def test_the_noise_that_smoothing_leaves_is_known_up_to_the_borders():
+    shape = (17, 30)
+    weights = np.zeros((np.prod(shape), *shape))
+    for pixel, image in enumerate(np.eye(np.prod(shape)).reshape(-1, *shape)):
+        once = _smooth(image)
+        weights[pixel] = once + _smooth(image - once)
+    assert _scatter(*shape) == pytest.approx((weights**2).sum(axis=0))
 
 
 def test_pixels_under_bright_emitters_say_little():

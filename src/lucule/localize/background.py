@@ -89,7 +89,10 @@ def _scatter(rows: int, columns: int) -> Floats:
     """
     of_axes = []
     for size in (rows, columns):
-        once = uniform_filter1d(uniform_filter1d(np.eye(size), _SMOOTH_PX, mode="nearest"), _SMOOTH_PX, mode="nearest")
+        # one row for each smoothed pixel
+        once = np.eye(size)
+        for _ in range(2):
+            once = uniform_filter1d(once, _SMOOTH_PX, axis=0, mode="nearest")
         twice = once @ once
         of_axes.append([(a * b).sum(axis=1) for a, b in ((once, once), (once, twice), (twice, twice))])
     row, column = (np.array(sums) for sums in of_axes)
