@@ -108,6 +108,10 @@ def test_candidates_are_looked_at_as_far_down_as_evidence_may_raise_them():
     weighed = Laws(AS_SAID, (1, 0), [law(word=1)] * 3)
     assert weighed.candidates(0.9) == CANDIDATES
     assert weighed.candidates(0.1) == pytest.approx(0.1)
+    # a network that is too careful says 22 % where it is 65 %; the law was not fitted to such ones
+    careful = Laws(AS_SAID, (0.5, 1.25), weighed.of_evidence)
+    assert careful.said(0.65) < CANDIDATES
+    assert careful.candidates(0.65) == CANDIDATES
     assert Laws(AS_SAID, (1, 0)).candidates(0.9) == pytest.approx(0.9)
 
 

@@ -87,6 +87,16 @@ def test_blocks_of_frames_make_no_difference(monkeypatch):
         assert parts[name] == pytest.approx(whole[name], abs=0.01)
 
 
+@pytest.mark.parametrize("spare", [(0, 0), (2, 1), (6, 0)])
+def test_how_many_frames_pass_the_network_at_once_makes_no_difference(predictor, monkeypatch, spare):
+    photons = torch.rand(7, 16, 24, generator=torch.Generator().manual_seed(3)) * 900
+    whole = room.raw_output(predictor, photons, spare)
+    assert whole.shape == (7 - sum(spare), 10, 16, 24)
+    for at_once in (1, 3 * 16 * 24):
+        monkeypatch.setattr(room, "_AT_ONCE_PX", at_once)
+        assert torch.allclose(room.raw_output(predictor, photons, spare), whole, atol=1e-4)
+
+
 def test_the_whole_movie_weighs_each_emitter():
     """Between what holds where nothing lasts and where all does, by how many sure emitters are seen again."""
     rows = {"x": [1.0, 2.0, 3.0], "once": [0.0, -2.0, 0.0], "lasting": [4.0, 2.0, -4.0]}

@@ -69,11 +69,11 @@ def test_a_background_that_rises_to_one_side_draws_nobody_there(monkeypatch):
     light = frames(xyz, 6000.0, background=np.broadcast_to(slope, (24, 24)))
     options = {"offset": [10, -10, 20], "sigma": [100, 100, 200], "trust": 1.0}
     found, error = refined(light, xyz, 6000.0, **options)
-    monkeypatch.setattr(room, "_smooth", np.zeros_like)
+    monkeypatch.setattr(room, "lasting_shape", lambda _light, rest, _camera: np.zeros_like(rest))
     drawn, _ = refined(light, xyz, 6000.0, **options)
     bias, without = ((f[:, 0] - xyz[:, 0, 0]).mean() / error[:, 0].mean() for f in (found, drawn))
     assert without > 5  # 6.4; with the true background 0.06
-    assert abs(bias) < 1.2
+    assert abs(bias) < 1.0  # 0.7 to 0.8 over seeds
 
 
 def test_two_that_overlap_are_told_apart():

@@ -193,6 +193,9 @@ class Laws:
         return raw
 
     def candidates(self, limit: float) -> float:
-        """Probability, as the network says it, from which an emitter may turn out to have one above a limit."""
-        said = float(self.said(limit))
-        return said if self.of_evidence is None else min(said, CANDIDATES)
+        """Probability, as the network says it, of emitters that may turn out to have one above a limit.
+
+        Laws of evidence know nothing of emitters less probable than those that they were fitted to: such ones are only
+        looked at where the limit itself is as low.
+        """
+        return float(self.said(limit)) if self.of_evidence is None else min(limit, CANDIDATES)

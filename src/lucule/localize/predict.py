@@ -19,6 +19,7 @@ from torch import Tensor
 from lucule.core import SILENT, Camera, InputError, Localizations, Meta, Progress, package_version, step
 from lucule.core.ledger import fingerprint
 from lucule.io.movies import Movie, Roi, opened
+from lucule.localize import background
 from lucule.localize.blocks import Block, Keep, in_blocks
 from lucule.localize.decode import Found, decode
 from lucule.localize.laws import EVIDENCE, Emitters, Laws, persistence, probability, witnesses
@@ -40,9 +41,13 @@ logger = logging.getLogger(__name__)
 _TILE_PX: Final = 256
 # frames of 64 x 64 pixels in a block; larger frames come in smaller blocks
 _BLOCK: Final = 128
-_FEWEST_FRAMES: Final = 8
-# frames on each side that say where an emitter is, see `lucule.localize.refine`
+_FEWEST_FRAMES: Final = 16
+# pixels that pass the network at once, with the memory that this takes
+_AT_ONCE_PX: Final = 128 * 64 * 64
+# frames on each side that say where an emitter is, see `lucule.localize.refine`; and those whose emitters must be known
+# for that, as they say what the background of these looks like
 _REACH: Final = 2
+_NEEDED: Final = _REACH + background.REACH
 # what a block knows of its emitters, until the whole movie has been seen: log odds where no molecule is seen again, and
 # where all are; whether it tells how long molecules are on; whether it is seen again
 _UNTIL_THE_END: Final = ("once", "lasting", "sure", "again")
@@ -231,7 +236,7 @@ def localize(
             lambda block: _find(predictor, block, pixels, limit),
             size=_block(rows, columns),
             pixel_size_nm=used.pixel_size_nm,
-            reach=predictor.network.context // 2 + _REACH,
+            reach=predictor.network.context // 2 + _NEEDED,
             saturation=min(used.saturation, 2 ** (source.info.camera.bit_depth or 64) - 1),
             keep=keep and Keep(Path(keep), fingerprint(source.fingerprint(), identity, package_version())),
             progress=progress,
@@ -262,7 +267,7 @@ def _find(predictor: Predictor, block: Block, pixels: Sensor, limit: float) -> p
     """Find the emitters of a block of frames; those of the frames around have a say in where they are."""
     threshold = predictor.laws.candidates(limit)
     photons = to_photons(block.counts, pixels)
-    seen = slice(max(block.own.start - _REACH, 0), min(block.own.stop + _REACH, len(photons)))
+    seen = slice(max(block.own.start - _NEEDED, 0), min(block.own.stop + _NEEDED, len(photons)))
     spare = (seen.start, len(photons) - seen.stop)
     found = [_tile(predictor, photons, tile, spare, threshold) for tile in _tiles(*photons.shape[1:])]
     merged = Found(*(np.concatenate([getattr(f, name) for f in found]) for name in ("frame", "row", "column")),
@@ -320,13 +325,19 @@ def _tile(
 def raw_output(predictor: Predictor, photons: Tensor, spare: tuple[int, int] = (0, 0)) -> Tensor:
     """Raw output for frames `(n, rows, columns)`, without spare ones at both ends; every frame is encoded once."""
     network = predictor.network
+    first, last = spare[0], len(photons) - spare[1]
+    at_once = max(_AT_ONCE_PX // photons[0].numel(), 1)
     with torch.inference_mode():
-        full, half = network.encode(photons[:, None])
+        # no name is left for what has been put together, so that its memory is free again
+        full, half = map(torch.cat, zip(*map(network.encode, torch.split(photons[:, None], at_once)), strict=True))
         reach = network.context // 2
-        first, last = spare[0], len(photons) - spare[1]
-        padded = F.pad(half, (0, 0, 0, 0, 0, 0, reach, reach))
-        window = torch.cat([padded[first + i : last + i] for i in range(network.context)], dim=1)
-        return network.decode(full[first:last], window)
+        half = F.pad(half, (0, 0, 0, 0, 0, 0, reach, reach))
+        decoded = []
+        for start in range(first, last, at_once):
+            stop = min(start + at_once, last)
+            window = torch.cat([half[start + i : stop + i] for i in range(network.context)], dim=1)
+            decoded.append(network.decode(full[start:stop], window))
+        return torch.cat(decoded)
 
 
 def placed(predictor: Predictor, found: Found, photons: NDArray[np.float32], noise: Noise) -> Emitters:

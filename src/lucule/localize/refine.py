@@ -12,7 +12,7 @@ place.
 
 The background need not be even. Each emitter has a level of its own, but its slope draws emitters out of focus, whose
 light is spread thinly, to the brighter side. So all emitters are fitted once on an even background; what they leave of
-the frame, smoothed, is the shape of the background in the fits that follow.
+the frames, as far as it lasts, is its shape in the fits that follow (`lucule.localize.background`).
 
 Emitters are visited in turn, each time with the light of all others taken off, and take Fisher scoring steps with the
 noise of the camera (Mortensen et al. 2010, Nat Methods 7:377; Huang et al. 2013, Nat Methods 10:653).
@@ -27,8 +27,8 @@ from typing import Final, TypeAlias
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
 
+from lucule.localize.background import lasting_shape
 from lucule.localize.links import around, link
 from lucule.simulate.crlb import Noise
 from lucule.simulate.optics import Kernel, kernels
@@ -52,8 +52,6 @@ _LARGEST_STEP_NM: Final = 40.0
 _LOST_SIGMA: Final = 3.5
 # weight that holds an emitter where it is
 _HELD: Final = 1e4
-# side of the square over which what is left of a frame is averaged, twice
-_SMOOTH_PX: Final = 13
 # the network's background is trusted to this part of itself
 _BACKGROUND_SPREAD: Final = 0.3
 _PARAMETERS: Final = 5
@@ -129,7 +127,7 @@ def refine(
         )  # fmt: skip
         return rest
 
-    ground[:] = _smooth(solve(word, word_pull, all_of_them))
+    ground[:] = lasting_shape(light, solve(word, word_pull, all_of_them), camera)
     solve(word, word_pull, all_of_them)
     sizes = zip(kernel.pixel_size_nm, photons.shape[:0:-1], strict=True)
     inside = [(-0.5 * pixel, (size + 0.5) * pixel) for pixel, size in sizes]
@@ -156,13 +154,6 @@ def refine(
     found[lost], errors[lost] = said[lost], spread[lost]
     errors[lost, :4] = sigma[lost]
     return Refined(found, errors, others)
-
-
-def _smooth(rest: Floats) -> Floats:
-    """Mean of the pixels around each, twice over a square, which is nearly as round as a Gaussian."""
-    size = (1, _SMOOTH_PX, _SMOOTH_PX)
-    smooth: Floats = uniform_filter(uniform_filter(rest, size, mode="nearest"), size, mode="nearest")
-    return smooth
 
 
 def _lost(found: Floats, said: Floats, sigma: Floats, inside: Sequence[tuple[float, float]]) -> NDArray[np.bool_]:

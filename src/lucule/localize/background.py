@@ -1,0 +1,100 @@
+"""The shape of an uneven background: what stays when the emitters' light is taken off, as far as it lasts.
+
+What the emitters leave of a frame, smoothed, is the shape of its background, and noise. Unevenness that is not known
+draws emitters to the brighter side; noise taken for unevenness draws them anywhere. So the frames around say how much
+of it is real: a background is the same in all of them, noise is not, and neither is the light of emitters that were not
+found. Each pixel is the sum of what lasts and what is new in each frame (the one-way random-effects model); the
+variance of the former is estimated by the products of different frames, over the field, and its most probable value is
+the mean of the frames, shrunk towards an even background by as much as its own uncertainty asks for (empirical Bayes;
+Robinson 1991, Stat Sci 6:15). Where a movie's background is even, next to nothing is left of it.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter, uniform_filter1d
+
+Floats: TypeAlias = NDArray[np.float64]
+
+REACH: Final = 2
+"""Frames before and after each that say what its background looks like."""
+# side of the square over which what is left of a frame is averaged, twice: nearly as round as a Gaussian
+_SMOOTH_PX: Final = 13
+_LEAST_PHOTONS: Final = 0.01
+
+
+def lasting_shape(photons: NDArray[np.float32], rest: Floats, camera: tuple[float, float]) -> Floats:
+    """Shape of the background of consecutive frames.
+
+    Parameters
+    ----------
+    photons
+        The frames in photons, `(frames, rows, columns)`.
+    rest
+        The same without the emitters' light.
+    camera
+        Factor of the variance over that of Poisson light, and variance of a dark pixel in photons, before that factor.
+
+    Returns
+    -------
+    Floats
+        Photons of each pixel more or fewer than on an even background, `(frames, rows, columns)`.
+    """
+    excess, dark = camera
+    scatter = _scatter(*rest.shape[1:])
+    level, variance = np.empty_like(rest), np.empty_like(rest)
+    for frame, (seen, left) in enumerate(zip(photons, rest, strict=True)):
+        expected = np.maximum(seen - left + _smooth(left), _LEAST_PHOTONS)
+        # pixels under bright emitters say little of what lies below
+        weight = 1 / (excess * (expected + dark))
+        total = _smooth(weight)
+        found = _smooth(weight * left) / total
+        # smoothing flattens slopes and hills; what it has left, smoothed again, is most of that (Tukey's twicing)
+        found += _smooth(weight * (left - found)) / total
+        level[frame], variance[frame] = found - found.mean(), scatter / total
+    shape = np.empty_like(rest)
+    for frame in range(len(rest)):
+        around = slice(max(frame - REACH, 0), frame + REACH + 1)
+        shape[frame] = _lasting(level[around], variance[around])
+    return shape
+
+
+def _lasting(level: Floats, variance: Floats) -> Floats:
+    """What frames `(frames, rows, columns)` with known variances have in common, shrunk by its uncertainty."""
+    n = len(level)
+    squares = float((level**2).sum(axis=0).mean())
+    if n > 1:
+        lasting = max((float((level.sum(axis=0) ** 2).mean()) - squares) / (n * (n - 1)), 0.0)
+        new = max(squares / n - float(variance.mean()) - lasting, 0.0)
+    else:
+        # one frame does not tell what lasts
+        lasting, new = max(squares - float(variance.mean()), 0.0), 0.0
+    precision = 1 / (new + variance)
+    mean: Floats = lasting * (precision * level).sum(axis=0) / (1 + lasting * precision.sum(axis=0))
+    return mean
+
+
+def _smooth(image: Floats) -> Floats:
+    smooth: Floats = uniform_filter(uniform_filter(image, _SMOOTH_PX, mode="nearest"), _SMOOTH_PX, mode="nearest")
+    return smooth
+
+
+def _scatter(rows: int, columns: int) -> Floats:
+    """Sums of the squared weights with which pixels enter the smoothed ones, `(rows, columns)`.
+
+    With the smoothing S of rows and columns, twicing is 2 S - S S.
+    """
+    of_axes = []
+    for size in (rows, columns):
+        # one row for each smoothed pixel
+        once = np.eye(size)
+        for _ in range(2):
+            once = uniform_filter1d(once, _SMOOTH_PX, axis=0, mode="nearest")
+        twice = once @ once
+        of_axes.append([(a * b).sum(axis=1) for a, b in ((once, once), (once, twice), (twice, twice))])
+    row, column = (np.array(sums) for sums in of_axes)
+    scatter: Floats = np.einsum("k,kr,kc->rc", (4.0, -4.0, 1.0), row, column)
+    return scatter
