@@ -54,7 +54,9 @@ def run(*, seed: int = 1, fields: int = FIELDS, families: tuple[str, ...] = tupl
     for name, law in laws.items():
         values = {f"weight of {what}": weight for what, weight in zip(FEATURES, law.weights, strict=True)}
         values |= {"constant": law.constant}
-        values |= {f"company, {what}": weight for what, weight in zip(("constant", "own", "other"), law.company, strict=True)}
+        values |= {
+            f"company, {what}": weight for what, weight in zip(("constant", "own", "other"), law.company, strict=True)
+        }
         values |= _judged(all_fields[1::2], law)
         rows += [{"what": what, "law": name, "value": value} for what, value in values.items()]
     return pl.DataFrame(rows, schema={"what": pl.String, "law": pl.String, "value": pl.Float64})
@@ -123,7 +125,13 @@ def _judged(fields: list[_Field], law: Law) -> dict[str, float]:
         else:
             judged.setdefault(f"random field put into clusters, {where}", []).append(float((cluster >= 0).mean()))
     return {
-        "groups of several molecules dropped": float(np.concatenate(dropped[True]).mean()),
-        "other groups dropped": float(np.concatenate(dropped[False]).mean()),
+        "groups of structures dropped": _part(dropped[True]),
+        "other groups dropped": _part(dropped[False]),
         **{what: float(np.mean(values)) for what, values in judged.items()},
     }
+
+
+def _part(dropped: list[NDArray[np.bool_]]) -> float:
+    """Which part of the groups is dropped; not a number where there are none."""
+    every = np.concatenate(dropped)
+    return float(every.mean()) if len(every) else float("nan")

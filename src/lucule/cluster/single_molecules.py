@@ -3,9 +3,9 @@
 A dye that blinks leaves several localizations at one place, which look like a small cluster. What tells: how sure the
 network is of the members, how many they are and how far apart beside their errors, whether they follow one another
 while the molecules of a structure are seen at any time of the movie, and how many groups there are beside the blinks
-that are in none. A logistic law of these, learned from simulated fields with and without blinking, gives the odds that a
-group is part of a structure; a second one hears of the surest other group of the field, as a field that certainly holds
-one structure is likelier to hold more.
+that are in none. A logistic law of these, learned from simulated fields with and without blinking, gives the odds that
+a group is part of a structure; a second one hears of the surest other group of the field, as a field that certainly
+holds one structure is likelier to hold more.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ def without_single_molecules(locs: Localizations, *, chance: Floats | None = Non
     Examples
     --------
     >>> rng = np.random.default_rng(1)
-    >>> spots = np.concatenate([rng.normal(0, 10, (20, 2)), rng.normal(500, 10, (20, 2)), rng.uniform(0, 9e3, (400, 2))])
+    >>> two = np.concatenate([rng.normal(0, 10, (20, 2)), rng.normal(500, 10, (20, 2))])
+    >>> spots = np.concatenate([two, rng.uniform(0, 9e3, (400, 2))])
     >>> frames = np.concatenate([rng.integers(100, 140, 20), rng.integers(0, 9000, 420)])
     >>> locs = Localizations({"x": spots[:, 0], "y": spots[:, 1], "frame": frames, "x_err": [10.0] * 440,
     ...                       "y_err": [10.0] * 440, "label": [1] * 40 + [0] * 400, "p_label": [0.8] * 440,
@@ -136,10 +137,10 @@ def features(locs: Localizations, rows: NDArray[np.int64]) -> tuple[NDArray[np.i
     number
         Of each cluster, `(m,)`.
     features
-        `(m, 6)`: log-odds of the mean probability of the members; logarithms of the standard deviation of their times, as
-        fractions of all blinks of the field, of their number, and of the median squared distance from the middle over
-        that of one molecule with these errors; fraction of members whose nearest other lies more than three errors away;
-        logarithm of the number of groups over that of blinks in none, at most -1.5.
+        `(m, 6)`: log-odds of the mean probability of the members; logarithms of the standard deviation of their times,
+        as fractions of all blinks of the field, of their number, and of the median squared distance from the middle
+        over that of one molecule with these errors; fraction of members whose nearest other lies more than three
+        errors away; logarithm of the number of groups over that of blinks in none, at most -1.5.
     """
     inside = locs["cluster"][rows] >= 0
     own, time = rows[inside], _time(locs["frame"][rows])[inside]
@@ -204,4 +205,3 @@ def _median(values: Floats, group: NDArray[np.int64]) -> Floats:
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
     size = np.diff(np.append(starts, len(group)))
     return (ordered[starts + (size - 1) // 2] + ordered[starts + size // 2]) / 2
-
