@@ -133,7 +133,7 @@ def test_ledger_of_a_new_folder_is_opened_by_several_at_once(tmp_path) -> None:
 
 def test_damaged_ledger_is_named(tmp_path) -> None:
     (tmp_path / ".lucule.sqlite").write_bytes(b"nothing of the kind" * 100)
-    with pytest.raises(WorkError, match=r"not a database.*\.lucule\.sqlite.*remove it"):
+    with pytest.raises(WorkError, match=r"not a database.*\.lucule\.sqlite.*remove the damaged file"):
         Ledger(tmp_path)
 
 

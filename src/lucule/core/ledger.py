@@ -64,9 +64,10 @@ class Ledger:
             with closing(sqlite3.connect(self._path, timeout=60)) as connection, connection:
                 yield connection
         except sqlite3.Error as error:
+            damaged = not isinstance(error, sqlite3.OperationalError)
             raise WorkError(
                 f"Cannot keep the record of finished work: {error}", received=self._path,
-                next_step="if the file is damaged, remove it: all work of this folder is then done again",
+                next_step="remove the damaged file: all work of this folder is then done again" if damaged else None,
             ) from None  # fmt: skip
 
     def is_done(self, work: str, fingerprint: str) -> bool:
