@@ -41,8 +41,6 @@ _AHEAD: Final = 10
 # molecules for a length, of the faintest axon over those of the densest
 _FAINTEST: Final = 0.15
 _FILLED: Final = 0.75
-# log likelihood with which a line that has gaps is no row of clusters: 48 was the most by chance
-_CERTAIN: Final = 60.0
 # part of its length on which a line may lie within axons that explain more
 _WITHIN: Final = 0.5
 _PIECE_NM: Final = 100.0
@@ -227,7 +225,7 @@ def _counts(choice: _Choice, lines: list[_Line], xy: Floats, settings: TraceSett
         taken |= _inside(line.course, line.half_width_nm, choice.course.points_nm)
     if taken.mean() > _WITHIN:
         return False
-    return choice.gain > _CERTAIN or _filled(choice.course, choice.half_width_nm, xy) >= _FILLED
+    return _filled(choice.course, choice.half_width_nm, xy) >= _FILLED
 
 
 def _inside(course: Course, width: float, xy: Floats) -> NDArray[np.bool_]:
