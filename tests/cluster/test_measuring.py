@@ -257,6 +257,20 @@ def test_summary_and_table_by_field_channel_and_class():
     json.dumps(whole, allow_nan=False)
 
 
+def test_classes_of_one_field_share_its_points_and_its_area():
+    one, other = disc(60, 50.0), disc(40, 50.0, (400.0, 0.0))
+    label = np.repeat([1, 2], [60, 40]).astype(np.uint8)
+    region = Region.rectangle(-500, -500, 1500, 500)
+    for region_or_none in (region, None):
+        both = measure(table(one, other, label=label), region=region_or_none)
+        same = measure(table(one, other), region=region_or_none)
+        for name in ("points", "points_in_clusters", "percent_clustered", "area_um2", "clusters_per_um2"):
+            assert both.summary()[name] == same.summary()[name]
+        assert both.summary()["points"] == 100
+        assert both.by_field()["points"].to_list() == [100, 100]
+    assert measure(table(one, other, label=label), region=region).summary()["area_um2"] == pytest.approx(2.0)
+
+
 def test_files(tmp_path):
     locs = group(Localizations({**_xy(disc(50, 40), disc(3, 0.0, (900, 900))), "label": np.ones(53, int)}))
     clusters = measure(locs, region=Region.rectangle(-500, -500, 1000, 1000))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -133,8 +134,8 @@ class Clusters:
         itself (see `lucule.cluster.intervals`). A number that does not exist is None. `area_from` says where `area_um2`
         comes from.
         """
-        areas = self.fields.unique([name for name in ("field",) if name in self.fields.columns] or None)
-        totals = self.fields.unique([name for name in PATTERNS if name in self.fields.columns] or None)
+        areas = each_once(self.fields, ("field",))
+        totals = each_once(self.fields, PATTERNS)
         area = None if areas["area_um2"].null_count() else float(areas["area_um2"].sum())
         counted = _counts(int(totals["points"].sum()), int(self.fields["points_in_clusters"].sum()), len(self), area)
         return {
@@ -250,6 +251,12 @@ def fields_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
     types: dict[str, Any] = {"field": pl.UInt16, "channel": pl.UInt8, "label": pl.UInt8, "points": pl.UInt32}
     types |= {"points_in_clusters": pl.UInt32, "clusters": pl.UInt32, "area_um2": pl.Float64, "area_from": pl.String}
     return pl.DataFrame(rows, schema={name: dtype for name, dtype in types.items() if name in rows[0]})
+
+
+def each_once(fields: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
+    """One row of `Clusters.fields` for each value of those columns that there are; classes share points and area."""
+    present = [name for name in names if name in fields.columns]
+    return fields.unique(present, maintain_order=True) if present else fields.head(1)
 
 
 def select(data: pl.DataFrame, key: dict[str, Any]) -> pl.DataFrame:

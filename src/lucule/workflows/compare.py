@@ -17,9 +17,11 @@ import polars as pl
 from pydantic import Field
 
 from lucule import cluster, stats
+from lucule.cluster.result import each_once
 from lucule.core import SILENT, Config, InputError, Progress, package_version
 from lucule.core.files import atomic_path, write_text
 from lucule.core.ledger import Ledger
+from lucule.core.patterns import PATTERNS
 from lucule.workflows import conditions
 from lucule.workflows.batch import (
     OUTCOME_FILE,
@@ -244,8 +246,7 @@ def _values(joined: cluster.Clusters, key: dict[str, int], settings: Settings) -
 
 
 def _none_of(joined: cluster.Clusters) -> cluster.Clusters:
-    keys = [name for name in ("field", "channel") if name in joined.fields.columns]
-    fields = joined.fields.unique(keys or None, maintain_order=True)
+    fields = each_once(joined.fields, PATTERNS)
     nothing = fields.with_columns((pl.col(name) * 0).alias(name) for name in ("points_in_clusters", "clusters"))
     return cluster.Clusters(joined.data.clear(), nothing, None, joined.meta)
 
