@@ -9,9 +9,10 @@ Examples
 >>> labelled = lucule.classify.classify(locs)
 """
 
-import importlib
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lucule.lazy import at_first_use
 
 if TYPE_CHECKING:
     from lucule.core import Localizations, Region
@@ -42,14 +43,4 @@ _ROOMS = (
 # a library stays silent unless the program that uses it asks
 logging.getLogger("lucule").addHandler(logging.NullHandler())
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
-    if name in _ROOMS:
-        return importlib.import_module(f"lucule.{name}")
-    raise AttributeError(f"module 'lucule' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*__all__, *_ROOMS])
+__getattr__, __dir__ = at_first_use(__name__, rooms=_ROOMS, homes=_HOME)

@@ -3,8 +3,7 @@
 Modules are loaded when they are first used, so that a plan can be looked at without the microscope's own software.
 """
 
-import importlib
-from typing import Any
+from lucule.lazy import at_first_use
 
 _ROOMS = (
     "calibration",
@@ -22,12 +21,4 @@ _ROOMS = (
     "stitching",
 )
 
-
-def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return importlib.import_module(f"lucule.acquire.{name}")
-    raise AttributeError(f"module 'lucule.acquire' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(_ROOMS)
+__getattr__, __dir__ = at_first_use(__name__, rooms=_ROOMS)

@@ -1,14 +1,12 @@
 """Label every localization with a network that looks at its neighbours."""
 
-import importlib
-from typing import Any
-
 from lucule.classify.features import NORMALISATIONS, FeatureSettings, features
 from lucule.classify.folds import Folds, cross_validate
 from lucule.classify.metrics import Scores, score
 from lucule.classify.predict import check_range, classify
 from lucule.classify.recipe import Recipe
 from lucule.classify.train import train
+from lucule.lazy import at_first_use
 
 __all__ = [
     "NORMALISATIONS",
@@ -26,12 +24,4 @@ __all__ = [
 
 _ROOMS = ("graph", "lines", "subsets")
 
-
-def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return importlib.import_module(f"lucule.classify.{name}")
-    raise AttributeError(f"module 'lucule.classify' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*__all__, *_ROOMS])
+__getattr__, __dir__ = at_first_use(__name__, rooms=_ROOMS, loaded=__all__)

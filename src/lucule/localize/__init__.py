@@ -3,8 +3,9 @@
 Names are loaded when they are first used, so that calibration and fits do not wait for torch.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lucule.lazy import at_first_use
 
 if TYPE_CHECKING:
     from lucule.localize.export import to_onnx
@@ -58,17 +59,7 @@ _HOMES = {
     "scores": ("LocalizationScore", "Scores", "checkerboard", "efficiency", "jaccard", "score", "score_matches"),
     "training": ("train",),
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
+_HOME = {name: f"lucule.localize.{module}" for module, names in _HOMES.items() for name in names}
 _ROOMS = ("calibrate", "calibration", "fitting", "samplers")
 
-
-def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return importlib.import_module(f"lucule.localize.{name}")
-    if name not in _HOME:
-        raise AttributeError(f"module 'lucule.localize' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"lucule.localize.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*__all__, *_ROOMS])
+__getattr__, __dir__ = at_first_use(__name__, rooms=_ROOMS, homes=_HOME)

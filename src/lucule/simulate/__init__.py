@@ -6,10 +6,8 @@ or movie. A `Scenario` is a field of clusters,
 positions only; `simulate` draws it, and `scenarios` is the list on which the packaged classifiers were trained.
 """
 
-import importlib
-from typing import Any
-
 from lucule.core.recipe import Kind
+from lucule.lazy import at_first_use
 from lucule.simulate.bead_stack import BeadMovie, bead_stack
 from lucule.simulate.camera import available_cameras, load_camera
 from lucule.simulate.chain import Truth
@@ -72,12 +70,4 @@ __all__ = [
 
 _ROOMS = ("optics", "torch_render", "varied_fields")
 
-
-def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return importlib.import_module(f"lucule.simulate.{name}")
-    raise AttributeError(f"module 'lucule.simulate' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*__all__, *_ROOMS])
+__getattr__, __dir__ = at_first_use(__name__, rooms=_ROOMS, loaded=__all__)

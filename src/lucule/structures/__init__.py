@@ -3,8 +3,9 @@
 Names are loaded when they are first used, so that one kind of structure does not wait for the others.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lucule.lazy import at_first_use
 
 if TYPE_CHECKING:
     from lucule.structures import axons, sarcomeres
@@ -20,15 +21,6 @@ __all__ = [
 ]
 
 _ROOMS = ("axons", "sarcomeres")
+_HOME = {name: "lucule.structures.averaging" for name in __all__ if name not in _ROOMS}
 
-
-def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return importlib.import_module(f"lucule.structures.{name}")
-    if name not in __all__:
-        raise AttributeError(f"module 'lucule.structures' has no attribute {name!r}")
-    return getattr(importlib.import_module("lucule.structures.averaging"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = at_first_use(__name__, rooms=_ROOMS, homes=_HOME)

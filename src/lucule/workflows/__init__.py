@@ -9,6 +9,7 @@ import importlib
 from typing import Any
 
 from lucule.core import InputError
+from lucule.lazy import at_first_use
 
 WORKFLOWS = (
     "clusters",
@@ -20,15 +21,7 @@ WORKFLOWS = (
 """What `lucule run` knows by name."""
 _OTHERS = ("averaging", "training")
 
-
-def __getattr__(name: str) -> Any:
-    if name in (*WORKFLOWS, *_OTHERS):
-        return importlib.import_module(f"lucule.workflows.{name}")
-    raise AttributeError(f"module 'lucule.workflows' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*WORKFLOWS, *_OTHERS, "load"])
+__getattr__, __dir__ = at_first_use(__name__, rooms=(*WORKFLOWS, *_OTHERS), loaded=("load",))
 
 
 def load(name: str) -> Any:
