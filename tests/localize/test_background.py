@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lucule.localize.background import REACH, _scatter, _smooth, lasting_shape
+from lucule.localize.background import _SMOOTH_PX, REACH, _scatter, _smooth, common_shape, lasting_shape
 
 POISSON = (1.0, 0.0)
 FRAMES, SIDE = 9, 64
@@ -88,9 +88,9 @@ def test_the_noise_that_smoothing_leaves_is_known_up_to_the_borders():
     shape = (17, 30)
     weights = np.zeros((np.prod(shape), *shape))
     for pixel, image in enumerate(np.eye(np.prod(shape)).reshape(-1, *shape)):
-        once = _smooth(image)
-        weights[pixel] = once + _smooth(image - once)
-    assert _scatter(*shape) == pytest.approx((weights**2).sum(axis=0))
+        once = _smooth(image, _SMOOTH_PX)
+        weights[pixel] = once + _smooth(image - once, _SMOOTH_PX)
+    assert _scatter(*shape, _SMOOTH_PX) == pytest.approx((weights**2).sum(axis=0))
 
 
 def test_pixels_under_bright_emitters_say_little():
@@ -113,3 +113,21 @@ def test_few_frames_and_few_pixels_are_no_trouble(shape):
 def test_light_without_noise_and_dark_frames_stay_finite():
     assert np.isfinite(found(np.zeros((3, 24, 24), np.float32))).all()
     assert np.isfinite(lasting_shape(np.zeros((3, 24, 24), np.float32), np.full((3, 24, 24), -50.0), POISSON)).all()
+
+
+def test_one_shape_for_many_frames_is_better_than_that_of_each():
+    photons = frames(SHAPE, count=60)[:, :62, :63]  # no whole squares of three pixels
+    shape = common_shape(photons, photons, (1.0, np.zeros((62, 63), np.float32)))
+    assert shape.shape == (62, 63)
+    assert rms(shape - SHAPE[:62, :63]) < 0.1 * rms(SHAPE)
+    even = frames(0.0, count=60)
+    assert rms(common_shape(even, even, (1.0, np.zeros((SIDE, SIDE), np.float32)))) < 0.05
+
+
+def test_noise_of_the_camera_is_no_background():
+    """Half of the pixels of an sCMOS are read with 20 times the variance; where they are says nothing of the light."""
+    dark = np.full((SIDE, SIDE), 2.0, np.float32)
+    dark[:, SIDE // 2 :] = 400.0
+    rng = np.random.default_rng(4)
+    photons = frames(0.0, count=2) + rng.normal(0, np.sqrt(dark), (2, SIDE, SIDE)).astype(np.float32)
+    assert rms(common_shape(photons, photons, (1.0, dark))) < 0.35
