@@ -91,7 +91,8 @@ def test_how_far_a_line_goes_on_over_a_gap_is_told_by_the_others(usual_nm, joine
     short = sparse_lines(rng, np.arange(-300.0, 301.0, 100.0))
     beyond = np.array([[-60.0, 850.0]]).repeat(15, axis=0) + rng.normal(0, ERROR_NM, (15, 2))
     around = rng.uniform([-2000, -3000], [22000, 3000], (400, 2))
-    places = np.arange(-usual_nm / 2, usual_nm / 2 + 1, 100.0)
+    # so many molecules that they tell how long their lines are
+    places = np.arange(-usual_nm / 2, usual_nm / 2 + 1, 50.0)
     others = [sparse_lines(rng, places) + np.array([4000.0 * k, 0]) for k in range(1, 6)]
     xy = np.concatenate([short, beyond, around, *others])
     number = np.full(len(xy), -1, np.int32)
