@@ -38,6 +38,8 @@ _LOCATED_BY: Final = 600
 _FEWEST_MOLECULES: Final = 2.0
 # localizations of one molecule lie so far from each other at most, as its linkers and errors allow
 _SPREAD_NM: Final = 60.0
+# of a line that is no longer than a molecule is spread nothing tells its molecules apart
+_MOST_BY_CHANCE: Final = 0.9
 # ends of a line are looked for at places so far from each other, nm
 _STEP_NM: Final = 20.0
 _FARTHEST_NM: Final = 2000.0
@@ -314,9 +316,9 @@ def _molecules(v: Floats, low: float, high: float) -> float:
     for reach in (_SPREAD_NM, 2 * _SPREAD_NM):
         counts.append(np.searchsorted(v, v + reach, "right") - np.searchsorted(v, v - reach, "left"))
         lengths.append(np.minimum(v + reach, high) - np.maximum(v - reach, low))
-    near, further = float(counts[0].sum()), float((counts[1] - counts[0]).sum())
-    inside, around = float(lengths[0].sum()), float((lengths[1] - lengths[0]).sum())
-    # those of other molecules, as told by what lies around, or by the whole line: molecules may keep a distance
-    everywhere = len(v) * inside / max(high - low, _SPREAD_NM)
-    others = min(further * inside / max(around, 1.0), everywhere)
-    return len(v) / min(max((near - others) / len(v), 1.0), len(v))
+    near, further = float(counts[0].mean()), float((counts[1] - counts[0]).mean())
+    inside, around = float(lengths[0].mean()), float((lengths[1] - lengths[0]).mean())
+    # what is of other molecules is told by what lies around, or by the whole line: molecules may keep a distance
+    by_chance = min(inside / max(high - low, 1.0), _MOST_BY_CHANCE)
+    same = max(near - further * inside / max(around, 1.0), (near - len(v) * by_chance) / (1 - by_chance))
+    return len(v) / min(max(same, 1.0), len(v))
