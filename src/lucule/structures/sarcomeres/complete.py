@@ -273,7 +273,8 @@ def _nearby_sum(v: Floats, values: Floats) -> Floats:
     """Sum of `values` over all places that one molecule could be seen at."""
     order = np.argsort(v)
     total = np.concatenate([[0.0], np.cumsum(values[order])])
-    first, last = (np.searchsorted(v[order], v + reach, side) for reach, side in ((-_SPREAD_NM, "left"), (_SPREAD_NM, "right")))
+    first = np.searchsorted(v[order], v - _SPREAD_NM, "left")
+    last = np.searchsorted(v[order], v + _SPREAD_NM, "right")
     return np.asarray(total[last] - total[first])
 
 
