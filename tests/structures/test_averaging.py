@@ -147,7 +147,29 @@ def test_two_classes_are_told_apart() -> None:
     truth = found.particles.ids >= 20
     agree = np.mean(found.class_of == truth)
     assert max(agree, 1 - agree) > 0.9
-    assert sum(found.summary()["classes"]) == int((~found.outlier).sum())
+    said = found.summary()
+    assert said["classes"] == 2
+    assert sum(said["particles_per_class"]) == said["particles_averaged"] == int((~found.outlier).sum())
+
+
+def test_without_classes_there_is_one() -> None:
+    locs, _ = particles(ARROW, 12, labelled=0.9, seed=8)
+    said = structures.average(locs, settings=AverageSettings(symmetry="none", starts=1)).summary()
+    assert said["classes"] == 1
+    assert said["particles_per_class"] == [said["particles_averaged"]]
+
+
+def test_particles_of_a_class_of_too_few_are_outliers() -> None:
+    first, _ = particles(ARROW, 24, labelled=0.9, seed=6)
+    second, _ = particles(RING, 2, labelled=1.0, seed=7)
+    locs = Localizations.concat([first, second.with_columns(group=second["group"] + 24)])
+    found = structures.average(locs, settings=AverageSettings(symmetry="none", classes=2, starts=1))
+    small = found.class_of == 1
+    assert 0 < small.sum() < 4
+    assert found.outlier[small].all()
+    assert found.summary()["classes"] == 1
+    assert np.mean(found.main[found.particles.ids < 24]) > 0.8
+    assert any("too few to be averaged" in warning for warning in found.warnings)
 
 
 def test_a_particle_of_very_many_localizations_counts_by_its_sites() -> None:

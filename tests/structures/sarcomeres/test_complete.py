@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lucule.structures.sarcomeres import complete, group_by_centre, sure
+from lucule.structures.sarcomeres.complete import molecules
 
 ERROR_NM = 10.0
 
@@ -91,7 +92,8 @@ def test_how_far_a_line_goes_on_over_a_gap_is_told_by_the_others(usual_nm, joine
     short = sparse_lines(rng, np.arange(-300.0, 301.0, 100.0))
     beyond = np.array([[-60.0, 850.0]]).repeat(15, axis=0) + rng.normal(0, ERROR_NM, (15, 2))
     around = rng.uniform([-2000, -3000], [22000, 3000], (400, 2))
-    places = np.arange(-usual_nm / 2, usual_nm / 2 + 1, 100.0)
+    # so many molecules that they tell how long their lines are
+    places = np.arange(-usual_nm / 2, usual_nm / 2 + 1, 50.0)
     others = [sparse_lines(rng, places) + np.array([4000.0 * k, 0]) for k in range(1, 6)]
     xy = np.concatenate([short, beyond, around, *others])
     number = np.full(len(xy), -1, np.int32)
@@ -99,3 +101,37 @@ def test_how_far_a_line_goes_on_over_a_gap_is_told_by_the_others(usual_nm, joine
     number[len(xy) - sum(map(len, others)) :] = np.repeat(np.arange(1, 6), [len(other) for other in others])
     found = complete(xy, ERROR_NM, number)[0]
     assert np.all(found[len(short) : len(short) + 15] == (0 if joined else -1))
+
+
+@pytest.mark.parametrize("there", [6, 20, 80])
+def test_molecules_are_counted_and_not_the_places_of_their_localizations(there) -> None:
+    rng = np.random.default_rng(6)
+    counted = []
+    for _ in range(20):
+        v = rng.uniform(-650, 650, there).repeat(20) + rng.normal(0, 16, 20 * there)
+        side = rng.choice([-60.0, 60.0], there).repeat(20)
+        counted.append(molecules(side, v))
+    assert np.mean(counted) == pytest.approx(there, rel=0.25)
+
+
+def test_one_molecule_is_one() -> None:
+    rng = np.random.default_rng(7)
+    assert molecules(np.full(30, 60.0), rng.normal(0, 5, 30)) == pytest.approx(1)
+    assert molecules(np.array([60.0]), np.array([0.0])) == 1
+
+
+def test_what_is_seen_once_is_background_and_what_is_seen_often_a_molecule() -> None:
+    rng = np.random.default_rng(8)
+    others = [sparse_lines(rng, np.arange(-600.0, 601.0, 100.0)) + np.array([4000.0 * k, 0]) for k in range(1, 5)]
+    short = sparse_lines(rng, np.arange(-600.0, 301.0, 100.0))
+    background = rng.uniform([-2000, -3000], [18000, 3000], (2000, 2))
+    end = np.array([[-60.0, 500.0]])
+    for repeats, joined in ((15, True), (1, False)):
+        beyond = end.repeat(repeats, axis=0) + rng.normal(0, ERROR_NM, (repeats, 2))
+        lines = np.concatenate([short, *others])
+        background = background[np.hypot(*(background - end).T) > 100]
+        xy = np.concatenate([lines, beyond, background])
+        number = np.full(len(xy), -1, np.int32)
+        number[: len(lines)] = np.repeat(np.arange(5), [len(short), *map(len, others)])
+        found = complete(xy, ERROR_NM, number)[0][len(lines) : len(lines) + repeats]
+        assert (found == (0 if joined else -1)).all()

@@ -15,7 +15,7 @@ from pydantic import Field
 from lucule.core import SILENT, Config, InputError, Localizations, Progress, step
 from lucule.structures.averaging import in_space
 from lucule.structures.averaging import symmetry as symmetries
-from lucule.structures.averaging.classes import split
+from lucule.structures.averaging.classes import split, with_members
 from lucule.structures.averaging.density import Grid, centre_of, symmetrised
 from lucule.structures.averaging.particles import Particles, collect, joined
 from lucule.structures.averaging.poses import angles_deg, plane_rotations, space_rotations
@@ -81,7 +81,7 @@ class Average:
     outlier
         Particles that do not fit, `(k,)`.
     class_of
-        Class of each particle, from 0, `(k,)`.
+        Class of each particle, `(k,)`; 0 is the largest, of classes of too few all particles are outliers.
     symmetry
         Symmetry of the average, order 1 for none.
     losses
@@ -158,12 +158,14 @@ class Average:
     def summary(self) -> dict[str, Any]:
         """The main numbers by name."""
         used = ~self.outlier
+        per_class = np.bincount(self.class_of[used]).tolist()
         return {
             "particles": len(self.particles),
             "particles_averaged": int(used.sum()),
             "outliers": int(self.outlier.sum()),
             "left_out_too_few_localizations": len(self.particles.left_out),
-            "classes": [int((self.class_of[used] == c).sum()) for c in range(int(self.class_of.max()) + 1)],
+            "classes": len(per_class),
+            "particles_per_class": per_class,
             "dimensions": 2 if self.particles.flat else 3,
             "symmetry": self.symmetry.order,
             "symmetry_loss_percent": 100 * self.symmetry.loss,
@@ -267,6 +269,11 @@ def average(
         with progress.task("Classes"):
             class_of, state = split(problem, state, settings.classes, blur_nm, found, rng)
     outlier, score = outliers(problem, state)
+    if settings.classes > 1:
+        fitting = int((~outlier).sum())
+        class_of, outlier = with_members(class_of, outlier)
+        if (left_out := fitting - int((~outlier).sum())) > 0:
+            warnings.append(f"{left_out} particles are in classes of too few to be averaged, and count as outliers.")
     if 2 * outlier.sum() > len(full):
         warnings.append(
             f"{int(outlier.sum())} of {len(full)} particles do not fit the average: it is that of a minority."

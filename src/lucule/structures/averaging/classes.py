@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucule.structures.averaging.density import blurred
+from lucule.structures.averaging.particles import FEWEST_PARTICLES
 from lucule.structures.averaging.registration import Problem, State, add_particle, added, refine
 from lucule.structures.averaging.symmetry import Symmetry
 
@@ -24,7 +25,7 @@ def split(
 ) -> tuple[Ints, State]:
     """Assign every particle to the class whose average, made without it, fits it best.
 
-    The first guess comes from the principal components of the aligned particles. Classes are numbered by size.
+    The first guess comes from the principal components of the aligned particles.
     """
     class_of = _first_guess(problem, state, number, blur_nm, rng)
     step = 0.5 * blur_nm
@@ -40,14 +41,36 @@ def split(
         if (changed == class_of).all() or len(np.unique(changed)) < number:
             break
         class_of = changed
-    order = np.argsort(-np.bincount(class_of, minlength=number), kind="stable")
-    rank = np.argsort(order)
     rotations, shifts, score = (
         np.stack([getattr(s, name) for s in states])[class_of, np.arange(len(class_of))]
         for name in ("rotations", "shifts_nm", "score")
     )
     settled = replace(state, rotations=rotations, shifts_nm=shifts, score=score)
-    return rank[class_of].astype(np.int64), replace(settled, densities=added(problem, settled))
+    return class_of, replace(settled, densities=added(problem, settled))
+
+
+def with_members(class_of: Ints, outlier: NDArray[np.bool_]) -> tuple[Ints, NDArray[np.bool_]]:
+    """Number classes by the particles that fit, the largest 0; particles of a class of too few are outliers.
+
+    Of fewer than twice the fewest particles of an average no two halves can be averaged, which alone could tell
+    whether they have anything in common.
+
+    Parameters
+    ----------
+    class_of, outlier
+        Class of each particle, and whether it does not fit, `(k,)`.
+
+    Examples
+    --------
+    >>> class_of, outlier = with_members(np.array([0, 0, 1, 1, 1, 1, 1]), np.zeros(7, np.bool_))
+    >>> class_of.tolist(), outlier.tolist()
+    ([1, 1, 0, 0, 0, 0, 0], [True, True, False, False, False, False, False])
+    """
+    sizes = np.bincount(class_of[~outlier], minlength=int(class_of.max()) + 1)
+    rank = np.argsort(np.argsort(-sizes, kind="stable"))
+    few = sizes < 2 * FEWEST_PARTICLES
+    few[sizes.argmax()] = False
+    return rank[class_of].astype(np.int64), outlier | few[class_of]
 
 
 def _first_guess(problem: Problem, state: State, number: int, blur_nm: float, rng: np.random.Generator) -> Ints:

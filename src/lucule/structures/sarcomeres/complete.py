@@ -14,9 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr
 
-from lucule.space import threads
+from lucule.space import NeighbourGrid, threads
 from lucule.structures.sarcomeres.filters import members
 from lucule.structures.sarcomeres.intervals import Fitted, LineSettings, hessian_of, places
 from lucule.structures.sarcomeres.likelihood import (
@@ -36,12 +35,14 @@ _ROUNDS: Final = 2
 # localizations that place the lines well enough
 _LOCATED_BY: Final = 600
 # a fit that rests on fewer molecules can be laid through anything
-_FEWEST_PLACES: Final = 3
-_PLACE_NM: Final = 40.0
+_FEWEST_MOLECULES: Final = 2.0
 # localizations of one molecule lie so far from each other at most, as its linkers and errors allow
-_SPREAD_NM: Final = 80.0
-# part of the places of both lines from which on molecules are many
-_TAKEN: Final = 0.7
+_SPREAD_NM: Final = 60.0
+# of a line that is no longer than a molecule is spread nothing tells its molecules apart
+_MOST_BY_CHANCE: Final = 0.9
+# ends of a line are looked for at places so far from each other, nm
+_STEP_NM: Final = 20.0
+_FARTHEST_NM: Final = 2000.0
 # around the found part of the lines: where background is counted, and how far away anything is looked at, nm
 _BESIDE_NM: Final = 600.0
 _BEYOND_NM: Final = 300.0
@@ -63,10 +64,10 @@ class _Lengths:
     middle: float
     spread: float
 
-    def reaching(self, length: float, known: float) -> float:
-        """Probability that lines which are as long as `known` are as long as `length`."""
-        further, until = ((math.log(max(nm, 1.0)) - self.middle) / self.spread for nm in (length, known))
-        return float(np.exp(log_ndtr(-further) - log_ndtr(-until)))
+    def log_density(self, length: Floats) -> Floats:
+        """Of lengths, up to a constant."""
+        logs = np.log(np.maximum(length, 1.0))
+        return np.asarray(-0.5 * ((logs - self.middle) / self.spread) ** 2 - logs)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,22 +138,35 @@ def complete(
     settings = settings or LineSettings()
     points, variance = checked(xy, error_nm, settings)
     number, chance = np.array(number, np.int32, copy=True), np.zeros(len(points), np.float32)
+    company = NeighbourGrid(points).count_within(_SPREAD_NM) if len(points) else np.empty(0, np.int32)
     for _ in range(_ROUNDS):
         each = members(number)
         found = threads.each(lambda k, each=each: _located(points, variance, each[k], settings), len(each))
-        lengths = _lengths([one.coordinates(points[rows])[1] for one, rows in zip(found, each, strict=True) if one])
+        lengths = _lengths([one.coordinates(points[rows]) for one, rows in zip(found, each, strict=True) if one])
         if lengths is None:
             break
         usual = usual_background(points, number)
+        seen = _as_often(company, number >= 0)
         before = np.count_nonzero(number >= 0)
         for k, one in enumerate(found):
             if one is not None:
-                added, likely = _joining(one, points, variance, number, k, usual, lengths)
+                added, likely = _joining(one, points, variance, number, k, usual, seen, lengths)
                 better = likely > chance[added]
                 number[added[better]], chance[added[better]] = k, likely[better]
         if np.count_nonzero(number >= 0) == before:
             break
     return number, chance
+
+
+def _as_often(company: NDArray[np.int32], inside: NDArray[np.bool_]) -> Floats:
+    """How much likelier localizations with so many others beside them are in double lines than in the background.
+
+    Molecules blink and carry several dyes; what was seen once is mostly background. How much so the table itself tells.
+    """
+    kind = np.floor(np.log2(company + 1.0)).astype(np.int64)
+    kinds = int(kind.max(initial=0)) + 1
+    within, outside = (np.bincount(kind[part], minlength=kinds) + 1.0 for part in (inside, ~inside))
+    return np.asarray((within / within.sum() / (outside / outside.sum()))[kind])
 
 
 def _located(points: Floats, variance: Floats, rows: NDArray[np.int64], settings: LineSettings) -> _Located | None:
@@ -171,23 +185,22 @@ def _located(points: Floats, variance: Floats, rows: NDArray[np.int64], settings
 
 
 def _joining(
-    one: _Located, points: Floats, variance: Floats, number: NDArray[np.int32], k: int, usual: float, lengths: _Lengths,
+    one: _Located, points: Floats, variance: Floats, number: NDArray[np.int32], k: int, usual: float,
+    seen: Floats, lengths: _Lengths,
 ) -> tuple[NDArray[np.int64], Floats]:  # fmt: skip
     """Rows that are in no double line and probably on the lines of double line `k`, and how probably."""
     near = np.flatnonzero(nearby(points, number, k))
     mine = number[near] == k
     u, v = one.coordinates(points[near])
     low, high = float(v[mine].min()), float(v[mine].max())
-    several = _places(u[mine], v[mine])
-    if several < _FEWEST_PLACES:
+    several = molecules(u[mine], v[mine])
+    if several < _FEWEST_MOLECULES:
         return near[:0], np.empty(0)
     width = np.sqrt(np.exp(2 * one.fitted.theta[LOG_WIDTH]) + variance[near])
-    length = max(high - low, _SHORTEST_NM)
-    density = over_background(u, v, width, float(one.fitted.theta[HALF]), mine, usual)
-    odds = density * one.across(u, v, variance[near])
-    rate, free = _going_on(v[mine], several / length)
-    inside = (v >= low) & (v <= high)
-    odds[~inside] = np.minimum(odds[~inside], _outwards(odds, v, low, high, rate, free, lengths)[~inside])
+    odds = over_background(u, v, width, float(one.fitted.theta[HALF]), mine, usual) * one.across(u, v, variance[near])
+    odds *= seen[near]
+    outside = np.flatnonzero((v < low) | (v > high))
+    odds[outside] = _beyond(odds[outside], v[outside], low, high, several, lengths)
     joins = ~mine & (odds > 1)
     return near[joins], odds[joins] / (1 + odds[joins])
 
@@ -227,7 +240,7 @@ def over_background(u: Floats, v: Floats, width: Floats, half: float, mine: NDAr
         What `usual_background` gives: where there is no background it counts as one molecule.
     """
     low, high, count = float(v[mine].min()), float(v[mine].max()), np.count_nonzero(mine)
-    each = count / max(_places(u[mine], v[mine]), 1)
+    each = count / molecules(u[mine], v[mine])
     off = np.abs(np.abs(u) - half) > _OFF * width
     around = (np.abs(u) < _BESIDE_NM) & (v > low - _BEYOND_NM) & (v < high + _BEYOND_NM)
     area = 2 * _BESIDE_NM * (high - low + 2 * _BEYOND_NM)
@@ -235,25 +248,37 @@ def over_background(u: Floats, v: Floats, width: Floats, half: float, mine: NDAr
     return float(count / max(high - low, _SHORTEST_NM) / background)
 
 
-def _outwards(odds: Floats, v: Floats, low: float, high: float, rate: float, free: float, lengths: _Lengths) -> Floats:
-    """Odds beyond both ends: whether lines go on for so long is asked of the gap and of the lengths in the table."""
-    result = np.zeros(len(v))
-    ends = {1.0: high, -1.0: -low}
-    for side, start in tuple(ends.items()):
-        for i in np.argsort(side * v):
-            place = side * float(v[i])
-            if place <= start:
-                continue
-            gap = math.exp(-rate * max(place - ends[side] - free, 0.0))
-            goes = gap * lengths.reaching(place + ends[-side], ends[side] + ends[-side])
-            # where lines go on the gap was chance; where they have ended what is here is background
-            result[i] = odds[i] * goes / (goes + 1 - goes / gap) if goes > 0 else 0.0
-            if result[i] > 1:
-                ends[side] = place
-    return result
+def _beyond(odds: Floats, v: Floats, low: float, high: float, several: float, lengths: _Lengths) -> Floats:
+    """Odds of what lies beyond both ends: all places of the two ends are weighed with all molecules out there.
+
+    The longer lines go on, the less likely they have as few molecules as were seen within the found part; how often
+    lines are so long tells the table; and every molecule out there that lies on the lines speaks for ends beyond it.
+    """
+    part = odds / (1 + odds)
+    said = np.log1p(odds) / np.maximum(_nearby_sum(v, part), 1.0)
+    further = [np.ceil(np.maximum(low - v, 0) / _STEP_NM), np.ceil(np.maximum(v - high, 0) / _STEP_NM)]
+    steps = [at.astype(np.int64) for at in further]
+    evidence = [np.cumsum(np.bincount(at, np.where(at > 0, said, 0), int(_FARTHEST_NM / _STEP_NM))) for at in steps]
+    longer = _STEP_NM * np.add.outer(*(np.arange(len(each), dtype=np.float64) for each in evidence))
+    known = max(high - low, _SHORTEST_NM)
+    log_chance = lengths.log_density(known + longer) - several * np.log1p(longer / known) + np.add.outer(*evidence)
+    chance = np.exp(log_chance - log_chance.max())
+    chance /= chance.sum()
+    reaching = [np.cumsum(chance.sum(axis=1 - axis)[::-1])[::-1] for axis in range(2)]
+    goes = np.where(steps[0] > 0, reaching[0][steps[0]], reaching[1][steps[1]])
+    return np.asarray(goes * part / np.maximum(1 - goes * part, 1e-12))
 
 
-def _lengths(places_of: list[Floats]) -> _Lengths | None:
+def _nearby_sum(v: Floats, values: Floats) -> Floats:
+    """Sum of `values` over all places that one molecule could be seen at."""
+    order = np.argsort(v)
+    total = np.concatenate([[0.0], np.cumsum(values[order])])
+    first = np.searchsorted(v[order], v - _SPREAD_NM, "left")
+    last = np.searchsorted(v[order], v + _SPREAD_NM, "right")
+    return np.asarray(total[last] - total[first])
+
+
+def _lengths(places_of: list[tuple[Floats, Floats]]) -> _Lengths | None:
     """What the places along found lines, nm, tell of the lengths in a table; None without any line.
 
     Lines go on beyond their outermost molecules by as much as these lie apart, at either end.
@@ -263,27 +288,38 @@ def _lengths(places_of: list[Floats]) -> _Lengths | None:
     if len(places_of) < _FEWEST_LENGTHS:
         return _Lengths(math.log(_LENGTH_NM), _LENGTH_SPREAD)
     logs = []
-    for v in places_of:
-        there = len(np.unique(np.floor(v / _PLACE_NM)))
+    for u, v in places_of:
+        there = molecules(u, v)
         logs.append(math.log(max(float(np.ptp(v)), _SHORTEST_NM) * (there + 1) / max(there - 1, 1)))
     middle = float(np.median(logs))
     spread = float(np.median(np.abs(np.array(logs) - middle))) / _MAD_OF_SD
     return _Lengths(middle, float(np.clip(spread, _LEAST_SPREAD, _LENGTH_SPREAD)))
 
 
-def _going_on(v: Floats, places_per_nm: float) -> tuple[float, float]:
-    """How likely lines have their next molecule, for each nm, and after which gap that begins to count.
+def molecules(u: Floats, v: Floats) -> float:
+    """About how many molecules the localizations of two lines are, from 1.
 
-    Where molecules are few their localizations still lie together, in several places, and are no evidence of others:
-    what tells is gaps wider than one molecule is spread. Lines whose places are nearly all taken have no such gaps.
+    Localizations of one molecule lie within its linkers and errors; there are more so near than a little further
+    along the line, where all are of other molecules.
+
+    Parameters
+    ----------
+    u, v
+        `(n,)` distance from the middle line and place along the lines, nm.
     """
-    if places_per_nm * _PLACE_NM / 2 > _TAKEN:
-        return places_per_nm, 0.0
-    beyond = np.diff(np.sort(v)) - _SPREAD_NM
-    beyond = beyond[beyond > 0]
-    return min(float((len(beyond) + 1) / (beyond.sum() + _SPREAD_NM)), places_per_nm), _SPREAD_NM
+    low, high = float(v.min()), float(v.max())
+    return sum(_molecules(np.sort(v[side]), low, high) for side in (u < 0, u >= 0) if side.any())
 
 
-def _places(u: Floats, v: Floats) -> int:
-    """About how many molecules there are on both lines."""
-    return len(np.unique(np.column_stack([u > 0, np.floor(v / _PLACE_NM)]), axis=0))
+def _molecules(v: Floats, low: float, high: float) -> float:
+    """Of one line, from sorted places."""
+    counts, lengths = [], []
+    for reach in (_SPREAD_NM, 2 * _SPREAD_NM):
+        counts.append(np.searchsorted(v, v + reach, "right") - np.searchsorted(v, v - reach, "left"))
+        lengths.append(np.minimum(v + reach, high) - np.maximum(v - reach, low))
+    near, further = float(counts[0].mean()), float((counts[1] - counts[0]).mean())
+    inside, around = float(lengths[0].mean()), float((lengths[1] - lengths[0]).mean())
+    # what is of other molecules is told by what lies around, or by the whole line: molecules may keep a distance
+    by_chance = min(inside / max(high - low, 1.0), _MOST_BY_CHANCE)
+    same = max(near - further * inside / max(around, 1.0), (near - len(v) * by_chance) / (1 - by_chance))
+    return len(v) / min(max(same, 1.0), len(v))
