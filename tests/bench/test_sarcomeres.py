@@ -23,6 +23,8 @@ def tiny(monkeypatch):
     monkeypatch.setattr(bench, "DISTANCES_NM", (95.6,))
     monkeypatch.setattr(bench, "ERRORS_NM", (15.0,))
     monkeypatch.setattr(bench, "FIELDS", 1)
+    monkeypatch.setattr(bench, "EVERYWHERE_PER_UM2", (100.0,))
+    monkeypatch.setattr(bench, "MOLECULES_PER_UM", (100.0,))
     monkeypatch.setattr(models, "available", list)
 
 
@@ -37,10 +39,12 @@ def test_a_tiny_run_is_complete_and_kept(tiny, tmp_path, monkeypatch) -> None:
     assert rate["field 1, true positive"] > 95
     bias = table.filter(pl.col("what").str.ends_with("bias") & (pl.col("method") == "lucule"))["value"]
     assert bias.abs().max() < 10
+    everywhere = table.filter(pl.col("what").str.contains("everywhere, double lines"))["value"].to_list()
+    assert everywhere == [24]
     # parts that are there are read, not measured
-    for name in ("_paper_scene", "_range", "_distances", "_speed"):
+    for name in ("_paper_scene", "_range", "_everywhere", "_distances", "_speed"):
         monkeypatch.setattr(bench, name, None)
-    names = ("scene_0", "range_120", "distances_95.6", "speed")
+    names = ("scene_0", "range_120", "everywhere_100", "distances_95.6", "speed")
     monkeypatch.setattr(bench, "_parts", lambda seed: dict.fromkeys(names, seed))
     assert bench.run(seed=1, folder=tmp_path).equals(table)
 
