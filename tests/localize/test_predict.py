@@ -93,7 +93,7 @@ def test_how_many_frames_pass_the_network_at_once_makes_no_difference(predictor,
     whole = room.raw_output(predictor, photons, spare)
     assert whole.shape == (7 - sum(spare), 10, 16, 24)
     for at_once in (1, 3 * 16 * 24):
-        monkeypatch.setattr(room, "_AT_ONCE_PX", at_once)
+        monkeypatch.setitem(room._AT_ONCE_PX, "cpu", at_once)
         assert torch.allclose(room.raw_output(predictor, photons, spare), whole, atol=1e-4)
 
 
