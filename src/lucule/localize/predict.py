@@ -22,7 +22,7 @@ from lucule.io.movies import Movie, Roi, opened
 from lucule.localize import background
 from lucule.localize.blocks import Block, Keep, in_blocks
 from lucule.localize.decode import Found, decode
-from lucule.localize.laws import EVIDENCE, Emitters, Laws, persistence, probability, witnesses
+from lucule.localize.laws import AS_SAID, EVIDENCE, Emitters, Laws, persistence, probability, witnesses
 from lucule.localize.network import MARGIN_PX, STRIDE, LocalizationNet, build
 from lucule.localize.photons import to_photons
 from lucule.localize.recipe import Recipe
@@ -100,18 +100,16 @@ class Predictor:
         """What calibrates its errors and probabilities; without refinement there is no more evidence to weigh."""
         features = self.card.features
         evidence = features.get("evidence_law") if self.refined else None
-        if evidence is not None and np.shape(evidence) != (3, EVIDENCE):
-            raise InputError(
-                "The model was calibrated for another version of lucule",
-                received=f"weights of evidence of shape {np.shape(evidence)}",
-                allowed=f"{(3, EVIDENCE)}",
-                next_step="calibrate it anew: lucule.localize.calibrate.calibrate(folder)",
-            )
-        return Laws(
-            features.get("sigma_law", [(0.0, 1.0, 0.0, 0.0)] * 4),
-            features.get("p_law", (1.0, 0.0)),
-            evidence,
-        )
+        sigma = features.get("sigma_law", [AS_SAID] * 4)
+        for name, law, shape in (("evidence", evidence, (3, EVIDENCE)), ("errors", sigma, (4, len(AS_SAID)))):
+            if law is not None and np.shape(law) != shape:
+                raise InputError(
+                    "The model was calibrated for another version of lucule",
+                    received=f"laws of {name} of shape {np.shape(law)}",
+                    allowed=f"{shape}",
+                    next_step="calibrate it anew: lucule.localize.calibrate.calibrate(folder)",
+                )
+        return Laws(sigma, features.get("p_law", (1.0, 0.0)), evidence)
 
 
 def load(
@@ -351,7 +349,7 @@ def placed(predictor: Predictor, found: Found, photons: NDArray[np.float32], noi
     said = found.values.astype(np.float64)
     unit = np.array([width, height, predictor.z_scale_nm])
     values = np.column_stack([said[:, 1:4] * unit, np.exp(said[:, [4, 9]])])
-    moved, again = np.zeros(len(values)), np.zeros((len(values), 2 * _REACH))
+    moved, drawn, again = np.zeros(len(values)), np.zeros(len(values)), np.zeros((len(values), 2 * _REACH))
     errors = before = np.column_stack([said[:, 5:8] * unit, said[:, 8]])
     if predictor.refined and len(values):
         low, high = predictor.kernel.z_range_nm
@@ -363,9 +361,10 @@ def placed(predictor: Predictor, found: Found, photons: NDArray[np.float32], noi
         values, spread = refined.values, refined.errors
         errors = np.column_stack([spread[:, :3], spread[:, 3] / values[:, 3]])
         again = np.where(refined.others >= 0, 1 / errors[refined.others, 3], 0.0)
+        drawn = refined.drawn
         moved = np.hypot(*(values[:, :2] - first).T) / np.hypot(*spread[:, :2].T)
     single = np.full(len(values), len(photons) == 1)
-    return Emitters(found.frame, said[:, 0], values, errors, before, moved, again, single)
+    return Emitters(found.frame, said[:, 0], values, errors, before, moved, drawn, again, single)
 
 
 def _columns(predictor: Predictor, found: Emitters) -> pl.DataFrame:
