@@ -8,6 +8,7 @@ import pytest
 
 from lucule.bench import clusters as bench
 from lucule.bench import dbscan_speed
+from lucule.bench.textbook_fields import PROCESSES, textbook_field
 from lucule.cluster import methods
 from lucule.simulate.varied_fields import FAMILIES, Field
 
@@ -25,8 +26,9 @@ def small(monkeypatch):
 
 
 def test_a_small_run_is_complete(small):
-    table = bench.run(seed=2, fields=2, families=small)
-    assert set(table["family"]) == {*small, "all"}
+    table = bench.run(seed=2, fields=2, families=(*small, "segments"))
+    assert set(table["family"]) == {*small, "segments", "all"}
+    assert set(table["part"]) == {"fields", "textbook", "all fields", "all textbook"}
     assert {"lucule", "dbscan, tuned per family", "hdbscan, tuned per field", *methods.METHODS} <= set(table["method"])
     flat = table.filter(pl.col("family") == "discs")
     assert flat["ari"].is_between(-0.5, 1).all()
@@ -53,6 +55,23 @@ def test_the_best_for_each_field_is_at_least_the_best_for_all(small):
             for what in ("field", "family")
         )
         assert one >= all_
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_fields_of_textbook_processes_hold_what_is_said_of_them(process):
+    fields = [textbook_field(process, blinking=blinking, seed=(8, k)) for k in range(8) for blinking in (False, True)]
+    again = textbook_field(process, blinking=True, seed=(8, 7))
+    assert np.array_equal(again.points, fields[-1].points)
+    seen = [len(field) / len(np.unique(field.molecule)) for field in fields]
+    assert seen[::2] == [1] * 8
+    assert np.mean(seen[1::2]) == pytest.approx(1 / 0.35, rel=0.05)
+    for field in fields:
+        assert np.array_equal(field.label == 1, field.cluster >= 0)
+        assert (field.cluster < 0).any()
+        if process == "complete randomness":
+            assert not field.label.any()
+        else:
+            assert 5 <= len(np.unique(field.cluster[field.cluster >= 0])) <= 60
 
 
 def test_methods_do_not_see_the_truth(small):

@@ -19,6 +19,8 @@ SMALL = {
     "DENSITIES": (("low", 3.9e-4, 30),),
 }  # fmt: skip
 
+HILL = "1500 photons on 20 and a hill of 60"
+
 
 @pytest.fixture(scope="module")
 def rows():
@@ -31,10 +33,18 @@ def rows():
 
 def test_every_part_gives_rows(rows):
     whats = {what for what, *_ in rows}
-    assert whats == {"64 x 64 px", "alone", "bias", "two of 4000 photons", "three tubes"}
+    assert whats == {"64 x 64 px", "alone", "bias", HILL, "two of 4000 photons", "three tubes"}
     methods = {method for what, method, _ in rows if what == "three tubes"}
     assert methods == {"alone", "multi", "network"}
     assert all(value > 0 for (*_, quantity), value in rows.items() if "/s of a core" in quantity)
+
+
+def test_a_hill_of_the_background_draws_those_uphill_that_do_not_know_it(rows):
+    # 160 emitters with errors of 5 nm: the mean is sure to 0.4 nm
+    assert abs(rows[HILL, "gaussian", "drawn uphill, nm"]) < 1.3
+    drawn = [value for (what, method, quantity), value in rows.items() if (what, quantity) == (HILL, "drawn uphill, nm")
+             and method.startswith("gaussian, ")]  # fmt: skip
+    assert drawn[0] > 2
 
 
 @pytest.mark.parametrize("model", ["gaussian", "elliptical", "astigmatic", "spline"])

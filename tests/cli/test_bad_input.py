@@ -8,6 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from lucule.workflows import WORKFLOWS
+
 HEADER = '"id","frame","x [nm]","y [nm]","intensity [photon]"\n'
 ROWS = "".join(f"{i},{i},{100.5 * i},{50.25 * i},1000\n" for i in range(1, 40))
 
@@ -128,3 +130,8 @@ def test_an_interrupted_command_says_what_became_of_its_work(cell, lucule, tmp_p
         answer = lucule("run", "clusters", cell, "--out", tmp_path / "r")
         assert answer.exit_code == 130
         assert "What is finished is kept; the same command goes on" in " ".join(answer.err.split())
+
+
+def test_the_help_of_run_names_every_workflow(lucule):
+    told = lucule("run", "--help").out
+    assert all(name in told for name in WORKFLOWS)

@@ -147,7 +147,13 @@ def test_what_is_wrong_with_frames_is_a_warning(trained, tmp_path):
     assert code == 0, answer
     assert any("1 of 6 frames are empty" in warning for warning in answer["warnings"])
     assert any("1 of 6 frames are saturated" in warning for warning in answer["warnings"])
-    assert len(lucule.Localizations.load(out).meta.vendor["notes"]) == 2
+    assert any("that of the network is assumed" in warning for warning in answer["warnings"])
+    assert len(lucule.Localizations.load(out).meta.vendor["notes"]) == 3
+    (tmp_path / "camera.yaml").write_text("kind: scmos\npixel_size_nm: 100\nbaseline: 100\nelectrons_per_count: 0.5\n")
+    _, answer = call("localize", tmp_path / "a.npy", "--model", trained[0], "--camera", tmp_path / "camera.yaml",
+                     "--out", tmp_path / "b.parquet", "--device", "cpu")  # fmt: skip
+    assert answer["warnings"]
+    assert not any("assumed" in warning for warning in answer["warnings"])
 
 
 def test_a_dry_run_writes_nothing(trained, movie, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lucule.localize.background import REACH, _scatter, _smooth, lasting_shape, slopes
+from lucule.localize.background import _SMOOTH_PX, REACH, _scatter, _smooth, common_shape, lasting_shape, slopes
 
 POISSON = (1.0, 0.0)
 FRAMES, SIDE = 9, 64
@@ -88,9 +88,9 @@ def test_the_noise_that_smoothing_leaves_is_known_up_to_the_borders():
     shape = (17, 30)
     weights = np.zeros((np.prod(shape), *shape))
     for pixel, image in enumerate(np.eye(np.prod(shape)).reshape(-1, *shape)):
-        once = _smooth(image)
-        weights[pixel] = once + _smooth(image - once)
-    assert _scatter(*shape) == pytest.approx((weights**2).sum(axis=0))
+        once = _smooth(image, _SMOOTH_PX)
+        weights[pixel] = once + _smooth(image - once, _SMOOTH_PX)
+    assert _scatter(*shape, _SMOOTH_PX) == pytest.approx((weights**2).sum(axis=0))
 
 
 def test_pixels_under_bright_emitters_say_little():
@@ -119,3 +119,21 @@ def test_slopes_of_each_frame_along_each_axis():
     shape = np.stack([2.0 * np.arange(6) * np.ones((4, 1)), np.arange(4.0)[:, None] * np.ones(6), np.zeros((4, 6))])
     assert slopes(shape).tolist() == [[2, 0], [0, 1], [0, 0]]
     assert slopes(np.ones((2, 1, 1))).tolist() == [[0, 0], [0, 0]]
+
+
+def test_one_shape_for_many_frames_is_better_than_that_of_each():
+    photons = frames(SHAPE, count=60)[:, :62, :63]  # no whole squares of three pixels
+    shape = common_shape(photons, photons, (1.0, np.zeros((62, 63), np.float32)))
+    assert shape.shape == (62, 63)
+    assert rms(shape - SHAPE[:62, :63]) < 0.1 * rms(SHAPE)
+    even = frames(0.0, count=60)
+    assert rms(common_shape(even, even, (1.0, np.zeros((SIDE, SIDE), np.float32)))) < 0.05
+
+
+def test_noise_of_the_camera_is_no_background():
+    """Half of the pixels of an sCMOS are read with 20 times the variance; where they are says nothing of the light."""
+    dark = np.full((SIDE, SIDE), 2.0, np.float32)
+    dark[:, SIDE // 2 :] = 400.0
+    rng = np.random.default_rng(4)
+    photons = frames(0.0, count=2) + rng.normal(0, np.sqrt(dark), (2, SIDE, SIDE)).astype(np.float32)
+    assert rms(common_shape(photons, photons, (1.0, dark))) < 0.35

@@ -88,7 +88,7 @@ def test_errors():
 def test_shapes_have_their_size(shape, dims):
     rng = np.random.default_rng(1)
     n = 20_000
-    offsets = around(rng, shape, np.zeros(n, np.int64), np.array([100.0]), 2000.0, dims)
+    offsets = around(rng, shape, np.zeros(n, np.int64), np.array([100.0]), np.array([2000.0]), dims)
     assert dims == 3 or not offsets[:, 2].any()
     gyration = np.sqrt((offsets**2).sum(axis=1).mean())
     expected = {"disc": np.sqrt(dims / (dims + 2)) * 100, "gaussian": np.sqrt(dims) * 50, "ring": 100.0}
@@ -140,6 +140,30 @@ def test_structures_keep_their_distance():
     assert len(placed) > 50
     assert apart.min() >= 300
     assert (apart.min(axis=1) < 365).mean() > 0.3  # half of them lie right beside another
+
+
+def test_structures_of_an_unequal_field_differ_more_than_chance_makes_them():
+    """Numbers of localizations, in the plane: the ninth decile is several times the first."""
+    ratio = {}
+    for name in ("unequal", "caml"):
+        family = FAMILIES[name].without_blinking().replace(
+            structures=(40, 60), points_per_cluster=(40, 60), radius_nm=(20, 40), field_without_clusters=0,
+            outlines=("square",), fraction_3d=0,
+        )  # fmt: skip
+        sizes = [np.bincount(f.cluster[f.cluster >= 0]) for f in (varied_field(family, seed=k) for k in range(12))]
+        ratio[name] = np.median([np.quantile(n, 0.9) / np.quantile(n[n > 0], 0.1) for n in sizes])
+    assert ratio["caml"] < 1.8
+    assert ratio["unequal"] > 3
+
+
+def test_a_second_population_has_a_size_and_a_shape_of_its_own():
+    family = FAMILIES["unequal"].without_blinking().replace(
+        shapes=("disc", "fibre"), second_population=1, field_without_clusters=0, fraction_3d=0
+    )  # fmt: skip
+    both = [set(np.unique(varied_field(family, seed=k).label)) >= {1, 2} for k in range(30)]
+    one = [set(np.unique(varied_field(family.replace(second_population=0), seed=k).label)) >= {1, 2} for k in range(30)]
+    assert sum(both) >= 8
+    assert not any(one)
 
 
 def test_linking_without_a_fault_keeps_molecules_and_light():

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from lucule import models
 from lucule.bench.dbscan_speed import speed
+from lucule.bench.textbook_fields import PROCESSES, textbook_field
 from lucule.cluster import methods, scores
 from lucule.cluster.members import Members
 from lucule.cluster.methods.hdbscan import hierarchy, select
@@ -97,20 +98,25 @@ class Answer:
 
 
 def run(
-    *, seed: int = 1, fields: int = FIELDS, families: tuple[str, ...] = tuple(FAMILIES), progress: Progress = SILENT
+    *,
+    seed: int = 1,
+    fields: int = FIELDS,
+    families: tuple[str, ...] = (*FAMILIES, *PROCESSES),
+    progress: Progress = SILENT,
 ) -> pl.DataFrame:
-    """Score all methods on all families; takes some minutes.
+    """Score all methods on all families and on fields of textbook point processes; takes some minutes.
 
     Returns
     -------
     polars.DataFrame
-        One row for each family, with and without blinking, and method: fields, localizations, settings (where all
-        fields have the same), the mean scores, seconds and localizations per second. `count_error` is signed,
-        `count_error_abs` not; areas and `cluster_iou` (mean over the true clusters) are for 2D. `ece` is the mean of
-        the fields' own calibration errors, `ece_pooled` that of all their localizations together.
+        One row for each family or process (`part` "fields" or "textbook"), with and without blinking, and method:
+        fields, localizations, settings (where all fields have the same), the mean scores, seconds and localizations
+        per second. `count_error` is signed, `count_error_abs` not; areas and `cluster_iou` (mean over the true
+        clusters) are for 2D. `ece` is the mean of the fields' own calibration errors, `ece_pooled` that of all their
+        localizations together.
     """
     rows: list[dict[str, Any]] = []
-    judged: dict[tuple[bool, str], list[Answer]] = {}
+    judged: dict[tuple[str, bool, str], list[Answer]] = {}
     parts = list(itertools.product(families, (False, True)))
     _warm_up()
     with progress.task("Find clusters", len(parts), "families") as task:
@@ -121,14 +127,20 @@ def run(
             rows += [_row([answer for answer in answers if answer.method == name]) for name in names]
             for answer in answers:
                 if answer.probability is not None:
-                    judged.setdefault((blinking, answer.method), []).append(answer)
+                    judged.setdefault((_part(family), blinking, answer.method), []).append(answer)
             task.advance()
     table = pl.DataFrame(rows, infer_schema_length=None)
     return pl.concat([table, _overall(table, judged), pl.DataFrame(speed(seed))], how="diagonal_relaxed")
 
 
 def draw(family: str, blinking: bool, fields: int, seed: int, *, series: int = 20_201_493) -> Iterator[Case]:
-    """Fields of a family; the seeds are none of a training."""
+    """Fields of a family or of a textbook process; the seeds are none of a training."""
+    if family in PROCESSES:
+        place = list(PROCESSES).index(family)
+        for number in range(fields):
+            own = (series, seed, 1000 + place, int(blinking), number)
+            yield Case(family, blinking, textbook_field(family, blinking=blinking, seed=own))
+        return
     limits = FAMILIES[family].always_blinking() if blinking else FAMILIES[family].without_blinking()
     place = list(FAMILIES).index(family)
     for number in range(fields):
@@ -258,7 +270,7 @@ def _row(answers: list[Answer]) -> dict[str, Any]:
             means[name] = round(float(np.mean(values)), 4)
     settings = {answer.settings for answer in answers}
     return {
-        "part": "fields",
+        "part": _part(first.case.family),
         "family": first.case.family,
         "blinking": first.case.blinking,
         "method": first.method,
@@ -271,10 +283,15 @@ def _row(answers: list[Answer]) -> dict[str, Any]:
     }
 
 
-def _overall(table: pl.DataFrame, judged: dict[tuple[bool, str], list[Answer]]) -> pl.DataFrame:
-    """Means over the families, and the calibration of all localizations of all fields together."""
+def _part(family: str) -> str:
+    return "textbook" if family in PROCESSES else "fields"
+
+
+def _overall(table: pl.DataFrame, judged: dict[tuple[str, bool, str], list[Answer]]) -> pl.DataFrame:
+    """Means over the families and over the processes, with the calibration of all their localizations."""
     together = [
         {
+            "part": part,
             "blinking": blinking,
             "method": method,
             "ece_pooled": scores.calibration_error(
@@ -282,19 +299,19 @@ def _overall(table: pl.DataFrame, judged: dict[tuple[bool, str], list[Answer]]) 
                 np.concatenate([answer.probability for answer in answers if answer.probability is not None]),
             ),
         }
-        for (blinking, method), answers in judged.items()
+        for (part, blinking, method), answers in judged.items()
     ]
     means = [pl.col(name).mean().round(4) for name in SCORES if table[name].dtype != pl.Null]
     sums = [pl.col("fields", "localizations", "seconds").sum()]
     return (
-        table.group_by("blinking", "method", maintain_order=True)
+        table.group_by("part", "blinking", "method", maintain_order=True)
         .agg(*sums, *means)
         .with_columns(
-            part=pl.lit("all"),
             family=pl.lit("all"),
             localizations_per_s=(pl.col("localizations") / pl.col("seconds")).round().cast(pl.Int64),
         )
-        .join(pl.DataFrame(together), on=["blinking", "method"], how="left", maintain_order="left")
+        .join(pl.DataFrame(together), on=["part", "blinking", "method"], how="left", maintain_order="left")
+        .with_columns(part=pl.lit("all ") + pl.col("part"))
     )
 
 

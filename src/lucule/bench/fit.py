@@ -24,7 +24,7 @@ from lucule.bench.parts import Rows, in_parts
 from lucule.core import SILENT, Camera, Progress
 from lucule.localize.fitting import FitSettings, fit_block, prepare
 from lucule.localize.fitting.block import alone, candidates, in_photons
-from lucule.localize.matching import Matches, match
+from lucule.localize.matching import Matches, MatchSettings, match
 from lucule.localize.recipe import Recipe
 from lucule.localize.scores import error_over_bound
 from lucule.models import find
@@ -50,6 +50,9 @@ PLACES_PX: Final = (0.1, 0.3, 0.5, 0.7, 0.9)
 BIAS_LIGHT: Final = ((1000.0, 10.0), (20_000.0, 200.0))
 BIAS_DEPTHS_NM: Final = (-500, 0, 500)
 BIAS_CAMERA: Final = "smlm_challenge"
+# a hill of the background in the middle of the frame: photons on top, standard deviation; and what stands around it
+HILL_PHOTONS, HILL_PX = 60.0, 14.0
+HILL_LIGHT: Final = (1500.0, 20.0)
 _PICASSO_BOX: Final = 13
 _PICASSO_GRADIENT: Final = 3000.0
 
@@ -93,6 +96,7 @@ def _parts(seed: int) -> dict[str, Callable[[], Rows]]:
             parts[f"single_{model.name}_{camera}"] = partial(_single, model, camera, seed)
     for model in MODELS:
         parts[f"bias_{model.name}"] = partial(_bias, model, seed)
+        parts[f"uneven_{model.name}"] = partial(_uneven, model, seed)
     parts["pairs"] = partial(_pairs, seed)
     for density in DENSITIES:
         for method in PHANTOM_METHODS:
@@ -245,6 +249,38 @@ def _bias(model: Model, seed: int) -> Rows:
             worst = max(groups, key=lambda group: abs(group.mean()))
             rows.append(_row(what, model.name, f"largest bias / bound {'xyz'[k]}", worst.mean()))
             rows.append(_row(what, model.name, f"its standard error {'xyz'[k]}", worst.std() / np.sqrt(len(worst))))
+    return rows
+
+
+def _uneven(model: Model, seed: int) -> Rows:
+    """Single emitters around a hill of the background: errors over those said, and how far they are drawn uphill."""
+    camera, kernel = load_camera("ideal"), compile_psf(model.made_with, 100)
+    offsets = np.random.default_rng(seed).uniform(-4, 4, (4 * SINGLE_FRAMES, 2))
+    photons, background = HILL_LIGHT
+    scene = _lone(kernel, camera, 0.0, HILL_LIGHT, offsets, seed)
+    across = (np.arange(SIZE) + 0.5 - SIZE / 2) / HILL_PX
+    hill = HILL_PHOTONS * np.exp(-0.5 * (across**2 + across[:, None] ** 2))
+    movie = scene.movie + expose(np.broadcast_to(hill, scene.movie.shape), camera, seed=seed + 1)
+    fitter = prepare(sensor(camera, (SIZE, SIZE)), model.psf, model.settings)
+    light = in_photons(fitter, movie)
+    even = alone(fitter, light, *candidates(fitter, light))
+    locs = fit_block(fitter, movie)
+    answers = {
+        model.name: (locs["frame"], locs.select("x", "y").to_numpy(), locs.select("x_err", "y_err").to_numpy()),
+        f"{model.name}, as if it were even": (even.frame, even.values[:, :2], even.errors[:, :2]),
+    }
+    rows = []
+    for method, (frame, xy, said) in answers.items():
+        pairs = match(frame, xy, scene.frame, scene.xyz[:, :2], MatchSettings(lateral_nm=100, axial_nm=None))
+        difference = pairs.difference_nm[:, :2]
+        towards = SIZE / 2 * kernel.pixel_size_nm[0] - scene.xyz[pairs.true, :2]
+        towards /= np.linalg.norm(towards, axis=1, keepdims=True)
+        pulls = np.quantile(difference / said[pairs.found], [0.1587, 0.8413])
+        what = f"{photons:g} photons on {background:g} and a hill of {HILL_PHOTONS:g}"
+        rows.append(_row(what, method, "pull width", np.diff(pulls)[0] / 2))
+        rows.append(_row(what, method, "lateral_nm", np.sqrt((difference**2).sum(axis=1).mean())))
+        rows.append(_row(what, method, "drawn uphill, nm", (difference * towards).sum(axis=1).mean()))
+        rows.append(_row(what, method, "recall", len(pairs.true) / len(scene.frame)))
     return rows
 
 

@@ -26,7 +26,10 @@ from lucule.cli.session import Session, session
 
 def run(
     workflow: Annotated[
-        str, typer.Argument(help="Name of a workflow (clusters, compare, sarcomeres), or a run.yaml to do again.")
+        str,
+        typer.Argument(
+            help="Name of a workflow (clusters, compare, sarcomeres, axons, experiment), or a run.yaml to do again."
+        ),
     ],
     inputs: Annotated[
         list[Path] | None, typer.Argument(help="Localization tables in any supported format.", readable=False)

@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter, uniform_filter1d
+from scipy.ndimage import uniform_filter, uniform_filter1d, zoom
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -23,7 +23,36 @@ REACH: Final = 2
 """Frames before and after each that say what its background looks like."""
 # side of the square over which what is left of a frame is averaged, twice: nearly as round as a Gaussian
 _SMOOTH_PX: Final = 13
+# the same where one shape for many frames is made of squares of pixels
+_BIN_PX: Final = 3
+_SMOOTH_BINS: Final = 5
 _LEAST_PHOTONS: Final = 0.01
+
+
+def common_shape(
+    photons: NDArray[np.float32], rest: NDArray[np.float32], camera: tuple[float, NDArray[np.float32]]
+) -> Floats:
+    """One shape for all frames, `(rows, columns)`, from a few means over frames and pixels; as `lasting_shape`.
+
+    The variance of a dark pixel is a map `(rows, columns)`.
+    """
+    excess, dark = camera
+    groups = np.array_split(np.arange(len(rest)), min(len(rest), 2 * REACH + 1))
+    seen, left = (np.stack([_binned(frames[g].mean(axis=0)) for g in groups]) for frames in (photons, rest))
+    fewer = len(groups) / len(rest) / _BIN_PX**2
+    coarse = _lasting(*_levels(seen, left, (excess * fewer, _binned(dark)), _SMOOTH_BINS))
+    rows, columns = rest.shape[1:]
+    shape: Floats = zoom(coarse, _BIN_PX, order=1, mode="nearest", grid_mode=True)[:rows, :columns]
+    return shape
+
+
+def _binned(image: NDArray[np.float32]) -> Floats:
+    """Means of squares of pixels; at the far sides what is there is repeated."""
+    rows, columns = (-size % _BIN_PX for size in image.shape)
+    whole = np.pad(image, ((0, rows), (0, columns)), mode="edge")
+    lines = sum(whole[start::_BIN_PX].astype(np.float64) for start in range(_BIN_PX))
+    means: Floats = sum(lines[:, start::_BIN_PX] for start in range(_BIN_PX)) / _BIN_PX**2
+    return means
 
 
 def lasting_shape(photons: NDArray[np.float32], rest: Floats, camera: tuple[float, float]) -> Floats:
@@ -43,18 +72,7 @@ def lasting_shape(photons: NDArray[np.float32], rest: Floats, camera: tuple[floa
     Floats
         Photons of each pixel more or fewer than on an even background, `(frames, rows, columns)`.
     """
-    excess, dark = camera
-    scatter = _scatter(*rest.shape[1:])
-    level, variance = np.empty_like(rest), np.empty_like(rest)
-    for frame, (seen, left) in enumerate(zip(photons, rest, strict=True)):
-        expected = np.maximum(seen - left + _smooth(left), _LEAST_PHOTONS)
-        # pixels under bright emitters say little of what lies below
-        weight = 1 / (excess * (expected + dark))
-        total = _smooth(weight)
-        found = _smooth(weight * left) / total
-        # smoothing flattens slopes and hills; what it has left, smoothed again, is most of that (Tukey's twicing)
-        found += _smooth(weight * (left - found)) / total
-        level[frame], variance[frame] = found - found.mean(), scatter / total
+    level, variance = _levels(photons, rest, camera, _SMOOTH_PX)
     shape = np.empty_like(rest)
     for frame in range(len(rest)):
         around = slice(max(frame - REACH, 0), frame + REACH + 1)
@@ -75,6 +93,25 @@ def slopes(shape: Floats) -> Floats:
     return np.sqrt(mean)
 
 
+def _levels(
+    photons: NDArray[np.floating], rest: Floats, camera: tuple[float, float | Floats], width: int
+) -> tuple[Floats, Floats]:
+    """What each frame alone says of its shape, and the variance of that, `(frames, rows, columns)`."""
+    excess, dark = camera
+    scatter = _scatter(*rest.shape[1:], width)
+    level, variance = np.empty_like(rest), np.empty_like(rest)
+    for frame, (seen, left) in enumerate(zip(photons, rest, strict=True)):
+        expected = np.maximum(seen - left + _smooth(left, width), _LEAST_PHOTONS)
+        # pixels under bright emitters say little of what lies below
+        weight = 1 / (excess * (expected + dark))
+        total = _smooth(weight, width)
+        found = _smooth(weight * left, width) / total
+        # smoothing flattens slopes and hills; what it has left, smoothed again, is most of that (Tukey's twicing)
+        found += _smooth(weight * (left - found), width) / total
+        level[frame], variance[frame] = found - found.mean(), scatter / total
+    return level, variance
+
+
 def _lasting(level: Floats, variance: Floats) -> Floats:
     """What frames `(frames, rows, columns)` with known variances have in common, shrunk by its uncertainty."""
     n = len(level)
@@ -90,12 +127,12 @@ def _lasting(level: Floats, variance: Floats) -> Floats:
     return mean
 
 
-def _smooth(image: Floats) -> Floats:
-    smooth: Floats = uniform_filter(uniform_filter(image, _SMOOTH_PX, mode="nearest"), _SMOOTH_PX, mode="nearest")
+def _smooth(image: Floats, width: int) -> Floats:
+    smooth: Floats = uniform_filter(uniform_filter(image, width, mode="nearest"), width, mode="nearest")
     return smooth
 
 
-def _scatter(rows: int, columns: int) -> Floats:
+def _scatter(rows: int, columns: int, width: int) -> Floats:
     """Sums of the squared weights with which pixels enter the smoothed ones, `(rows, columns)`.
 
     With the smoothing S of rows and columns, twicing is 2 S - S S.
@@ -105,7 +142,7 @@ def _scatter(rows: int, columns: int) -> Floats:
         # one row for each smoothed pixel
         once = np.eye(size)
         for _ in range(2):
-            once = uniform_filter1d(once, _SMOOTH_PX, axis=0, mode="nearest")
+            once = uniform_filter1d(once, width, axis=0, mode="nearest")
         twice = once @ once
         of_axes.append([(a * b).sum(axis=1) for a, b in ((once, once), (once, twice), (twice, twice))])
     row, column = (np.array(sums) for sums in of_axes)

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from lucule.core import SILENT, Camera, InputError, Localizations, Meta, Progress, package_version, step
 from lucule.core.ledger import fingerprint
-from lucule.io.movies import Movie, Roi, opened
+from lucule.io.movies import Movie, MovieInfo, Roi, opened
+from lucule.io.movies.info import ARRAY
 from lucule.localize import background
 from lucule.localize.blocks import Block, Keep, in_blocks
 from lucule.localize.decode import Found, decode
@@ -65,6 +66,8 @@ class Predictor:
         What it was trained for.
     camera
         Camera of the movie.
+    assumed
+        Whether that is the camera of the training, for want of another.
     kernel
         PSF that it was trained for.
     refined
@@ -76,6 +79,7 @@ class Predictor:
     network: LocalizationNet
     card: Card
     camera: Camera
+    assumed: bool
     kernel: Kernel
     refined: bool
     device: torch.device
@@ -158,7 +162,7 @@ def load(
         )
     kind = _precision(place, precision)
     network = network.eval().to(place, memory_format=torch.channels_last).to(kind)
-    return Predictor(network, packaged.card, used, recipe.kernel(), refined, place, kind)
+    return Predictor(network, packaged.card, used, camera is None, recipe.kernel(), refined, place, kind)
 
 
 def _precision(device: torch.device, precision: Precision) -> torch.dtype:
@@ -241,7 +245,7 @@ def localize(
         )
         info = source.info
     table = _weighed(table, limit)
-    notes = [*info.notes, *info.disagreements(used), *seen]
+    notes = [*info.notes, *_assumption(predictor, info), *info.disagreements(used), *seen]
     for note in notes:
         logger.warning("%s", note)
     _warn(table, predictor.card, rows * columns * used.pixel_size_nm[0] * used.pixel_size_nm[1] / 1e6, count)
@@ -255,6 +259,18 @@ def localize(
         vendor={"notes": notes} if notes else {},
     )
     return Localizations(table, meta)
+
+
+def _assumption(predictor: Predictor, info: MovieInfo) -> list[str]:
+    """Say what is taken for the camera of a movie in a file that does not tell it."""
+    if not predictor.assumed or not info.unsaid or info.format == ARRAY:
+        return []
+    used = predictor.camera
+    pixel = " x ".join(f"{size:g}" for size in dict.fromkeys(used.pixel_size_nm))
+    return [
+        f"The movie does not say everything about its camera ({', '.join(info.unsaid)} missing); that of the network "
+        f"is assumed, {used.kind} with pixels of {pixel} nm. If it is another: --camera camera.yaml"
+    ]
 
 
 def _block(rows: int, columns: int) -> int:

@@ -32,7 +32,12 @@ def shadow(shape: str, radius: float, length: float, error: float) -> float:
 
 
 def around(
-    rng: np.random.Generator, shape: str, structure: NDArray[np.int64], radii: FloatArray, length: float, dims: int
+    rng: np.random.Generator,
+    shape: str,
+    structure: NDArray[np.int64],
+    radii: FloatArray,
+    lengths: FloatArray,
+    dims: int,
 ) -> FloatArray:
     """Offsets `(m, 3)` from the centre of its structure for each molecule; z is 0 in 2D.
 
@@ -40,13 +45,13 @@ def around(
     ----------
     structure
         Structure of each molecule, `(m,)`, ascending.
-    radii
-        Of every structure, nm.
+    radii, lengths
+        Of every structure, nm; lengths are those of fibres.
     """
     m = len(structure)
     radius = radii[structure][:, None]
     if shape == "fibre":
-        return _fibres(rng, structure, radii, length, dims)
+        return _fibres(rng, structure, radii, lengths, dims)
     turn = _rotations(rng, len(radii), dims)[structure]
     direction = rng.normal(size=(m, dims))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
@@ -90,7 +95,7 @@ def _rotations(rng: np.random.Generator, n: int, dims: int) -> FloatArray:
 
 
 def _fibres(
-    rng: np.random.Generator, structure: NDArray[np.int64], radii: FloatArray, length: float, dims: int
+    rng: np.random.Generator, structure: NDArray[np.int64], radii: FloatArray, lengths: FloatArray, dims: int
 ) -> FloatArray:
     """Molecules along smooth random curves, Gaussian across (standard deviation half the radius)."""
     n = len(radii)
@@ -98,7 +103,7 @@ def _fibres(
     heading = rng.uniform(0, 2 * np.pi, (n, 1)) + np.cumsum(bend, axis=1)
     slope = rng.uniform(-0.2, 0.2, (n, 1)) * (dims == 3)
     step = np.stack([np.cos(heading), np.sin(heading), np.broadcast_to(slope, heading.shape)], axis=2)
-    path = np.cumsum(step, axis=1) * (length / _STEPS)
+    path = np.cumsum(step, axis=1) * (lengths[:, None, None] / _STEPS)
     path -= path.mean(axis=1, keepdims=True)
     along = rng.random(len(structure)) * (_STEPS - 1)
     low = along.astype(np.int64)

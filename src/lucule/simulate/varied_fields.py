@@ -7,7 +7,7 @@ others one difficulty each.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import numpy as np
@@ -28,6 +28,7 @@ FEWEST_MOLECULES: Final = 3
 """Fewer molecules of a structure than these in the field cannot be told from chance; they count as background."""
 
 _TRIES: Final = 20_000  # sparse blinking fields take 300 on average
+_TRIES_OF_SECOND: Final = 100
 _LEAST_EXCESS: Final = 2.5  # standard deviations of the background by which a structure stands out
 _LARGEST_COVER: Final = 0.5  # fraction of the field that structures may cover
 
@@ -66,6 +67,11 @@ class FieldFamily(Config):
         Fraction of the fields that hold background, or structures, only.
     spread
         Standard deviation of the logarithm of size and number among the structures of a field.
+    unequal
+        Standard deviation of the logarithm of the number, and of half of it for the length of fibres, among the
+        structures of a field, beyond what comes with their size; None: nothing beyond it.
+    second_population
+        Fraction of the fields half of whose structures have a shape, size and number of their own.
     separation_radii
         Smallest distance of centres in units of the mean of their diameters; 1 lets discs touch.
     touching
@@ -94,6 +100,8 @@ class FieldFamily(Config):
     field_without_clusters: float = 0.1
     field_without_background: float = 0.05
     spread: Limits = (0.01, 0.6)
+    unequal: Limits | None = None
+    second_population: float = 0
     separation_radii: Limits = (0.9, 3)
     touching: float = 0.4
     backgrounds: tuple[field_background.Background, ...] = ("uniform", "uniform", "gradient", "patches")
@@ -184,14 +192,21 @@ def linked(field: Field, gap_frames: float) -> Field:
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    """What was drawn for one field."""
+class _Population:
+    """Structures of one kind; `points` localizations each, on average."""
 
-    dims: int
     shape: Shape
     points: float
     radius_nm: float
     length_nm: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What was drawn for one field."""
+
+    dims: int
+    first: _Population
     error_nm: float
     blinks: float
     thickness_nm: float
@@ -205,7 +220,7 @@ class _Plan:
 
     @property
     def structures(self) -> int:
-        return max(round(self.fraction * self.localizations / self.points), int(self.fraction > 0))
+        return max(round(self.fraction * self.localizations / self.first.points), int(self.fraction > 0))
 
 
 _COMPACT: Final = ("disc", "gaussian", "ellipse")
@@ -249,6 +264,9 @@ FAMILIES: Final[dict[str, FieldFamily]] = {
         fraction_3d=0,
     ),
     "random": FieldFamily(field_without_clusters=1, fraction_3d=0),
+    "unequal": FieldFamily(
+        structures=(5, 400), spread=(0.1, 0.6), unequal=(0.3, 1.3), second_population=0.5, separation_radii=(0.1, 3)
+    ),
 }
 
 
@@ -308,13 +326,10 @@ def _plan(family: FieldFamily, rng: np.random.Generator) -> _Plan:
         if empty:
             localizations = _within(rng, family.localizations)
             density = _within(rng, family.density_per_um2) * 1e-6
-            return _Plan(dims, "disc", 1, 0, 0, error, blinks, thickness, density, 0, localizations)
-        shape: Shape = _one(rng, family.shapes)
-        points, radius = _within(rng, family.points_per_cluster), _within(rng, family.radius_nm)
-        length = 0.0
-        if shape == "fibre":
-            length = 10 * radius * np.exp(rng.uniform(0, 3))
-            points *= length / (10 * radius)
+            nothing = _Population("disc", 1, 0, 0)
+            return _Plan(dims, nothing, error, blinks, thickness, density, 0, localizations)
+        first = _population(family, rng)
+        shape, points, radius, length = first.shape, first.points, first.radius_nm, first.length_nm
         content = field_shapes.content(shape, radius, length, error, dims)
         contrast = _within(rng, family.contrast)
         outside = points / content / (contrast - 1 + 1e-9) * (thickness if dims == 3 else 1.0)
@@ -325,16 +340,14 @@ def _plan(family: FieldFamily, rng: np.random.Generator) -> _Plan:
             fraction = min(fraction, 0.97)
             density = outside / (1 - fraction)
         localizations = _within(rng, family.structures) * points / fraction
-        plan = _Plan(dims, shape, points, radius, length, error, blinks, thickness, density, fraction, localizations)
+        plan = _Plan(dims, first, error, blinks, thickness, density, fraction, localizations)
         expected = points / max(contrast - 1, 1e-9) if fraction < 1 else 0.0
-        excess = points / np.sqrt((points + expected) * blinks)
         cover = plan.structures * field_shapes.shadow(shape, radius, length, error) / plan.area_nm2
         low, high = (1e-6 * limit for limit in family.density_per_um2)
         if (
             low <= density <= high
             and family.localizations[0] <= localizations <= family.localizations[1]
-            and excess >= _LEAST_EXCESS
-            and points / blinks >= FEWEST_MOLECULES
+            and _stands_out(points, expected, blinks)
             and cover <= _LARGEST_COVER * min(1.0, thickness / (2 * radius) if dims == 3 else 1.0)
             and plan.area_nm2 > 16 * (radius + length / 4) ** 2
         ):
@@ -342,35 +355,81 @@ def _plan(family: FieldFamily, rng: np.random.Generator) -> _Plan:
     raise InputError("The limits of this family of fields contradict each other", received=repr(family))
 
 
+def _population(family: FieldFamily, rng: np.random.Generator) -> _Population:
+    shape: Shape = _one(rng, family.shapes)
+    points, radius = _within(rng, family.points_per_cluster), _within(rng, family.radius_nm)
+    if shape != "fibre":
+        return _Population(shape, points, radius, 0.0)
+    length = 10 * radius * np.exp(rng.uniform(0, 3))
+    return _Population(shape, points * length / (10 * radius), radius, length)
+
+
+def _stands_out(points: float, expected: float, blinks: float) -> bool:
+    excess = points / np.sqrt((points + expected) * blinks)
+    return bool(excess >= _LEAST_EXCESS and points / blinks >= FEWEST_MOLECULES)
+
+
+def _second(family: FieldFamily, plan: _Plan, rng: np.random.Generator) -> _Population | None:
+    """Give another population that half of the structures may have in place of the first one; None: there is none."""
+    half = plan.structures / 2
+    outside = (1 - plan.fraction) * plan.density_per_nm2 / (plan.thickness_nm if plan.dims == 3 else 1.0)
+    for _ in range(_TRIES_OF_SECOND):
+        second = _population(family, rng)
+        shape, radius, length = second.shape, second.radius_nm, second.length_nm
+        expected = outside * field_shapes.content(shape, radius, length, plan.error_nm, plan.dims)
+        cover = half * field_shapes.shadow(shape, radius, length, plan.error_nm) / plan.area_nm2
+        if (
+            _stands_out(second.points, expected, plan.blinks)
+            and half * second.points <= plan.localizations
+            and cover <= _LARGEST_COVER / 2
+            and plan.area_nm2 > 16 * (radius + length / 4) ** 2
+        ):
+            return second
+    return None
+
+
 def _structures(
     family: FieldFamily, plan: _Plan, window: field_background.Window, rng: np.random.Generator
 ) -> tuple[FloatArray, NDArray[np.int64], FloatArray, FloatArray, NDArray[np.int64]]:
     """Centres `(s, 2)`; structure of each molecule and its offset `(m, 3)`; radii `(s,)`; labels `(s,)`."""
-    n = plan.structures
+    n, first, second = plan.structures, plan.first, None
     spread = _within(rng, family.spread)
     scale = np.exp(spread * rng.normal(size=n).clip(-2, 2))
-    radii = plan.radius_nm * scale
     crowd = scale ** rng.uniform(0, plan.dims) * np.exp(0.5 * spread * rng.normal(size=n).clip(-2, 2))
+    stretch = np.ones(n)
+    if family.unequal is not None:
+        unequal = _within(rng, family.unequal)
+        further = unequal * rng.normal(size=(2, n)).clip(-2, 2)
+        crowd = crowd * np.exp(further[0] - unequal**2 / 2)  # the mean stays
+        stretch = np.exp(0.5 * further[1])
+    if family.second_population and rng.random() < family.second_population:
+        second = _second(family, plan, rng)
+    other = np.zeros(n, bool) if second is None else rng.random(n) < 0.5
+    radii = np.where(other, (second or first).radius_nm, first.radius_nm) * scale
     reach = radii + plan.error_nm
-    gap = 0.0 if plan.shape == "fibre" else _within(rng, family.separation_radii)
+    gap = 0.0 if "fibre" in (first.shape, (second or first).shape) else _within(rng, family.separation_radii)
     beside = rng.random() * family.touching * (gap > 0)
     centres = field_background.place(rng, window, gap * reach, beside)
     kept = np.isfinite(centres[:, 0])
-    centres, radii, crowd = centres[kept], radii[kept], crowd[kept]
+    centres, radii, crowd, stretch, other = centres[kept], radii[kept], crowd[kept], stretch[kept], other[kept]
     n = len(centres)
-    shapes = np.full(n, LABELS[plan.shape])
-    second: Shape = _one(rng, family.shapes) if rng.random() < 0.25 else plan.shape
-    if "fibre" in (second, plan.shape):
-        second = plan.shape  # a fibre needs another length and number than the rest
-    other = rng.random(n) < 0.5
-    shapes[other] = LABELS[second]
+    if second is None:  # half of them may have another shape, not another size
+        shape: Shape = _one(rng, family.shapes) if rng.random() < 0.25 else first.shape
+        second = first if "fibre" in (shape, first.shape) else replace(first, shape=shape)
+        other = rng.random(n) < 0.5
+    shapes = np.where(other, LABELS[second.shape], LABELS[first.shape])
 
-    molecules = rng.poisson(plan.points * crowd / plan.blinks)
+    points = np.zeros(n)
+    lengths = np.zeros(n)
+    for population, chosen in ((first, ~other), (second, other)):
+        points[chosen] = population.points * (stretch[chosen] if population.shape == "fibre" else 1.0)
+        lengths[chosen] = population.length_nm * stretch[chosen]
+    molecules = rng.poisson(points * crowd / plan.blinks)
     structure = np.repeat(np.arange(n), molecules)
     offsets = np.empty((len(structure), 3))
-    for shape, chosen in ((plan.shape, ~other), (second, other)):
+    for population, chosen in ((first, ~other), (second, other)):
         rows = chosen[structure]
-        offsets[rows] = field_shapes.around(rng, shape, structure[rows], radii, plan.length_nm, plan.dims)
+        offsets[rows] = field_shapes.around(rng, population.shape, structure[rows], radii, lengths, plan.dims)
     return centres, structure, offsets, radii, shapes
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.spatial import cKDTree
 
 from lucule import models
 from lucule.classify import lines
@@ -96,6 +97,41 @@ def test_windows_hold_the_truth(scene) -> None:
     of = batch.label & (batch.batch == batch.batch[batch.label][0])
     spread = torch.stack([(towards[of] - c).norm(dim=1) for c in towards[of][:1]]).min(dim=0).values
     assert float(spread.median()) < 0.06 or len(torch.unique(towards[of].round(decimals=0), dim=0)) > 1
+
+
+def test_added_background_lies_everywhere_and_counts_away_from_the_lines_only(scene) -> None:
+    """Some windows get more background than the field has; what of it lies on the lines has no weight."""
+    field = field_of(scene)
+    none = WindowSettings(side_px=160, labelling=1, events=1, blur_nm=0, background_per_um2=(1e-6, 2e-6))
+    much = none.replace(background_per_um2=(200.0, 200.0))
+    windows = [batch_of([field], settings, 12, np.random.default_rng(5)) for settings in (none, much)]
+    added = [int(w.label.numel() - w.label.sum()) for w in windows]
+    assert added[1] > added[0] + 2_000
+    idle = (windows[1].weight == 0) & ~windows[1].label
+    on_lines = np.concatenate(
+        [
+            cKDTree(windows[1].xy_px[here & windows[1].label]).query(windows[1].xy_px[here & idle])[0]
+            for here in (windows[1].batch == k for k in range(12))
+            if (here & idle).any() and (here & windows[1].label).any()
+        ]
+    )
+    assert len(on_lines) > 20
+    assert on_lines.max() * much.pixel_nm < much.clearance_nm + 0.1
+
+
+@pytest.mark.parametrize("background", [30, 300])
+def test_background_everywhere_hides_no_double_line(background) -> None:
+    """Lines 50 times as dense as what lies around and between them; what is nearer than 50 nm does not count."""
+    rng = np.random.default_rng(3)
+    drawn = []
+    for x in (2500.0, 5000.0, 7500.0):
+        place = np.column_stack([rng.choice([-60.0, 60.0], 2000), rng.uniform(-700, 700, 2000)])
+        drawn.append(rng.normal(place, 12) + np.array([x, 3000]))
+    on_lines = np.concatenate(drawn)
+    around = rng.uniform((0, 0), (10_000, 6_000), (background * 60, 2))
+    label = lines.LineModel.load().predict(np.concatenate([on_lines, around])).label
+    assert label[: len(on_lines)].mean() > 0.98
+    assert label[len(on_lines) :][cKDTree(on_lines).query(around)[0] > 50].mean() < 0.06
 
 
 def test_the_packaged_network_finds_double_lines(scene) -> None:

@@ -47,21 +47,28 @@ class WindowSettings(Config):
         Pixel and side of the density map.
     labelling, events
         Smallest fraction of epitopes and of blinks that is kept; each window draws its own, logarithmically uniform.
-    uniform
-        Largest number of additional background localizations for each that is there.
+    background_per_um2
+        Density of additional background, in half of the windows; each draws its own, logarithmically uniform.
+    contrast
+        Lines stay at least so many times as dense as the additional background.
     blur_nm
         Largest additional error.
     clearance_nm
-        Additional background keeps this distance from the lines.
+        Additional background nearer to the lines than this is there, but it does not count.
     """
 
     pixel_nm: float = Setting(default=16.0, gt=0)
     side_px: int = Setting(default=208, gt=0)
     labelling: float = Setting(default=0.1, gt=0, le=1)
     events: float = Setting(default=0.05, gt=0, le=1)
-    uniform: float = Setting(default=0.5, ge=0)
+    background_per_um2: tuple[float, float] = (1.0, 1000.0)
+    contrast: float = Setting(default=6.0, gt=1)
     blur_nm: float = Setting(default=15.0, ge=0)
     clearance_nm: float = Setting(default=50.0, ge=0)
+
+
+_NEIGHBOURS: Final = 10
+"""Localizations of the lines among which their density is taken."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,12 +139,14 @@ def window(field: Field, settings: WindowSettings, rng: np.random.Generator) -> 
     centre = np.full((len(rows), 2), np.nan)
     centre[label] = field.centres[structure[label]]
     weight = _weights(field, rows)
-    extra = _uniform(xy, label, middle, half, settings, rng)
-    xy, centre = np.concatenate([xy, extra]), np.concatenate([centre, np.full_like(extra, np.nan)])
-    label, weight = (
-        np.concatenate([label, np.zeros(len(extra), np.bool_)]),
-        np.concatenate([weight, np.ones(len(extra))]),
-    )
+    if rng.random() < 0.5:
+        extra = _background(xy[label], middle, half, settings, rng)
+        apart = np.ones(len(extra), np.bool_)
+        if label.any():
+            apart = cKDTree(xy[label]).query(extra, distance_upper_bound=settings.clearance_nm)[0] == np.inf
+        xy, centre = np.concatenate([xy, extra]), np.concatenate([centre, np.full_like(extra, np.nan)])
+        label = np.concatenate([label, np.zeros(len(extra), np.bool_)])
+        weight = np.concatenate([weight, apart.astype(np.float64)])
     if rng.random() < 0.4:
         xy = xy + rng.normal(0, rng.uniform(0, settings.blur_nm), xy.shape)
     angle = rng.uniform(0, 2 * np.pi)
@@ -178,21 +187,28 @@ def _weights(field: Field, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     return weight
 
 
-def _uniform(
-    xy: NDArray[np.float64],
-    label: NDArray[np.bool_],
+def _background(
+    lines: NDArray[np.float64],
     middle: NDArray[np.float64],
     half: float,
     settings: WindowSettings,
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    if rng.random() < 0.5 or not len(xy):
-        return np.empty((0, 2))
-    number = rng.poisson(len(xy) * settings.uniform * rng.uniform() ** 2)
-    extra = middle + rng.uniform(-1.5 * half, 1.5 * half, (number, 2))
-    if label.any() and number:
-        extra = extra[cKDTree(xy[label]).query(extra, distance_upper_bound=settings.clearance_nm)[0] == np.inf]
-    return extra
+    """Positions of molecules outside of the lines, some of which blink, everywhere or on one side of an edge."""
+    low, high = settings.background_per_um2
+    if len(lines) > _NEIGHBOURS:
+        reach = np.median(cKDTree(lines).query(lines, [_NEIGHBOURS + 1])[0])
+        on_lines = _NEIGHBOURS / (np.pi * max(reach, 1.0) ** 2) * 1e6
+        high = max(min(high, on_lines / settings.contrast), low)
+    blinks = 1.0 + rng.exponential(1.0) * (rng.random() < 0.5)
+    molecules = rng.poisson(np.exp(rng.uniform(np.log(low), np.log(high))) * (3e-3 * half) ** 2 / blinks)
+    xy = middle + rng.uniform(-1.5 * half, 1.5 * half, (molecules, 2))
+    if rng.random() < 0.3:  # the edge of a cell
+        angle, place, width = rng.uniform(0, 2 * np.pi), rng.uniform(-half, half), rng.uniform(0.02, 1) * half
+        across = (xy - middle) @ [np.cos(angle), np.sin(angle)]
+        xy = xy[rng.random(molecules) < 1 / (1 + np.exp(-(across - place) / width))]
+    xy = np.repeat(xy, rng.poisson(blinks - 1, len(xy)) + 1, axis=0)
+    return xy + rng.normal(0, rng.uniform(5, 25), xy.shape)
 
 
 def batch_of(fields: list[Field], settings: WindowSettings, size: int, rng: np.random.Generator) -> Windows:

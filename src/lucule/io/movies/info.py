@@ -14,6 +14,9 @@ from lucule.core import Camera, InputError
 # what no camera can do without; an EMCCD needs its gain beside these
 _NEEDED: Final = ("kind", "pixel_size_nm", "baseline", "electrons_per_count")
 
+ARRAY: Final = "array"
+"""Format of movies that are arrays in memory, whose camera no file can tell."""
+
 
 @dataclass(frozen=True, slots=True)
 class CameraNotes:

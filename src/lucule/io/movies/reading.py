@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lucule.core import FormatError, InputError
 from lucule.core.ledger import fingerprint
 from lucule.io.movies.format import Choice, Frames, MovieFormat, Opened, Window
-from lucule.io.movies.info import MovieInfo
+from lucule.io.movies.info import ARRAY, MovieInfo
 from lucule.io.movies.registry import MOVIE_FORMATS
 
 PathLike: TypeAlias = str | os.PathLike[str]
@@ -301,7 +301,7 @@ def opened(movie: Any, *, frames: tuple[int, int] | None = None, roi: Roi | None
         return
     if not isinstance(movie, Movie):
         array = _ArrayFrames(check(movie))
-        info = MovieInfo(Path("array"), "array", "array", array.shape, array.dtype.name, 0)
+        info = MovieInfo(Path(ARRAY), ARRAY, ARRAY, array.shape, array.dtype.name, 0)
         movie = Movie(info, 0, (0, 0), array.shape, array)
     yield movie.part(frames=frames, roi=roi)
 

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import gammaincc
 
-from lucule.localize.fitting import crowd, detect, spots
+from lucule.localize.fitting import crowd, detect, spots, uneven
 from lucule.localize.fitting.bank import Bank
 from lucule.localize.fitting.detect import Filters
 from lucule.localize.fitting.setup import Fitter
@@ -57,10 +57,18 @@ def fit_block(fitter: Fitter, counts: NDArray[Any]) -> pl.DataFrame:
     """
     light = in_photons(fitter, counts)
     frame, found = candidates(fitter, light)
-    fits = alone(fitter, light, frame, found)
-    if fitter.settings.multi:
-        fits = together(fitter, light, fits)
+    fits = _fitted(fitter, light, frame, found)
+    shape = uneven.shape_below(fitter, light, fits.frame, fits.values, _kept(fitter, fits, once=True))
+    if shape is not None:
+        fitter, light = uneven.on_even_ground(fitter, light, shape)
+        fits = _fitted(fitter, light, frame, found)
+        uneven.with_ground(fits.values, shape, fitter.kernel.pixel_size_nm)
     return _table(fitter, fits)
+
+
+def _fitted(fitter: Fitter, light: NDArray[np.float32], frame: Ints, found: Floats) -> Fits:
+    fits = alone(fitter, light, frame, found)
+    return together(fitter, light, fits) if fitter.settings.multi else fits
 
 
 def in_photons(fitter: Fitter, counts: NDArray[Any]) -> NDArray[np.float32]:
@@ -186,18 +194,18 @@ def _table(fitter: Fitter, fits: Fits) -> pl.DataFrame:
         }
     )
     table = table.drop(["sigma_x", "sigma_y"] if fitter.has_depth else ["z", "z_err"])
-    return table.filter(_kept(fitter, fits))
+    return table.filter(_kept(fitter, fits, once=not fitter.settings.multi))
 
 
-def _kept(fitter: Fitter, fits: Fits) -> NDArray[np.bool_]:
-    """Fits that reached their top, inside the depth range, and only one for each emitter."""
+def _kept(fitter: Fitter, fits: Fits, *, once: bool) -> NDArray[np.bool_]:
+    """Fits that reached their top, inside the depth range, and, if asked for, only one of those in the same place."""
     values, errors, quality = fits.values, fits.errors, fits.quality
     good = quality[:, spots.REACHED] > 0
     good &= np.isfinite(errors[:, [spots.X, spots.Y, spots.PHOTONS]]).all(axis=1)
     low, high = fitter.kernel.z_range_nm
     if fitter.has_depth:
         good &= (values[:, spots.Z] > low + _END_NM) & (values[:, spots.Z] < high - _END_NM)
-    if fitter.settings.multi:
+    if not once:
         return good
     rows = np.flatnonzero(good)
     again = np.zeros(len(rows), np.bool_)

@@ -30,7 +30,7 @@ _ELLIPTIC: Final = 6
 
 
 @njit(cache=True, nogil=True)
-def _profile(position: float, sigma: float, out: Floats) -> None:
+def profile(position: float, sigma: float, out: Floats) -> None:
     """Light on each pixel, derivative by position, derivative by sigma, `(3, n)`, all in pixels."""
     scale, density = 1 / (sqrt(2.0) * sigma), 1 / (sqrt(2 * pi) * sigma)
     left = -position
@@ -160,8 +160,8 @@ def climb_gaussian(
     expected, trial_expected = np.empty((rows, columns)), np.empty((rows, columns))
     fisher, score, damped, step = np.empty((6, 6)), np.empty(6), np.empty((6, 6)), np.empty(6)
     trial = values.copy()
-    _profile(values[0], values[4], across)
-    _profile(values[1], values[5], down)
+    profile(values[0], values[4], across)
+    profile(values[1], values[5], down)
     _expected(across, down, values[2], values[3], floor, expected)
     now = _misfit(seen, expected)
     damping, reached, fresh = _START_DAMPING, False, True
@@ -190,8 +190,8 @@ def climb_gaussian(
         _moved(values, step, elliptic, trial)
         if not (0 <= trial[0] <= columns and 0 <= trial[1] <= rows):
             break
-        _profile(trial[0], trial[4], across)
-        _profile(trial[1], trial[5], down)
+        profile(trial[0], trial[4], across)
+        profile(trial[1], trial[5], down)
         _expected(across, down, trial[2], trial[3], floor, trial_expected)
         then = _misfit(seen, trial_expected)
         fresh = then <= now + 1e-9 * abs(now)
@@ -207,8 +207,8 @@ def climb_gaussian(
             break
         if damping > _MOST_DAMPING:
             break
-    _profile(values[0], values[4], across)
-    _profile(values[1], values[5], down)
+    profile(values[0], values[4], across)
+    profile(values[1], values[5], down)
     _expected(across, down, values[2], values[3], floor, model_light)
     _normal_equations(across, down, values[2], seen, model_light, fisher, score)
     if not elliptic:

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 _WIDTH_FRAMES: Final = 40
 _WIDTH_FITS: Final = 30
 _BLOCK_PIXELS: Final = 128 * 64 * 64
+# what lasts of a background is seen in several frames only
+_LEAST_FRAMES: Final = 4
 # variance of neighbouring pixels over what the camera's gain says, from where on a warning is due
 _NOISE_OFF: Final = 1.6
 
@@ -44,6 +46,9 @@ def fit(
     progress: Progress = SILENT,
 ) -> Localizations:
     """Localize all frames of a movie by maximum likelihood.
+
+    The shape of an uneven background, as far as it lasts through a block of frames, is part of the fits
+    (`lucule.localize.background`).
 
     Parameters
     ----------
@@ -101,7 +106,7 @@ def fit(
         table, seen = in_blocks(
             source,
             lambda block: fit_block(fitter, block.counts[block.own]),
-            size=max(_BLOCK_PIXELS // (rows * columns), 2),
+            size=max(_BLOCK_PIXELS // (rows * columns), _LEAST_FRAMES),
             pixel_size_nm=camera.pixel_size_nm,
             saturation=min(camera.saturation, 2 ** (source.info.camera.bit_depth or 64) - 1),
             keep=kept,
