@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lucule.localize.background import _SMOOTH_PX, REACH, _scatter, _smooth, common_shape, lasting_shape, slopes
+from lucule.localize.background import _SMOOTH_PX, REACH, _scatter, _smooth, common_shape, lasting_shape
 
 POISSON = (1.0, 0.0)
 FRAMES, SIDE = 9, 64
@@ -113,12 +113,6 @@ def test_few_frames_and_few_pixels_are_no_trouble(shape):
 def test_light_without_noise_and_dark_frames_stay_finite():
     assert np.isfinite(found(np.zeros((3, 24, 24), np.float32))).all()
     assert np.isfinite(lasting_shape(np.zeros((3, 24, 24), np.float32), np.full((3, 24, 24), -50.0), POISSON)).all()
-
-
-def test_slopes_of_each_frame_along_each_axis():
-    shape = np.stack([2.0 * np.arange(6) * np.ones((4, 1)), np.arange(4.0)[:, None] * np.ones(6), np.zeros((4, 6))])
-    assert slopes(shape).tolist() == [[2, 0], [0, 1], [0, 0]]
-    assert slopes(np.ones((2, 1, 1))).tolist() == [[0, 0], [0, 0]]
 
 
 def test_one_shape_for_many_frames_is_better_than_that_of_each():

@@ -76,24 +76,6 @@ def test_a_background_that_rises_to_one_side_draws_nobody_there(monkeypatch):
     assert abs(bias) < 1.0  # 0.7 to 0.8 over seeds
 
 
-@pytest.mark.parametrize(("photons", "too_much"), [(800.0, 1.0), (6000.0, 1.7)])
-def test_how_far_a_slope_draws_is_known_before_it_does(monkeypatch, photons, too_much):
-    """Exactly so where the light of the background makes nearly all of the variance."""
-    xyz = alone(z=550.0)
-    points = xyz.reshape(-1, 3)
-    slope = np.broadcast_to(60 + 1.5 * (np.arange(24) - 11.5), (24, 24))
-    said = np.column_stack([points, np.full(FRAMES, photons), np.full(FRAMES, 60.0)])
-    spread = np.tile([150.0, 150.0, 300.0, 0.3 * photons], (FRAMES, 1))
-    light = frames(xyz, photons, background=slope)
-    problem = (light, np.arange(FRAMES + 1), said, spread, KERNEL, noise_of(CAMERA))
-    drawn = refine(*problem).drawn
-    monkeypatch.setattr(room, "lasting_shape", lambda _light, rest, _camera: np.zeros_like(rest))
-    blind = refine(*problem)
-    bias = np.hypot(*((blind.values[:, :2] - points[:, :2]) / blind.errors[:, :2]).mean(axis=0))
-    assert drawn.mean() == pytest.approx(too_much * bias, rel=0.15)
-    assert not blind.drawn.any()
-
-
 def test_two_that_overlap_are_told_apart():
     rng = np.random.default_rng(2)
     first = np.column_stack([rng.uniform(1000, 1100, (FRAMES, 2)), np.full(FRAMES, -250.0)])

@@ -80,19 +80,6 @@ def lasting_shape(photons: NDArray[np.float32], rest: Floats, camera: tuple[floa
     return shape
 
 
-def slopes(shape: Floats) -> Floats:
-    """Root mean square slope of each frame's background along x and y, photons per pixel and pixel, `(frames, 2)`.
-
-    Examples
-    --------
-    >>> slopes(3.0 * np.arange(8) + np.zeros((1, 5, 8))).tolist()
-    [[3.0, 0.0]]
-    """
-    steps = (np.diff(shape, axis=2), np.diff(shape, axis=1))
-    mean: Floats = np.column_stack([(step**2).sum(axis=(1, 2)) / max(step[0].size, 1) for step in steps])
-    return np.sqrt(mean)
-
-
 def _levels(
     photons: NDArray[np.floating], rest: Floats, camera: tuple[float, float | Floats], width: int
 ) -> tuple[Floats, Floats]:

@@ -22,18 +22,7 @@ from scipy.special import expit
 
 from lucule.core import SILENT, Progress
 from lucule.localize.decode import decode
-from lucule.localize.laws import (
-    AS_SAID,
-    CANDIDATES,
-    EVIDENCE,
-    Emitters,
-    Laws,
-    evidence,
-    log_odds,
-    persistence,
-    sizes,
-    witnesses,
-)
+from lucule.localize.laws import CANDIDATES, EVIDENCE, Emitters, Laws, evidence, log_odds, persistence, witnesses
 from lucule.localize.matching import match
 from lucule.localize.predict import Predictor, load, placed, raw_output
 from lucule.localize.recipe import Recipe
@@ -194,10 +183,10 @@ def calibrated(card: Card, found: Validation, once: Validation, single: Validati
     single
         What it found in single frames.
     """
-    # a scene counts by the root of its emitters, see `evidence_laws`
-    of, weight = found.found, np.sqrt(found.weight[found.pairs])
+    of, moved, weight = found.found, found.found.moved[found.pairs], found.weight[found.pairs]
+    sigma, said = of.errors[found.pairs], of.said[found.pairs]
     laws = Laws(
-        [_rounded(sigma_law(found.difference[:, k], sizes(of, k)[found.pairs], weight)) for k in range(4)],
+        [_rounded(sigma_law(found.difference[:, k], sigma[:, k], said[:, k], moved, weight)) for k in range(4)],
         _rounded(p_law(np.column_stack([log_odds(of.p), np.ones(len(of.p))]), (1, 0), found.hit, found.weight)),
         [_rounded(law) for law in evidence_laws(found, once, single)],
     )
@@ -240,34 +229,27 @@ def _rounded(law: Sequence[float] | Floats) -> tuple[float, ...]:
     return tuple(round(float(value), 4) for value in law)
 
 
-def sigma_law(difference: Floats, inputs: Floats, weight: Floats) -> tuple[float, ...]:
-    """Fit `a` and the exponents of a law of errors to the size of the differences.
+def sigma_law(
+    difference: Floats, sigma: Floats, said: Floats, moved: Floats, weight: Floats
+) -> tuple[float, float, float, float]:
+    """Fit `a`, `b`, `c` and `d` of exp(a) sigma^b said^c (1 + moved)^d to the size of the differences.
 
     The exponents come from a regression of the logarithm of the absolute difference, which a few pairs of neighbours
     that were mistaken for each other hardly disturb, and the factor from the width of the pulls between quantiles. The
     fit of one emitter does not know that its neighbours are uncertain, or that there is one more; the network does, and
-    its disagreement with the frame shows; and where much of a frame is left that lasts, there is more than was found.
-
-    Parameters
-    ----------
-    difference
-        Localization minus truth of each pair, `(n,)`.
-    inputs
-        What says how large an error is, `lucule.localize.laws.sizes`, `(n, 4)`.
-    weight
-        Weights of the pairs, `(n,)`.
+    its disagreement with the frame shows.
     """
-    if len(difference) < _FEWEST:
-        return AS_SAID
-    size = np.log(np.maximum(np.abs(difference), 1e-3 * np.exp(inputs[:, 0])))
+    if len(sigma) < _FEWEST:
+        return 0.0, 1.0, 0.0, 0.0
+    inputs = np.stack([np.ones(len(sigma)), np.log(sigma), np.log(said), np.log1p(moved)], axis=1)
+    size = np.log(np.maximum(np.abs(difference), 1e-3 * sigma))
     # of all exponents that fit equally well those nearest to the fit's own errors, where the two say the same
-    start = np.array(AS_SAID)
+    start = np.array([0.0, 1.0, 0.0, 0.0])
     root = np.sqrt(weight / weight.mean())
-    known = np.column_stack([np.ones(len(size)), inputs])
-    change, *_ = np.linalg.lstsq(known * root[:, None], (size - known @ start) * root, rcond=1e-6)
-    exponents = (start + change)[1:]
-    factor = _width(difference / np.exp(inputs @ exponents), weight)
-    return float(np.log(factor)), *(float(value) for value in exponents)
+    change, *_ = np.linalg.lstsq(inputs * root[:, None], (size - inputs @ start) * root, rcond=1e-6)
+    _, b, c, d = (float(value) for value in start + change)
+    shape = sigma**b * said**c * (1 + moved) ** d
+    return float(np.log(_width(difference / shape, weight))), b, c, d
 
 
 def p_law(inputs: Floats, start: Sequence[float], hit: NDArray[np.bool_], weight: Floats) -> Floats:

@@ -36,8 +36,6 @@ _LEAST_SIGNAL: Final = 0.1
 _SHINES: Final = 5.0
 # emitters that the network is so sure of tell how long molecules are on
 _SURE: Final = 0.9
-AS_SAID: Final = (0.0, 1.0, 0.0, 0.0, 0.0)
-"""The law of errors that leaves them as they are."""
 EVIDENCE: Final = 9
 """Number of the inputs of a law of evidence."""
 
@@ -60,8 +58,6 @@ class Emitters:
         The same before refinement.
     moved
         How far refinement moved them sideways, in standard deviations after it.
-    drawn
-        How far a slope like those of the frame's background draws them sideways, in the same.
     again
         Photons over their error of the same molecule in the frames around, 0 where it is not seen, `(n, frames)`.
     single
@@ -74,7 +70,6 @@ class Emitters:
     errors: Floats
     said: Floats
     moved: Floats
-    drawn: Floats
     again: Floats
     single: NDArray[np.bool_]
 
@@ -100,21 +95,6 @@ def evidence(found: Emitters) -> Floats:
             moved,
             moved**2,
             np.log(found.said[:, 2]),
-        ]
-    )
-
-
-def sizes(found: Emitters, column: int) -> Floats:
-    """What says how large an error is, as the inputs of a power law for column 0 (x) to 3 (photons), `(n, 4)`.
-
-    Logarithms of the standard deviation after refinement and of the network's, of 1 + m and of 1 + u (see `Laws`).
-    """
-    return np.column_stack(
-        [
-            np.log(found.errors[:, column]),
-            np.log(found.said[:, column]),
-            np.log1p(found.moved),
-            np.log1p(found.drawn),
         ]
     )
 
@@ -161,9 +141,8 @@ class Laws:
     Attributes
     ----------
     of_sigma
-        `a` to `e` of exp(a) s^b n^c (1 + m)^d (1 + u)^e, for x, y, z in nm and for the logarithm of the photons; s is
-        the standard deviation after refinement, n the network's, m how far refinement moved the emitter, and u how far
-        the unevenness of the background would, both in s.
+        `a`, `b`, `c` and `d` of exp(a) s^b n^c (1 + m)^d, for x, y, z in nm and for the logarithm of the photons; s is
+        the standard deviation after refinement, n the network's, m how far refinement moved the emitter, in s.
     of_p
         `a` and `b` of logistic(a logit(p) + b), for what the network says alone.
     of_evidence
@@ -172,7 +151,7 @@ class Laws:
 
     Examples
     --------
-    >>> laws = Laws([AS_SAID] * 4, (2.0, 0.5))
+    >>> laws = Laws([(0.0, 1.0, 0.0, 0.0)] * 4, (2.0, 0.5))
     >>> round(float(laws.of_network(laws.said(0.3))), 6)
     0.3
     """
@@ -183,8 +162,10 @@ class Laws:
 
     def sigma(self, found: Emitters, column: int) -> Floats:
         """Calibrated standard deviations of column 0 (x) to 3 (photons)."""
-        a, *exponents = self.of_sigma[column]
-        calibrated: Floats = np.exp(a + sizes(found, column) @ exponents)
+        a, b, c, d = self.of_sigma[column]
+        calibrated: Floats = (
+            np.exp(a) * found.errors[:, column] ** b * found.said[:, column] ** c * (1 + found.moved) ** d
+        )
         return calibrated
 
     def odds(self, found: Emitters) -> Floats:

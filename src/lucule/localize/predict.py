@@ -23,7 +23,7 @@ from lucule.io.movies.info import ARRAY
 from lucule.localize import background
 from lucule.localize.blocks import Block, Keep, in_blocks
 from lucule.localize.decode import Found, decode
-from lucule.localize.laws import AS_SAID, EVIDENCE, Emitters, Laws, persistence, probability, witnesses
+from lucule.localize.laws import EVIDENCE, Emitters, Laws, persistence, probability, witnesses
 from lucule.localize.network import MARGIN_PX, STRIDE, LocalizationNet, build
 from lucule.localize.photons import to_photons
 from lucule.localize.recipe import Recipe
@@ -104,16 +104,18 @@ class Predictor:
         """What calibrates its errors and probabilities; without refinement there is no more evidence to weigh."""
         features = self.card.features
         evidence = features.get("evidence_law") if self.refined else None
-        sigma = features.get("sigma_law", [AS_SAID] * 4)
-        for name, law, shape in (("evidence", evidence, (3, EVIDENCE)), ("errors", sigma, (4, len(AS_SAID)))):
-            if law is not None and np.shape(law) != shape:
-                raise InputError(
-                    "The model was calibrated for another version of lucule",
-                    received=f"laws of {name} of shape {np.shape(law)}",
-                    allowed=f"{shape}",
-                    next_step="calibrate it anew: lucule.localize.calibrate.calibrate(folder)",
-                )
-        return Laws(sigma, features.get("p_law", (1.0, 0.0)), evidence)
+        if evidence is not None and np.shape(evidence) != (3, EVIDENCE):
+            raise InputError(
+                "The model was calibrated for another version of lucule",
+                received=f"weights of evidence of shape {np.shape(evidence)}",
+                allowed=f"{(3, EVIDENCE)}",
+                next_step="calibrate it anew: lucule.localize.calibrate.calibrate(folder)",
+            )
+        return Laws(
+            features.get("sigma_law", [(0.0, 1.0, 0.0, 0.0)] * 4),
+            features.get("p_law", (1.0, 0.0)),
+            evidence,
+        )
 
 
 def load(
@@ -343,7 +345,8 @@ def raw_output(predictor: Predictor, photons: Tensor, spare: tuple[int, int] = (
     at_once = max(_AT_ONCE_PX[predictor.device.type] // photons[0].numel(), 1)
     with torch.inference_mode():
         decoded = []
-        # features of the frames from `held` on, as far as they are known
+        # features of the frames from `held` on, as far as they are known; first of one, as joining to none would forget
+        # how they lie in memory
         held = max(first - reach, 0)
         known = held + 1
         full, half = network.encode(photons[held:known, None])
@@ -365,7 +368,7 @@ def placed(predictor: Predictor, found: Found, photons: NDArray[np.float32], noi
     said = found.values.astype(np.float64)
     unit = np.array([width, height, predictor.z_scale_nm])
     values = np.column_stack([said[:, 1:4] * unit, np.exp(said[:, [4, 9]])])
-    moved, drawn, again = np.zeros(len(values)), np.zeros(len(values)), np.zeros((len(values), 2 * _REACH))
+    moved, again = np.zeros(len(values)), np.zeros((len(values), 2 * _REACH))
     errors = before = np.column_stack([said[:, 5:8] * unit, said[:, 8]])
     if predictor.refined and len(values):
         low, high = predictor.kernel.z_range_nm
@@ -377,10 +380,9 @@ def placed(predictor: Predictor, found: Found, photons: NDArray[np.float32], noi
         values, spread = refined.values, refined.errors
         errors = np.column_stack([spread[:, :3], spread[:, 3] / values[:, 3]])
         again = np.where(refined.others >= 0, 1 / errors[refined.others, 3], 0.0)
-        drawn = refined.drawn
         moved = np.hypot(*(values[:, :2] - first).T) / np.hypot(*spread[:, :2].T)
     single = np.full(len(values), len(photons) == 1)
-    return Emitters(found.frame, said[:, 0], values, errors, before, moved, drawn, again, single)
+    return Emitters(found.frame, said[:, 0], values, errors, before, moved, again, single)
 
 
 def _columns(predictor: Predictor, found: Emitters) -> pl.DataFrame:

@@ -28,7 +28,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from lucule.localize.background import lasting_shape, slopes
+from lucule.localize.background import lasting_shape
 from lucule.localize.links import around, link
 from lucule.simulate.crlb import Noise
 from lucule.simulate.optics import Kernel, kernels
@@ -67,8 +67,6 @@ class Refined:
         x, y, z in nm, photons, background, `(n, 5)`.
     errors
         Their standard deviations, `(n, 5)`.
-    drawn
-        How far a slope like those of their frame's background draws them sideways, in standard deviations, `(n,)`.
     others
         The same molecule in the frames around, -1 where it is not seen: one and more frames later, then one and more
         frames earlier, `(n, 2 reach)`.
@@ -76,7 +74,6 @@ class Refined:
 
     values: Floats
     errors: Floats
-    drawn: Floats
     others: NDArray[np.int64]
 
 
@@ -135,11 +132,11 @@ def refine(
     sizes = zip(kernel.pixel_size_nm, photons.shape[:0:-1], strict=True)
     inside = [(-0.5 * pixel, (size + 0.5) * pixel) for pixel, size in sizes]
     lost = _lost(found, said, sigma, inside)
-    frame = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
     if lost.any():
         found[lost] = said[lost]
         word[lost] *= _HELD
         word_pull[lost] *= _HELD
+        frame = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
         solve(word, word_pull, np.isin(frame, frame[lost]))
     known = _of_place(information)
     others = around(link(starts, found[:, :3], known), reach)
@@ -156,20 +153,7 @@ def refine(
     lost |= _lost(found, said, sigma, inside)
     found[lost], errors[lost] = said[lost], spread[lost]
     errors[lost, :4] = sigma[lost]
-    slope = slopes(ground)[frame] / kernel.pixel_size_nm
-    return Refined(found, errors, _drawn(found, errors, slope, camera), others)
-
-
-def _drawn(found: Floats, errors: Floats, slope: Floats, camera: tuple[float, float]) -> Floats:
-    """How far a slope of the background that nobody knew of would draw emitters sideways, in their errors, `(n,)`.
-
-    A slope g (photons per pixel and nm) adds to the score of x the sum of N dp/dx g x / v over pixels of variance v,
-    which is -N g / v, as the light p of an emitter adds up to one (by parts): it moves x by s^2 N g / v. With the
-    variance of the background alone this is up to twice too much for the brightest.
-    """
-    excess, dark = camera
-    drawn: Floats = np.hypot(*(slope * errors[:, :2]).T) * found[:, 3] / (excess * (found[:, 4] + dark))
-    return drawn
+    return Refined(found, errors, others)
 
 
 def _lost(found: Floats, said: Floats, sigma: Floats, inside: Sequence[tuple[float, float]]) -> NDArray[np.bool_]:
