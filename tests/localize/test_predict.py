@@ -14,7 +14,7 @@ import torch
 from lucule.bench.localize import three_tubes
 from lucule.core import FormatError, InputError
 from lucule.io import open_movie
-from lucule.localize import Recipe, localize, train
+from lucule.localize import Recipe, localize, match, train
 from lucule.localize import predict as room
 from lucule.nn import torch_threads
 
@@ -93,8 +93,27 @@ def test_how_many_frames_pass_the_network_at_once_makes_no_difference(predictor,
     whole = room.raw_output(predictor, photons, spare)
     assert whole.shape == (7 - sum(spare), 10, 16, 24)
     for at_once in (1, 3 * 16 * 24):
-        monkeypatch.setattr(room, "_AT_ONCE_PX", at_once)
+        monkeypatch.setitem(room._AT_ONCE_PX, "cpu", at_once)
         assert torch.allclose(room.raw_output(predictor, photons, spare), whole, atol=1e-4)
+
+
+@pytest.mark.parametrize(("in_hardware", "kind"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_bfloat16_is_for_processors_that_multiply_it(monkeypatch, in_hardware, kind):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: in_hardware, raising=False)
+    assert room.load("localize_astigmatic", device="cpu").precision is kind
+    assert room.load("localize_astigmatic", device="cpu", precision="float32").precision is torch.float32
+
+
+def test_bfloat16_moves_emitters_by_little_of_their_errors():
+    exact, rounded = (
+        room.load("localize_astigmatic", device="cpu", precision=precision) for precision in ("float32", "bfloat16")
+    )
+    movie = three_tubes(Recipe.parse(exact.card.recipe, source="recipe"), 4e-3, 8, seed=5).movie
+    one, other = localize(movie, model=exact), localize(movie, model=rounded)
+    found = match(one["frame"], one.xyz(), other["frame"], other.xyz())
+    assert len(found.found) > 0.95 * max(len(one), len(other)) > 50
+    errors = np.stack([one[f"{axis}_err"] for axis in "xyz"], axis=1)[found.found]
+    assert np.median(np.abs(found.difference_nm) / errors, axis=0).max() < 0.15
 
 
 def test_the_whole_movie_weighs_each_emitter():

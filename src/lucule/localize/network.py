@@ -86,7 +86,12 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to `(n, channels, rows, columns)`."""
-        return F.silu(self.convolution(x))
+        return _active(self.convolution(x))
+
+
+def _active(x: Tensor) -> Tensor:
+    """SiLU; in place where no gradient asks for what was there, as new memory costs more than the arithmetic."""
+    return F.silu(x, inplace=not x.requires_grad)
 
 
 class LocalizationNet(nn.Module):
@@ -161,7 +166,7 @@ class LocalizationNet(nn.Module):
 
     def decode(self, full: Tensor, window: Tensor) -> Tensor:
         """Output from the full-resolution features of frames and the half-resolution features of their windows."""
-        half = self.at_half(F.silu(self.fuse(window.contiguous(memory_format=torch.channels_last))))
+        half = self.at_half(_active(self.fuse(window.contiguous(memory_format=torch.channels_last))))
         quarter = self.at_quarter(half)
         eighth = self.at_eighth(quarter)
         up = F.interpolate(self.to_quarter(eighth), scale_factor=2.0, mode="nearest")

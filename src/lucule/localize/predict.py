@@ -43,8 +43,8 @@ _TILE_PX: Final = 256
 # frames of 64 x 64 pixels in a block; larger frames come in smaller blocks
 _BLOCK: Final = 128
 _FEWEST_FRAMES: Final = 16
-# pixels that pass the network at once, with the memory that this takes
-_AT_ONCE_PX: Final = 128 * 64 * 64
+# pixels that pass the network at once: as many as a processor's cache can hold the features of, or as keep a GPU busy
+_AT_ONCE_PX: Final = {"cpu": 16 * 64 * 64, "cuda": 128 * 64 * 64}
 # frames on each side that say where an emitter is, see `lucule.localize.refine`; and those whose emitters must be known
 # for that, as they say what the background of these looks like
 _REACH: Final = 2
@@ -173,8 +173,8 @@ def _precision(device: torch.device, precision: Precision) -> torch.dtype:
     if device.type == "cuda":
         return torch.bfloat16
     # torch has no public question for this
-    has_tiles = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
-    return torch.bfloat16 if has_tiles else torch.float32
+    in_hardware = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    return torch.bfloat16 if in_hardware else torch.float32
 
 
 @step
@@ -340,19 +340,25 @@ def _tile(
 
 def raw_output(predictor: Predictor, photons: Tensor, spare: tuple[int, int] = (0, 0)) -> Tensor:
     """Raw output for frames `(n, rows, columns)`, without spare ones at both ends; every frame is encoded once."""
-    network = predictor.network
+    network, reach = predictor.network, predictor.network.context // 2
     first, last = spare[0], len(photons) - spare[1]
-    at_once = max(_AT_ONCE_PX // photons[0].numel(), 1)
+    at_once = max(_AT_ONCE_PX[predictor.device.type] // photons[0].numel(), 1)
     with torch.inference_mode():
-        # no name is left for what has been put together, so that its memory is free again
-        full, half = map(torch.cat, zip(*map(network.encode, torch.split(photons[:, None], at_once)), strict=True))
-        reach = network.context // 2
-        half = F.pad(half, (0, 0, 0, 0, 0, 0, reach, reach))
         decoded = []
+        # features of the frames from `held` on, as far as they are known; first of one, as joining to none would forget
+        # how they lie in memory
+        held = max(first - reach, 0)
+        known = held + 1
+        full, half = network.encode(photons[held:known, None])
         for start in range(first, last, at_once):
             stop = min(start + at_once, last)
-            window = torch.cat([half[start + i : stop + i] for i in range(network.context)], dim=1)
-            decoded.append(network.decode(full[start:stop], window))
+            begin, end = max(start - reach, 0), min(stop + reach, len(photons))
+            more = network.encode(photons[known:end, None])
+            full, half = (torch.cat([old[begin - held :], new]) for old, new in zip((full, half), more, strict=True))
+            held, known = begin, end
+            around = F.pad(half, (0, 0, 0, 0, 0, 0, reach - (start - begin), reach - (end - stop)))
+            window = torch.cat([around[i : i + stop - start] for i in range(network.context)], dim=1)
+            decoded.append(network.decode(full[start - begin : stop - begin], window))
         return torch.cat(decoded)
 
 
