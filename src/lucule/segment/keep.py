@@ -222,11 +222,14 @@ def measured(
     return decide(np.concatenate(before), np.concatenate(after, axis=2), threshold, unseen=unseen)
 
 
-def unmarked(network: nn.Module, samples: Sequence[Sample], threshold: float, object_px: float) -> int:
+def unmarked(network: nn.Module, samples: Sequence[Sample], threshold: float, confidence: float,
+             object_px: float) -> int:  # fmt: skip
     """Number of objects that a network sees where background is annotated.
 
     Parameters
     ----------
+    threshold, confidence
+        Smallest probability of a pixel of an object, and smallest mean of the deeper ones.
     object_px
         Typical extent of an object, at the magnification of the network; what is thinner than a third of it is a rim,
         what is thicker than two of it the ground.
@@ -236,20 +239,24 @@ def unmarked(network: nn.Module, samples: Sequence[Sample], threshold: float, ob
     int
         0 where the network does not see the annotated objects either.
     """
-    from scipy.ndimage import distance_transform_edt, label, maximum
+    from scipy.ndimage import distance_transform_edt, label, maximum, mean
 
     network.eval()
     found, hit, annotated = 0, 0, 0
     for item in samples:
         if item.image[0].numel() > _LARGEST_PX:
             continue
-        seen = 1 - _probabilities(network, item.image)[0] > threshold
+        probability = 1 - _probabilities(network, item.image)[0]
+        seen = probability > threshold
         classes = item.planes[0].cpu().numpy()
         inside = (classes > 0) & (classes != IGNORE)
         hit, annotated = hit + int((seen & inside).sum()), annotated + int(inside.sum())
         depth = distance_transform_edt(seen & (classes == 0))
         deep, number = label(depth > object_px / 6)
-        found += int((maximum(depth, deep, np.arange(1, number + 1)) < object_px).sum()) if number else 0
+        if number:
+            each = np.arange(1, number + 1)
+            sure = mean(probability, deep, each) >= confidence
+            found += int((sure & (maximum(depth, deep, each) < object_px)).sum())
     return found if hit >= _TRUSTED * annotated else 0
 
 

@@ -43,6 +43,8 @@ class TrainSettings(Config):
         Extent to which objects are brought before the network sees them.
     threshold
         Smallest probability of a pixel of an object when the network is used, unless another one is asked for then.
+    confidence
+        Smallest mean probability of an object then: what is seen everywhere just above the threshold is none.
     crop_px, crops
         Side of a crop, and how many make a step.
     stop_early
@@ -62,6 +64,7 @@ class TrainSettings(Config):
     start: str | None = "objects"
     object_px: Positive = 28.0
     threshold: float = Field(default=THRESHOLD, gt=0, lt=1)
+    confidence: float = Field(default=0.0, ge=0, lt=1)
     crop_px: int = Field(default=128, ge=32, multiple_of=16)
     crops: int = Field(default=8, gt=1)
     stop_early: bool = True
