@@ -114,9 +114,9 @@ def train(
         trials = [(tuning.run(without_objects(left_out), share=share)[0], left_out) for left_out in parts]
         threshold = float(begin.card.features.get("threshold", THRESHOLD))
         sure = float(begin.card.features.get("confidence", 0.0))
-        kept = measured(network, first, trials or [(last, None)], samples, threshold)
+        kept = measured(network, first, trials or [(last, None)], samples, threshold, (sure, used.confidence))
         last = blend(first, last, kept.part)
-        confidence = used.confidence if kept.part else sure
+        confidence = used.confidence if kept.part == 1 else sure
         if everything:
             network.load_state_dict(first)
             more = unmarked(network, samples, threshold, sure, used.object_px)
