@@ -57,6 +57,15 @@ def test_what_is_too_small_for_an_object_belongs_to_the_one_it_touches() -> None
     assert ((separate(apart.astype(np.float32), 0.9 * apart, least_px=200) > 0) == discs((40, 30, 20))).all()
 
 
+def test_objects_that_touch_at_corners_are_two_and_nothing_of_them_is_lost() -> None:
+    inside = np.zeros((60, 60), np.float32)
+    inside[10:30, 10:30] = inside[30:50, 30:50] = 1
+    inside[9, 9] = 1  # a pixel that hangs on a corner
+    labels = separate(inside, 0.9 * inside)
+    assert labels.max() == 2
+    assert ((labels > 0) == (inside > 0)).all()
+
+
 def test_a_part_without_a_core_is_an_object() -> None:
     inside = discs((40, 30, 14), (40, 90, 14))
     core = np.where(np.arange(120) < 60, 0.95, 0.01) * inside

@@ -87,11 +87,12 @@ def separate(foreground: Floats, core: Floats, *, threshold: float = THRESHOLD, 
     # every part of the foreground has a top, however low: what is no part of it lies deeper than any dip
     height = np.where(inside, height, height[inside].min() - 2 * _DIP).astype(np.float32)
     tops, _ = label(inside & local_maxima(reconstruction(height - _DIP, height)), np.ones((3, 3)))
-    grown = watershed(-height, tops, mask=inside)
+    # pixels hang together by their corners, as for the tops
+    grown = watershed(-height, tops, connectivity=2, mask=inside)
     small = np.bincount(grown.ravel()) < least_px
     if small.any():
         # what is too small for an object belongs to the one that it touches, if any
-        grown = watershed(-height, np.where(small[tops], 0, tops), mask=inside)
+        grown = watershed(-height, np.where(small[tops], 0, tops), connectivity=2, mask=inside)
     kept = np.bincount(grown.ravel()) > 0
     kept[0] = False
     numbers = np.where(kept, np.cumsum(kept), 0)
