@@ -82,6 +82,18 @@ def test_the_state_tells_fields_courses_and_events(page: tuple[LivePage, Control
     assert len(get(page[0], "locs.raw")) == 512 * 512
 
 
+def test_each_colour_of_a_field_is_a_course_of_its_own(page: tuple[LivePage, Control], tmp_path: Path) -> None:
+    with RunLedger(tmp_path) as ledger:
+        ledger.put("burst", 100_000, field=0, colour=1, number=0, frames=20, state="done", path="fields/m_0.ome.zarr",
+                   localizations=0, density_per_um2=0.0)  # fmt: skip
+    first, second = json.loads(get(page[0], "state.json"))["courses"]
+    assert first["frame"] == [50, 100, 150]
+    assert second["frame"] == [20]
+    # no spot was seen: that is no width of 0
+    assert first["sigma_nm"] == [131.0, 132.0, None]
+    assert second["sigma_nm"] == [None]
+
+
 def test_buttons_pause_resume_and_stop(page: tuple[LivePage, Control]) -> None:
     served, control = page
     assert post(served, "pause") == 200

@@ -83,6 +83,8 @@ def test_dice_of_known_pixels_alone() -> None:
     true = np.zeros((20, 20), np.int64)
     true[:, 12:] = 1
     assert dice(_Bright(), [View(image, true)], [0.5])[0, 0] == pytest.approx(321 / 361)
+    # what is nowhere as sure as an object must be is none
+    assert dice(_Bright(), [View(image, true)], [0.5], 1.0)[0, 0] == pytest.approx(1 / 161)
     true[:, 10:12] = 255
     assert dice(_Bright(), [View(image, true)], [0.5])[0, 0] == 1.0
 
@@ -94,11 +96,12 @@ def test_objects_without_annotation_are_counted() -> None:
         labels[np.hypot(y - row, x - column) < 14] = number
     known = Annotation((labels == 1).astype(np.uint8), np.where(labels == 1, 1, 0).astype(np.int32))
     image = 100.0 * (labels > 0) + np.random.default_rng(1).normal(0, 3, labels.shape)
-    assert unmarked(_Bright(), [sample(image, known, 1.0)], 0.5, 28) == 3
-    assert unmarked(_Bright(), [sample(image, from_array(labels).only([1]), 1.0)], 0.5, 28) == 0
+    assert unmarked(_Bright(), [sample(image, known, 1.0)], 0.5, 0.5, 28) == 3
+    assert unmarked(_Bright(), [sample(image, from_array(labels).only([1]), 1.0)], 0.5, 0.5, 28) == 0
+    assert unmarked(_Bright(), [sample(image, known, 1.0)], 0.5, 1.0, 28) == 0  # it is nowhere as sure
     # a rim around what is annotated is no object
     inner = np.where(np.hypot(y - 30, x - 30) < 11, labels, 0) + np.where(labels > 1, labels, 0)
-    assert unmarked(_Bright(), [sample(image, from_array(inner), 1.0)], 0.5, 28) == 0
+    assert unmarked(_Bright(), [sample(image, from_array(inner), 1.0)], 0.5, 0.5, 28) == 0
 
 
 def test_half_way_between_weights() -> None:
@@ -146,10 +149,14 @@ def test_a_single_object_speaks_for_training_where_it_is_missed_without(before: 
 
 def test_a_training_that_does_not_help_changes_nothing(tiny_model: Path, tiny_settings, tmp_path: Path) -> None:
     image, labels = slide(5, 138)
-    settings = tiny_settings.replace(start=str(tiny_model))
+    old = models.find(tiny_model)
+    start = tmp_path / "start"
+    models.save(start, old.card.replace(features=old.card.features | {"confidence": 0.6}), old.state())
+    settings = tiny_settings.replace(start=str(start))
     out = segment.train([image], [labels], out=tmp_path / "same", settings=settings, device="cpu")
-    new, old = models.find(out), models.find(tiny_model)
+    new = models.find(out)
     assert new.card.scores["kept_part"] == 0
+    assert new.card.features["confidence"] == 0.6
     assert "are kept" in new.card.notes
     assert all(torch.equal(tensor, old.state()[name]) for name, tensor in new.state().items())
 

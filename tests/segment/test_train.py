@@ -25,8 +25,10 @@ from lucule.segment.packaged import Recipe
 from lucule.segment.packaged import train as train_packaged
 from lucule.segment.predict import Segmenter
 from lucule.segment.samples import batch, sample
+from lucule.segment.scenes import Shapes, _body
 from lucule.segment.scores import scores
 from lucule.segment.train import fitted
+from lucule.segment.tuning import _contacts
 
 
 def test_a_few_objects_teach_to_find_the_others(tiny_model: Path, picture) -> None:
@@ -154,6 +156,18 @@ def test_no_object_is_explained(tiny_model: Path) -> None:
         model.predict(np.zeros((32, 32, 3), np.uint8))
 
 
+def test_what_the_network_is_not_sure_of_is_no_object(tiny_model: Path, picture) -> None:
+    model, image = segment.load(tiny_model, device="cpu"), picture[0]
+    assert model.confidence == 0  # nothing else was asked for in training
+    confidences = model.predict(image, settings=PredictSettings(confidence=0)).objects["confidence"].sort()
+    least = float(confidences[3:5].mean())
+    kept = model.predict(image, settings=PredictSettings(confidence=least)).objects["confidence"].sort()
+    assert kept.to_list() == confidences[4:].to_list()
+    nothing_left = model.predict(image, settings=PredictSettings(confidence=1))
+    assert len(nothing_left) == 0
+    assert f"the surest of what was seen has a confidence of {confidences[-1]:.2f}" in (nothing_left.reason or "")
+
+
 def test_a_batch_goes_on_after_a_bad_image(tiny_model: Path, picture, tmp_path: Path) -> None:
     image, _ = picture
     tifffile.imwrite(tmp_path / "good.tif", image)
@@ -252,6 +266,33 @@ def test_colours_are_changed_but_grey_stays_grey() -> None:
     assert not torch.allclose(new[:, 0], new[:, 2], atol=1e-2)
 
 
+def test_pixels_between_objects_that_nearly_touch_are_contacts() -> None:
+    objects = torch.zeros(2, 9, 16, dtype=torch.long)
+    objects[0, :, :6], objects[0, :, 8:] = 3, 5
+    objects[1, :, 8:] = 7  # alone
+    found = _contacts(objects)
+    assert found[0].any(dim=0).nonzero()[:, 0].tolist() == [5, 6, 7, 8]
+    assert found[0].all(dim=0).sum() == 4
+    assert not found[1].any()
+
+
+def test_faint_bodies_around_objects_are_no_objects() -> None:
+    rng = np.random.default_rng(4)
+    inside = np.zeros((120, 120), bool)
+    inside[54:66, 54:66] = True
+    bodies = [_body(rng, inside, 14) for _ in range(20)]
+    for body in bodies:
+        assert body.shape == inside.shape
+        assert body.min() >= 0
+        assert 0 < body.max() <= 1
+    # larger than the object, and not the whole image
+    assert 144 < np.median([(body > 0.1 * body.max()).sum() for body in bodies]) < 120 * 120 / 2
+    for image, known in Shapes(images=5, side_px=96).draw(3):
+        assert image.shape == known.objects.shape
+        assert np.isfinite(image).all()
+        assert known.count > 0
+
+
 def test_weights_for_more_classes_begin_as_those_of_the_first() -> None:
     state = {"out.weight": torch.arange(3.0)[:, None], "out.bias": torch.arange(3.0), "head.0.weight": torch.ones(3)}
     new = fitted(state, had=1, classes=3)
@@ -265,7 +306,8 @@ def test_another_magnification_is_named(picture) -> None:
     with open_image(image[:92, :92]) as source:
         card = models.find("objects").card
         counts = {0.25: 9, 0.5: 2, 2.0: 0, 4.0: 0}
-        reason = nothing(source, brightness(source), card, highest=0.3, threshold=0.5, count_at=counts.__getitem__)
+        reason = nothing(source, brightness(source), card, highest=0.3, threshold=0.5, surest=None, confidence=0.7,
+                         count_at=counts.__getitem__)  # fmt: skip
     assert "9 objects appear in its middle if they are about 112 pixels wide" in reason
     assert "highest probability is 0.30" in reason
 

@@ -111,8 +111,9 @@ class LivePage:
                 f"{row['subject']}: {row['message']}" for row in ledger.rows("event").tail(_EVENTS).reverse().to_dicts()
             ]
             found["field_um"] = ledger.kept("field_um") or [0, 0]
-        for (number,), rows in bursts.group_by("field", maintain_order=True):
-            known = rows.with_columns(frame=pl.col("frames").cum_sum(), sigma_nm=pl.col("sigma_nm").fill_null(0))
+        # each colour of a field is a movie of its own, and spots that were not seen have no width
+        for (number, _), rows in bursts.group_by("field", "colour", maintain_order=True):
+            known = rows.with_columns(frame=pl.col("frames").cum_sum())
             columns = ("frame", "density_per_um2", "sigma_nm", "drift_x_nm", "drift_y_nm")
             found["courses"].append(known.select(columns).to_dict(as_series=False))
             found["current"] = number

@@ -114,6 +114,9 @@ def predict(
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="Folder for label images (TIFF).")] = None,
     threshold: Annotated[float | None, typer.Option(help="Smallest probability of a pixel.", min=0, max=1)] = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="Smallest mean probability of an object.", min=0, max=1)
+    ] = None,
     views: Annotated[int | None, typer.Option(help="Turned views that are averaged: 1, 4 or 8.")] = None,
     tile_px: Annotated[int | None, typer.Option("--tile-px", help="Side of a tile, pixels.", min=32)] = None,
     dark: Annotated[
@@ -143,8 +146,9 @@ def predict(
         from lucule.view import picture
 
         settings = run.changed(
-            room.PredictSettings(), config, set_, threshold=threshold, views=views, tile_px=tile_px, dark=dark
-        )
+            room.PredictSettings(), config, set_, threshold=threshold, confidence=confidence, views=views,
+            tile_px=tile_px, dark=dark,
+        )  # fmt: skip
         # what cannot be written is refused before hours of work
         objects.check_name(out)
         if overlay is not None:

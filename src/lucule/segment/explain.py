@@ -36,6 +36,8 @@ def nothing(
     *,
     highest: float,
     threshold: float,
+    surest: float | None,
+    confidence: float,
     count_at: Callable[[float], int],
 ) -> str:
     """Say why no object was found.
@@ -44,6 +46,8 @@ def nothing(
     ----------
     highest, threshold
         Highest probability of a pixel, and from which on it belongs to an object.
+    surest, confidence
+        Highest mean probability of anything that was seen, None where nothing was, and from which on it is an object.
     count_at
         Gives the number of objects in the middle of the image when it is magnified by a factor.
     """
@@ -55,7 +59,9 @@ def nothing(
     if light.contrast < _NOISE_ALONE:
         # what appears in noise that is magnified is no hint
         return f"No object found in {source.name}: " + "; ".join(reasons) + "."
-    if highest > threshold:
+    if surest is not None:
+        reasons.append(f"the surest of what was seen has a confidence of {surest:.2f}, the least is {confidence:.2f}")
+    elif highest > threshold:
         reasons.append("what looks like an object is too small")
     elif highest > threshold / 2:
         reasons.append(f"the highest probability is {highest:.2f}, the threshold {threshold:.2f}")

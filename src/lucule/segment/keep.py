@@ -166,8 +166,13 @@ def blend(first: State, last: State, part: float) -> State:
             for name, tensor in last.items()}  # fmt: skip
 
 
-def dice(network: nn.Module, shown: Sequence[View], thresholds: Sequence[float]) -> Floats:
-    """Dice score of each view at each threshold, `(thresholds, views)`; a pixel counts when its class is right, too."""
+def dice(network: nn.Module, shown: Sequence[View], thresholds: Sequence[float], confidence: float = 0.0) -> Floats:
+    """Dice score of each view at each threshold, `(thresholds, views)`; a pixel counts when its class is right, too.
+
+    What hangs together counts as nothing where its mean probability is below `confidence`.
+    """
+    from scipy.ndimage import label, mean
+
     network.eval()
     scores = np.ones((len(thresholds), len(shown)))
     for column, view in enumerate(shown):
@@ -175,7 +180,9 @@ def dice(network: nn.Module, shown: Sequence[View], thresholds: Sequence[float])
         known, true = view.classes != IGNORE, view.classes
         foreground, best = 1 - probabilities[0], 1 + probabilities[1:].argmax(axis=0)
         for row, threshold in enumerate(thresholds):
-            found = np.where(foreground > threshold, best, 0)
+            parts, number = label(foreground > threshold)
+            sure = mean(foreground, parts, np.arange(1, number + 1)) >= confidence if number else []
+            found = np.where(np.append(False, sure)[parts], best, 0)
             right = (found == true) & (true > 0) & known
             scores[row, column] = (2 * right.sum() + 1) / (((found > 0) & known).sum() + ((true > 0) & known).sum() + 1)
     return scores
@@ -187,6 +194,7 @@ def measured(
     trials: Sequence[tuple[State, dict[int, list[int]] | None]],
     samples: Sequence[Sample],
     threshold: float,
+    confidences: tuple[float, float],
 ) -> Kept:
     """Measure trained weights, and those on the way to them, and decide.
 
@@ -202,6 +210,8 @@ def measured(
         All annotated images.
     threshold
         With which the first weights are used.
+    confidences
+        Smallest one of an object with the first weights and those on the way, and with those of a whole training.
     """
     before, after = [], []
     for last, left_out in trials:
@@ -212,21 +222,24 @@ def measured(
             for view in views(item, None if left_out is None else left_out[number])
         ]
         network.load_state_dict(first)
-        before.append(dice(network, shown, [threshold])[0])
+        before.append(dice(network, shown, [threshold], confidences[0])[0])
         on_the_way = []
         for part in PARTS:
             network.load_state_dict(blend(first, last, part))
-            on_the_way.append(dice(network, shown, THRESHOLDS))
+            on_the_way.append(dice(network, shown, THRESHOLDS, confidences[part == 1]))
         after.append(np.stack(on_the_way))
     unseen = all(left_out is not None for _, left_out in trials)
     return decide(np.concatenate(before), np.concatenate(after, axis=2), threshold, unseen=unseen)
 
 
-def unmarked(network: nn.Module, samples: Sequence[Sample], threshold: float, object_px: float) -> int:
+def unmarked(network: nn.Module, samples: Sequence[Sample], threshold: float, confidence: float,
+             object_px: float) -> int:  # fmt: skip
     """Number of objects that a network sees where background is annotated.
 
     Parameters
     ----------
+    threshold, confidence
+        Smallest probability of a pixel of an object, and smallest mean of the deeper ones.
     object_px
         Typical extent of an object, at the magnification of the network; what is thinner than a third of it is a rim,
         what is thicker than two of it the ground.
@@ -236,20 +249,24 @@ def unmarked(network: nn.Module, samples: Sequence[Sample], threshold: float, ob
     int
         0 where the network does not see the annotated objects either.
     """
-    from scipy.ndimage import distance_transform_edt, label, maximum
+    from scipy.ndimage import distance_transform_edt, label, maximum, mean
 
     network.eval()
     found, hit, annotated = 0, 0, 0
     for item in samples:
         if item.image[0].numel() > _LARGEST_PX:
             continue
-        seen = 1 - _probabilities(network, item.image)[0] > threshold
+        probability = 1 - _probabilities(network, item.image)[0]
+        seen = probability > threshold
         classes = item.planes[0].cpu().numpy()
         inside = (classes > 0) & (classes != IGNORE)
         hit, annotated = hit + int((seen & inside).sum()), annotated + int(inside.sum())
         depth = distance_transform_edt(seen & (classes == 0))
         deep, number = label(depth > object_px / 6)
-        found += int((maximum(depth, deep, np.arange(1, number + 1)) < object_px).sum()) if number else 0
+        if number:
+            each = np.arange(1, number + 1)
+            sure = mean(probability, deep, each) >= confidence
+            found += int((sure & (maximum(depth, deep, each) < object_px)).sum())
     return found if hit >= _TRUSTED * annotated else 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -46,6 +47,8 @@ class PredictSettings(Config):
     ----------
     threshold
         Smallest probability of a pixel of an object; None: that of the model.
+    confidence
+        Smallest mean probability of an object; None: that of the model.
     least_area_px
         Smallest area of an object, pixels of the image; None: a twentieth of the typical area in training.
     tile_px
@@ -59,6 +62,7 @@ class PredictSettings(Config):
     """
 
     threshold: float | None = Field(default=None, ge=0, le=1)
+    confidence: float | None = Field(default=None, ge=0, le=1)
     least_area_px: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     tile_px: int | None = Field(default=None, ge=32)
     second_pass: bool = True
@@ -97,6 +101,11 @@ class Segmenter:
     def threshold(self) -> float:
         """Smallest probability of a pixel of an object, unless another one is asked for."""
         return float(self.card.features.get("threshold", THRESHOLD))
+
+    @property
+    def confidence(self) -> float:
+        """Smallest mean probability of an object, unless another one is asked for."""
+        return float(self.card.features.get("confidence", 0.0))
 
     @property
     def dark(self) -> bool:
@@ -205,16 +214,18 @@ class Segmenter:
         """
         how = settings or PredictSettings()
         threshold = self.threshold if how.threshold is None else how.threshold
+        confidence = self.confidence if how.confidence is None else how.confidence
         with open_image(image) as source:
             self._check(source)
             dark = self.dark if how.dark is None else how.dark
             measured = replace(light or brightness(source), dark=dark)
             scale = self.scale_for(pixel_size_nm, diameter_px)
-            job = Job(self.source, str(self.device), source.name, measured, scale, threshold, how)
+            job = Job(self.source, str(self.device), source.name, measured, scale, threshold, confidence, how)
             # arrays would be copied to every worker
             apart = isinstance(image, str | os.PathLike) or not isinstance(source.data, np.ndarray)
             shared = image if apart else None
-            found, highest = self._all(source, shared, job, workers, progress)
+            seen, highest = self._all(source, shared, job, workers, progress)
+            found = _sure(seen, confidence)
             reason = None
             if not found:
                 reason = explain.nothing(
@@ -223,6 +234,8 @@ class Segmenter:
                     self.card,
                     highest=highest,
                     threshold=threshold,
+                    surest=max((item.confidence for item in seen), default=None),
+                    confidence=confidence,
                     count_at=lambda factor: self._in_the_middle(source, replace(job, scale=scale * factor)),
                 )
             return Segmentation.of(
@@ -274,7 +287,7 @@ class Segmenter:
         rows, columns = (min(size, round(_TILE_PX / job.scale)) for size in source.shape)
         top, left = (source.shape[0] - rows) // 2, (source.shape[1] - columns) // 2
         found, _ = in_window(self, source, Window(top, top + rows, left, left + columns), job)
-        return len(found)
+        return len(_sure(found, job.confidence))
 
     def _zoom(self, scale: float) -> float:
         """How much larger objects are in the image than in the training images."""
@@ -291,6 +304,7 @@ class Job:
     light: Brightness
     scale: float
     threshold: float
+    confidence: float
     how: PredictSettings
 
 
@@ -342,6 +356,10 @@ def in_window(segmenter: Segmenter, source: Image, window: Window, job: Job) -> 
     labels: Labels = separate(foreground, core, threshold=job.threshold, least_px=least)
     zoom = (window.columns_px / part.shape[2], window.rows_px / part.shape[1])
     return pieces(labels, classes, foreground, window, zoom), float(foreground.max(initial=0.0))
+
+
+def _sure(found: Sequence[Found], confidence: float) -> list[Found]:
+    return [item for item in found if item.confidence >= confidence]
 
 
 def _in_file(path: Any, window: Window, job: Job) -> tuple[list[Found], float]:

@@ -58,20 +58,26 @@ class Shapes(Config):
         typical = float(np.exp(rng.uniform(np.log(low), np.log(high))))
         objects = np.zeros((self.side_px, self.side_px), np.int32)
         light = np.zeros(objects.shape)
+        bodies = np.zeros(objects.shape)
         style = _Style(rng, objects.shape, self.textures)
         crowded = rng.random() < 0.6
         wanted = rng.integers(2, max(3, int((0.9 if crowded else 0.35) * (self.side_px / typical) ** 2)) + 1)
         number = 0
         for _ in range(int(wanted)):
-            mask = _place(rng, kind, objects, typical * np.exp(rng.uniform(-0.35, 0.35)), touching=crowded)
-            if mask is None:
+            size = typical * np.exp(rng.uniform(-0.35, 0.35))
+            placed = _place(rng, kind, objects, size, touching=crowded)
+            if placed is None:
                 continue
             number += 1
-            objects[mask] = number
-            light[mask] = style.light(rng, mask)[mask]
+            whole, free = placed
+            objects[free] = number
+            shown = whole if style.transparent else free
+            light[shown] += style.light(rng, shown)[shown]
+            if rng.random() < style.bodies:
+                bodies = np.maximum(bodies, _body(rng, free, size))
         if number == 0:
             return self._one(rng, kind)
-        return _photograph(rng, light, objects), from_array(objects, kind="labels")
+        return _photograph(rng, light, bodies, objects, typical), from_array(objects, kind="labels")
 
 
 class Cells(Config):
@@ -132,6 +138,10 @@ class _Style:
     def __init__(self, rng: Generator, shape: tuple[int, ...], textures: tuple[Texture, ...]) -> None:
         # a nucleus in division may be thirty times brighter than one at rest
         self.spread = rng.uniform(0.0, 0.5) if rng.random() < 0.6 else rng.uniform(0.5, 1.2)
+        # where objects overlap, the light of both is seen, or that of the upper one
+        self.transparent = rng.random() < 0.5
+        # part of the objects that lie in a larger faint body, as nuclei in cells, which is no object
+        self.bodies = rng.uniform(0.2, 1.0) if rng.random() < 0.35 else 0.0
         self.texture = str(rng.choice(textures))
         self.field = np.ones(shape)
         if self.texture == "filaments":
@@ -151,7 +161,7 @@ class _Style:
 
 
 def _place(rng: Generator, kind: str, taken: NDArray[np.int32], size: float, *, touching: bool) -> Any:
-    """Mask of one object at a free place, or None; touching ones may lie at, and a little below, their neighbours."""
+    """Mask of one object and of what of it is free, or None; touching ones may lie a little below their neighbours."""
     side = taken.shape[0]
     for _ in range(_TRIES):
         middle = rng.uniform(-0.02 * side, 1.02 * side, 2)
@@ -165,10 +175,23 @@ def _place(rng: Generator, kind: str, taken: NDArray[np.int32], size: float, *, 
         free = mask & ~below
         apart = free.sum() > 0.85 * mask.sum() if touching else not (binary_dilation(below, iterations=2) & mask).any()
         if apart:
-            whole = np.zeros(taken.shape, np.bool_)
-            whole[box] = free
-            return whole
+            masks = np.zeros((2, *taken.shape), np.bool_)
+            masks[:, *box] = mask, free
+            return masks
     return None
+
+
+def _body(rng: Generator, inside: NDArray[np.bool_], size: float) -> Floats:
+    """Faint light, 0 to 1, of a larger sharp body around an object: its ends run out, its ground has a texture."""
+    middle = np.argwhere(inside).mean(axis=0)[::-1] + rng.normal(0, 0.3 * size, 2)
+    box, mask = _shape(rng, "cells", inside.shape[0], size * rng.uniform(1.5, 4.0), middle)
+    body = np.zeros(inside.shape)
+    body[box] = mask
+    if rng.random() < 0.5:
+        body *= 0.3 + 0.7 * _filaments(rng, inside.shape)
+    y, x = np.indices(inside.shape)
+    fall = np.exp(-np.hypot(x - middle[0], y - middle[1]) / (size * rng.uniform(0.8, 4.0)))
+    return np.asarray(gaussian_filter(body, rng.uniform(0.5, 2.5)) * fall)
 
 
 def _shape(rng: Generator, kind: str, side: int, size: float, middle: Floats) -> tuple[Any, NDArray[np.bool_]]:
@@ -198,10 +221,14 @@ def _inside(rng: Generator, kind: str, side: int, radius: float, u: Floats, v: F
     return outline.contains(np.column_stack([(u / stretch).ravel(), (v * stretch).ravel()])).reshape(u.shape)
 
 
-def _photograph(rng: Generator, light: Floats, objects: NDArray[np.int32]) -> NDArray[np.float32]:
+def _photograph(
+    rng: Generator, light: Floats, bodies: Floats, objects: NDArray[np.int32], typical: float
+) -> NDArray[np.float32]:
     """Blur, haze, dirt, uneven ground, shot noise."""
     shape = light.shape
-    image = gaussian_filter(light, rng.uniform(0.5, 1.6))
+    light = light + rng.uniform(0.05, 0.4) * bodies
+    # objects of every size are seen sharp and unsharp: the same microscope images small and large ones
+    image = gaussian_filter(light, max(0.5, typical * np.exp(rng.uniform(np.log(0.015), np.log(0.09)))))
     if rng.random() < 0.5:
         image = image + rng.uniform(0.05, 0.4) * gaussian_filter(light, rng.uniform(6, 25))
     ground = np.full(shape, rng.uniform(0.02, 0.3))

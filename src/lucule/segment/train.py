@@ -108,21 +108,24 @@ def train(
     share = 1 / (1 + len(parts))
     identity = [used.model_dump(mode="json", exclude={"fit"}), data, list(classes)]
     last, stream = tuning.run(samples, share=share, folder=folder, identity=identity)
-    kept, more = None, 0
+    kept, more, confidence = None, 0, used.confidence
     if begin is not None and weighed:
         # what was learned is judged by objects left out of other trainings, a single object by itself
         trials = [(tuning.run(without_objects(left_out), share=share)[0], left_out) for left_out in parts]
         threshold = float(begin.card.features.get("threshold", THRESHOLD))
-        kept = measured(network, first, trials or [(last, None)], samples, threshold)
+        sure = float(begin.card.features.get("confidence", 0.0))
+        kept = measured(network, first, trials or [(last, None)], samples, threshold, (sure, used.confidence))
         last = blend(first, last, kept.part)
+        confidence = used.confidence if kept.part == 1 else sure
         if everything:
             network.load_state_dict(first)
-            more = unmarked(network, samples, threshold, used.object_px)
+            more = unmarked(network, samples, threshold, sure, used.object_px)
     elif begin is not None and used.keep is not None:
         last = blend(first, last, used.keep)
     features = {
         "scale": scale,
         "threshold": used.threshold if kept is None else kept.threshold,
+        "confidence": confidence,
         "diameter_px": median,
         "pixel_size_nm": pixel_size_nm,
         # where colours were invented, any image will do
