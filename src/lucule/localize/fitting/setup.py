@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
@@ -97,10 +97,6 @@ class Fitter:
     def has_depth(self) -> bool:
         """Whether z is fitted."""
         return self.model in ("astigmatic", "spline")
-
-    def over(self, pixels: Pixels) -> Fitter:
-        """Give the same for pixels of other noise."""
-        return replace(self, pixels=pixels)
 
 
 def prepare(pixels: Sensor, psf: PSF | str | None = None, settings: FitSettings | None = None) -> Fitter:

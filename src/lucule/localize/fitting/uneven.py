@@ -8,6 +8,7 @@ likelihood stays that of the light that was seen; each fit keeps a level of its 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import ceil, sqrt
 from typing import Final, TypeAlias
 
@@ -110,8 +111,8 @@ def _span(at: float, sigma: float, size: int) -> tuple[int, int]:
 
 def on_even_ground(fitter: Fitter, light: Image, shape: Image) -> tuple[Fitter, Image]:
     """Give the fitter and the frames without the shape of the background."""
-    pixels = fitter.pixels
-    return fitter.over(pixels._replace(floor=pixels.floor + shape)), light - shape
+    pixels = fitter.pixels._replace(floor=fitter.pixels.floor + shape)
+    return replace(fitter, pixels=pixels), light - shape
 
 
 def with_ground(values: Floats, shape: Image, pixel_nm: tuple[float, float]) -> None:
