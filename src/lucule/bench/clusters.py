@@ -19,7 +19,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final
 
 import numpy as np
@@ -135,16 +135,14 @@ def run(
 
 def draw(family: str, blinking: bool, fields: int, seed: int, *, series: int = 20_201_493) -> Iterator[Case]:
     """Fields of a family or of a textbook process; the seeds are none of a training."""
+    make: Callable[..., Field]
     if family in PROCESSES:
-        place = list(PROCESSES).index(family)
-        for number in range(fields):
-            own = (series, seed, 1000 + place, int(blinking), number)
-            yield Case(family, blinking, textbook_field(family, blinking=blinking, seed=own))
-        return
-    limits = FAMILIES[family].always_blinking() if blinking else FAMILIES[family].without_blinking()
-    place = list(FAMILIES).index(family)
+        make, place = partial(textbook_field, family, blinking=blinking), 1000 + list(PROCESSES).index(family)
+    else:
+        limits = FAMILIES[family].always_blinking() if blinking else FAMILIES[family].without_blinking()
+        make, place = partial(varied_field, limits), list(FAMILIES).index(family)
     for number in range(fields):
-        yield Case(family, blinking, varied_field(limits, seed=(series, seed, place, int(blinking), number)))
+        yield Case(family, blinking, make(seed=(series, seed, place, int(blinking), number)))
 
 
 def default(cases: list[Case]) -> Iterator[Answer]:

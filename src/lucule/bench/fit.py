@@ -26,7 +26,7 @@ from lucule.localize.fitting import FitSettings, fit_block, prepare
 from lucule.localize.fitting.block import alone, candidates, in_photons
 from lucule.localize.matching import Matches, MatchSettings, match
 from lucule.localize.recipe import Recipe
-from lucule.localize.scores import error_over_bound
+from lucule.localize.scores import error_over_bound, pull_width
 from lucule.models import find
 from lucule.simulate import load_camera
 from lucule.simulate.camera import expose, sensor
@@ -222,9 +222,8 @@ def _single(model: Model, of_camera: str, seed: int) -> Rows:
         pairs, difference, bound, said = _errors(kernel, camera, model.psf, model.settings, scene, light[1])
         what = f"alone, {of_camera}, {light[0]:g} photons on {light[1]:g}, z = {z} nm"
         for k, (a, ratio) in enumerate(zip("xyz", error_over_bound(difference, bound), strict=False)):
-            pulls = np.quantile(difference[:, k] / said[:, k], [0.1587, 0.8413])
             rows.append(_row(what, model.name, f"error / bound {a}", ratio))
-            rows.append(_row(what, model.name, f"pull width {a}", np.diff(pulls)[0] / 2))
+            rows.append(_row(what, model.name, f"pull width {a}", pull_width(difference[:, k], said[:, k])))
         rows.append(_row(what, model.name, "recall", len(pairs.true) / len(scene.frame)))
         rows.append(_row(what, model.name, "false alarms per frame", len(pairs.wrong) / SINGLE_FRAMES))
     return rows
@@ -275,9 +274,8 @@ def _uneven(model: Model, seed: int) -> Rows:
         difference = pairs.difference_nm[:, :2]
         towards = SIZE / 2 * kernel.pixel_size_nm[0] - scene.xyz[pairs.true, :2]
         towards /= np.linalg.norm(towards, axis=1, keepdims=True)
-        pulls = np.quantile(difference / said[pairs.found], [0.1587, 0.8413])
         what = f"{photons:g} photons on {background:g} and a hill of {HILL_PHOTONS:g}"
-        rows.append(_row(what, method, "pull width", np.diff(pulls)[0] / 2))
+        rows.append(_row(what, method, "pull width", pull_width(difference.ravel(), said[pairs.found].ravel())))
         rows.append(_row(what, method, "lateral_nm", np.sqrt((difference**2).sum(axis=1).mean())))
         rows.append(_row(what, method, "drawn uphill, nm", (difference * towards).sum(axis=1).mean()))
         rows.append(_row(what, method, "recall", len(pairs.true) / len(scene.frame)))

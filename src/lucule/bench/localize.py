@@ -27,7 +27,7 @@ from lucule.localize.predict import Predictor
 from lucule.localize.recipe import Recipe
 from lucule.localize.samplers import SAMPLERS
 from lucule.localize.scenes import SceneSettings
-from lucule.localize.scores import LocalizationScore, calibration_error, checkerboard, error_over_bound
+from lucule.localize.scores import LocalizationScore, calibration_error, checkerboard, error_over_bound, pull_width
 from lucule.models import find
 from lucule.simulate.camera import expose
 from lucule.simulate.crlb import crlb
@@ -147,8 +147,7 @@ def _network(what: str, predictor: Predictor, phantom: Phantom) -> list[dict[str
     hit = np.ones(len(locs), bool)
     hit[matches.wrong] = False
     errors = np.stack([table[f"{a}_err"] for a in "xyz"], axis=1)[matches.found]
-    pulls = matches.difference_nm / errors
-    widths = (np.quantile(pulls, 0.8413, axis=0) - np.quantile(pulls, 0.1587, axis=0)) / 2
+    widths = pull_width(matches.difference_nm, errors)
     rows += [_row(what, method, f"pull width {a}", w) for a, w in zip("xyz", widths, strict=True)]
     rows.append(_row(what, method, "calibration error of p", calibration_error(table["p"], hit)))
     rows.append(_row(what, method, "frames/s", len(phantom.movie) / seconds))

@@ -301,6 +301,29 @@ def error_over_bound(difference_nm: ArrayLike, bound_nm: ArrayLike) -> Floats:
     return root
 
 
+def pull_width(difference_nm: ArrayLike, said_nm: ArrayLike) -> Floats:
+    """Width of the errors in units of those that were said: 1 where these are right, whatever the tails do.
+
+    Parameters
+    ----------
+    difference_nm, said_nm
+        Error and its predicted standard deviation, `(n, ...)`.
+
+    Returns
+    -------
+    Floats
+        Half of what lies between the quantiles 0.16 and 0.84 along the first axis, `(...)`.
+
+    Examples
+    --------
+    >>> errors = np.random.default_rng(1).normal(size=(10_000, 2)) * [3, 6]
+    >>> pull_width(errors, np.full_like(errors, 3.0)).round(1).tolist()
+    [1.0, 2.0]
+    """
+    low, high = np.quantile(np.asarray(difference_nm) / np.asarray(said_nm), [0.1587, 0.8413], axis=0)
+    return np.asarray((high - low) / 2)
+
+
 def calibration_error(p: ArrayLike, hit: ArrayLike, *, bins: int = 10) -> float:
     """Expected calibration error: mean distance of predicted probabilities from how often they are right.
 

@@ -140,10 +140,7 @@ def window(field: Field, settings: WindowSettings, rng: np.random.Generator) -> 
     centre[label] = field.centres[structure[label]]
     weight = _weights(field, rows)
     if rng.random() < 0.5:
-        extra = _background(xy[label], middle, half, settings, rng)
-        apart = np.ones(len(extra), np.bool_)
-        if label.any():
-            apart = cKDTree(xy[label]).query(extra, distance_upper_bound=settings.clearance_nm)[0] == np.inf
+        extra, apart = _background(xy[label], middle, half, settings, rng)
         xy, centre = np.concatenate([xy, extra]), np.concatenate([centre, np.full_like(extra, np.nan)])
         label = np.concatenate([label, np.zeros(len(extra), np.bool_)])
         weight = np.concatenate([weight, apart.astype(np.float64)])
@@ -193,11 +190,12 @@ def _background(
     half: float,
     settings: WindowSettings,
     rng: np.random.Generator,
-) -> NDArray[np.float64]:
-    """Positions of molecules outside of the lines, some of which blink, everywhere or on one side of an edge."""
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Molecules some of which blink, everywhere or on one side of an edge, and which of them are clear of the lines."""
     low, high = settings.background_per_um2
+    tree = cKDTree(lines)
     if len(lines) > _NEIGHBOURS:
-        reach = np.median(cKDTree(lines).query(lines, [_NEIGHBOURS + 1])[0])
+        reach = np.median(tree.query(lines, [_NEIGHBOURS + 1])[0])
         on_lines = _NEIGHBOURS / (np.pi * max(reach, 1.0) ** 2) * 1e6
         high = max(min(high, on_lines / settings.contrast), low)
     blinks = 1.0 + rng.exponential(1.0) * (rng.random() < 0.5)
@@ -208,7 +206,8 @@ def _background(
         across = (xy - middle) @ [np.cos(angle), np.sin(angle)]
         xy = xy[rng.random(molecules) < 1 / (1 + np.exp(-(across - place) / width))]
     xy = np.repeat(xy, rng.poisson(blinks - 1, len(xy)) + 1, axis=0)
-    return xy + rng.normal(0, rng.uniform(5, 25), xy.shape)
+    xy = xy + rng.normal(0, rng.uniform(5, 25), xy.shape)
+    return xy, tree.query(xy, distance_upper_bound=settings.clearance_nm)[0] == np.inf
 
 
 def batch_of(fields: list[Field], settings: WindowSettings, size: int, rng: np.random.Generator) -> Windows:
